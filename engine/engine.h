@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine: runs guest code. It finds translations or makes them, links them, and comes back when the
+ * guest needs something that only the runtime (user/, machine/) can give.
+ *
+ * One Engine per guest address space, shared by all of its threads; one Vcpu per guest thread.
+ * Order of calls: engine_new; engine_vcpu_new per thread; set the guest state and cpu->pc; then in a loop
+ * engine_run and act on its TrapCode. The look-up of translations takes no lock; translating takes
+ * the engine's one lock, which is never held while guest memory may fault or across a return.
+ *
+ * Guest address = host address (process VM). Guest accesses are plain host accesses, so the runtime's
+ * SIGSEGV/SIGBUS handler must call engine_on_fault first. All host signal handlers must run on an alternate
+ * stack (SA_ONSTACK): in generated code the stack pointer is the shadow return stack.
+ *
+ * Code that changes: the runtime calls engine_invalidate whenever a mapping in [start, start+size) is made,
+ * removed, replaced or changes protection, and engine_flush when the guest says that it changed code.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "ir/guest.h"
+
+typedef struct Engine Engine;
+
+typedef enum EngineTier { ENGINE_QUICK, ENGINE_INTERP } EngineTier;
+
+typedef struct EngineOptions {
+    EngineTier tier;
+    u64 cache_size;      /* bytes of generated code before a flush; 0: default (64 MiB) */
+    bool one_insn;       /* one guest instruction per block */
+    bool no_link;        /* blocks return to the dispatcher (for tracing) */
+    bool lockstep;       /* the interpreter checks every block of generated code */
+    bool perfmap;        /* write /tmp/perf-PID.map */
+    unsigned dump;       /* ENGINE_DUMP_* stages printed on log_fd as blocks are translated */
+    bool trace_insn;     /* log every guest instruction executed (implies one_insn, no_link) */
+    bool trace_block;    /* log every block entered (implies no_link) */
+    int log_fd;          /* where dumps and traces go; 2 by default */
+    u64 dump_start, dump_size; /* guest pc range for dumps; size 0: all */
+} EngineOptions;
+enum { ENGINE_DUMP_ASM = 1, ENGINE_DUMP_IR = 2, ENGINE_DUMP_HOST = 4 };
+
+/* What the runtime offers. */
+typedef struct EngineHooks {
+    void *ctx;
+    /* Executable guest code at pc: pointer to bytes (host address), *avail = how many lie in executable readable
+     * mappings from there, at most to the end of the page + 4096. NULL: not executable. *pristine: the bytes cannot change
+     * without a call of engine_invalidate (private file mapping, never writable). Called with no lock held but
+     * the engine's own; must not call back. */
+    const u8 *(*fetch)(void *ctx, u64 pc, size_t *avail, bool *pristine);
+} EngineHooks;
+
+typedef struct EngineStats {
+    u64 blocks, guest_insns, ir_insns, guest_bytes, host_bytes; /* translated */
+    u64 translate_ns;
+    u64 flushes, links, dispatches, lookups_missed, invalidated;
+} EngineStats;
+
+/* NULL if the host refuses memory or executable mappings: *error says why in one sentence. */
+Engine *engine_new(const Guest *guest, const EngineOptions *options, const EngineHooks *hooks, const char **error);
+void engine_drop(Engine *e); /* no vcpu may run any more */
+
+/* State zeroed, pc 0. `parent` (may be NULL): its state is copied (clone, fork). NULL: out of memory. */
+Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent);
+void engine_vcpu_drop(Vcpu *cpu);
+
+/* Runs guest code at cpu->pc until something needs the runtime. cpu->pc and state are exact on return;
+ * cpu->trap_arg carries what ir.h says for the code. TRAP_NONE, TRAP_MODE are handled inside and never returned. */
+TrapCode engine_run(Vcpu *cpu);
+
+/* Makes a running cpu leave with TRAP_POLL within a bounded number of guest instructions (async-signal-safe, any
+ * thread). A cpu that is not in engine_run leaves the next engine_run at once. Sticky until engine_run returned TRAP_POLL. */
+void engine_kick(Vcpu *cpu);
+
+/* From the SIGSEGV/SIGBUS handler of the thread that runs cpu. True: the fault was a guest access (or the
+ * engine's own business); returning from the handler goes on (engine_run returns TRAP_FAULT with exact state). False: not the engine's. */
+bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext);
+
+/* The fflags accrued so far are folded into / taken from guest state here: call before reading / after writing
+ * fcsr from the runtime (signal frames). RISC-V fflags bits. */
+u32 engine_fflags_get(Vcpu *cpu);
+void engine_fflags_set(Vcpu *cpu, u32 fflags);
+
+/* Mappings of [start, start + size) changed: translations there are dropped. size may reach to the end of the address space. */
+void engine_invalidate(Engine *e, u64 start, u64 size);
+/* The guest executed an instruction fence or flushed [start, start + size): translations of non-pristine code there
+ * whose bytes have changed are dropped. For fence.i: start 0, size ~0. */
+void engine_flush(Engine *e, u64 start, u64 size);
+
+/* Around fork (a copy of the address space, not CLONE_VM): prepare in the parent before, done in both after. */
+void engine_fork_prepare(Engine *e);
+void engine_fork_done(Engine *e, bool child, Vcpu *self);
+
+void engine_stats_get(const Engine *e, EngineStats *out);
+/* "key: value" lines. */
+void engine_stats_print(const Engine *e, Text *out);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 READY */
+/* The interface between the engine and a guest instruction set: what isa/NAME exports.
+ *
+ * A guest's CPU state is one flat structure, described to the engine as slots: name, type, byte offset. The engine
+ * places it behind its own Vcpu head (vcpu.h). Translation: the engine calls lift() instruction by instruction
+ * until the block is closed, a page is crossed or the limit is reached. No guest code here is re-entrant
+ * state: lift() works on its arguments alone.
+ */
+#ifndef IR_GUEST_H
+#define IR_GUEST_H
+
+#include "ir/ir.h"
+#include "ir/vcpu.h"
+
+typedef struct GuestSlot {
+    const char *name; /* as the assembler writes it: "a0", "fa0", "resv_addr" */
+    u8 type;          /* IrType: IR_I64, IR_F64 (f registers: NaN-boxed container), IR_I32 */
+    u16 offset;       /* bytes from the start of the guest state */
+} GuestSlot;
+
+enum { HELPER_PURE = 1, HELPER_READS = 2, HELPER_WRITES = 4, HELPER_FAULTS = 8, HELPER_FLAGS = 16 };
+
+/* A C function that generated code calls. Values travel as 64-bit patterns. PURE: depends on operands only.
+ * READS/WRITES: looks at / changes guest state. FAULTS: accesses guest memory, may be abandoned there (no locks held).
+ * FLAGS: accrues floating-point flags in cpu->fflags. */
+typedef struct GuestHelper {
+    const char *name;
+    u64 (*fn)(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d);
+    u8 result; /* IrType or IR_VOID */
+    u8 facts;
+} GuestHelper;
+
+struct Guest {
+    const char *name; /* "riscv64" */
+    u16 elf_machine;
+    const GuestSlot *slots;
+    u32 slot_count; /* at most 160 */
+    u32 state_size; /* bytes, multiple of 64 */
+    const u8 *hot_slots; /* integer slots, most often used in compiled code first: candidates for host registers */
+    u32 hot_count;
+    const u8 *hot_fslots; /* floating-point slots, likewise */
+    u32 hot_fcount;
+    const GuestHelper *helpers;
+    u32 helper_count;
+    u8 insn_align;   /* bytes: 2 */
+    u8 insn_max;     /* longest instruction: 4 */
+    /* Translation mode (part of the translation key) of a CPU state: RISC-V: frm, 0..7. */
+    u32 (*mode)(const Vcpu *cpu);
+    /* Appends the IR of the instruction at pc. `code` points to `avail` readable bytes (>= insn_align).
+     * Returns its length in bytes; 0 if more than `avail` bytes are needed (nothing appended).
+     * Calls ir_begin_insn itself. Closes the block (terminator) after any unconditional transfer, trap,
+     * or change of mode; conditional branches use ir_exit_if and leave the block open. An instruction that does
+     * not exist becomes TRAP_ILLEGAL. */
+    unsigned (*lift)(IrBuilder *b, u64 pc, const u8 *code, size_t avail);
+    /* One instruction as the assembler's text, without pc. Returns its length (insn_align if illegal: ".2byte"). */
+    unsigned (*disasm)(u64 pc, const u8 *code, size_t avail, Text *out);
+};
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 READY */
+/* ir: the intermediate representation that every guest is translated to and every host compiles.
+ *
+ * An IrFunc is the translation of a piece of guest code: a control-flow graph of blocks in SSA form,
+ * its instructions in one array. A value is the instruction that makes it (Ref). Blocks take
+ * parameters instead of phi nodes. Guest registers are *slots* of the guest's state (guest.h): `get`
+ * reads one, `put` writes one.
+ *
+ * Precise state: `insn` opens a guest instruction. All that can fault (F_FAULTS) belongs to the
+ * frame state of the instruction it stands in: the pc is that of the `insn`, and the slots hold what
+ * the `put`s before it left. Hence within one guest instruction every put comes after the last
+ * access that can fault; the verifier checks it.
+ *
+ * The builder folds constants, applies identities, folds `x + constant` into the displacement of
+ * memory operations, and forwards slots: get after get or put of a slot in the same block yields the same value.
+ * At most one emitting call may stand among the arguments of a call (C leaves their order open).
+ *
+ * Threads: an IrFunc belongs to one thread. Memory: one arena-like set of vectors, reused by ir_reset.
+ */
+#ifndef IR_IR_H
+#define IR_IR_H
+
+#include "base/base.h"
+
+/* --- types ---------------------------------------------------------------------------------- */
+
+/* IR_PTR and IR_DERIVED are for front ends with a collector: register allocation tracks them. */
+typedef enum IrType {
+    IR_VOID, IR_I1, IR_I32, IR_I64, IR_F16, IR_F32, IR_F64, IR_V128, IR_V256, IR_PTR, IR_DERIVED, IR_TYPE_COUNT,
+} IrType;
+
+typedef enum IrOp {
+#define OP(name, n, facts, text) IR_##name,
+#include "ir/ops.def"
+    IR_OP_COUNT
+} IrOp;
+
+enum { /* facts of operations */
+    F_PURE = 1,      /* no effect, may be merged, moved and dropped */
+    F_EFFECT = 2,    /* must stay, in order */
+    F_LOAD = 4,
+    F_STORE = 8,
+    F_FAULTS = 16,   /* may leave with a trap: precise state */
+    F_FLAGS = 32,    /* accrues floating-point flags: stays even if the value is unused */
+    F_CALL = 64,
+    F_EXIT = 128,
+    F_TERM = 256,    /* ends a block */
+    F_COMMUTES = 512,
+};
+
+enum { IR_SIGNED = 1, IR_QUIET = 2, IR_NEG_PRODUCT = 4, IR_NEG_ADDEND = 8, IR_INEXACT = 16 }; /* aux2 */
+enum { IR_ACQUIRE = 32, IR_RELEASE = 64 };                                                    /* aux2 of load, store */
+typedef enum AmoOp { AMO_SWAP, AMO_ADD, AMO_AND, AMO_OR, AMO_XOR, AMO_MINS, AMO_MAXS, AMO_MINU, AMO_MAXU } AmoOp;
+typedef enum ExitKind { EXIT_JUMP, EXIT_CALL, EXIT_RET } ExitKind;
+
+/* Why generated code or the interpreter came back. The runtime acts, sets the pc, and goes on. */
+typedef enum TrapCode {
+    TRAP_NONE,       /* asked to look up: go on at pc */
+    TRAP_SYSCALL,    /* environment call; pc is that of the call instruction */
+    TRAP_BREAKPOINT, /* ebreak */
+    TRAP_ILLEGAL,    /* illegal instruction; argument: its bits */
+    TRAP_MISALIGNED, /* misaligned atomic; argument: address if known */
+    TRAP_FENCE_I,    /* instruction fence executed; pc is that of the fence */
+    TRAP_MODE,       /* translation mode changed; pc is already the next instruction */
+    TRAP_FAULT,      /* host SIGSEGV/SIGBUS on a guest access */
+    TRAP_FETCH,      /* no executable memory at pc */
+    TRAP_POLL,       /* somebody asked for attention; pc is where to go on */
+    TRAP_WAIT,       /* wrs.*, pause: a good moment to yield; pc is already the next instruction */
+} TrapCode;
+
+/* --- instructions ---------------------------------------------------------------------------- */
+
+typedef struct Ref { /* a value: index into IrFunc.insns; 0 = none */
+    u32 id;
+} Ref;
+
+typedef struct IrInsn {
+    u8 op;       /* IrOp */
+    u8 type;     /* IrType of the result */
+    u8 aux;      /* see ops.def */
+    u8 aux2;     /* see ops.def */
+    u32 a, b, c; /* operand ids, or as ops.def says */
+    u64 imm;
+    u32 uses;    /* operands that name this value */
+    u32 last;    /* id of the last instruction that names it */
+} IrInsn;
+
+/* The state schema at one guest instruction. Quick translations keep slots in place, so that the
+ * pc is all; optimising passes add locations. */
+typedef struct IrFrame {
+    u64 pc;
+    u32 parent; /* frame of the caller that this was inlined into + 1, 0: none */
+    u32 insn;   /* id of the `insn` instruction */
+} IrFrame;
+
+typedef struct Guest Guest;
+
+typedef struct IrFunc {
+    const Guest *guest;
+    u32 mode;              /* guest translation mode (RISC-V: frm) */
+    u64 pc;                /* of the entry */
+    VEC(IrInsn) insns;     /* id 0 is a nop */
+    VEC(u64) args;         /* operand ids of calls and jumps; 64-bit extras of exits */
+    VEC(IrFrame) frames;   /* one per guest instruction, in order */
+    u32 block_count;
+    bool closed;           /* the current block has its terminator */
+    u32 slot_value[160];   /* builder: value that slot n holds now, 0: unknown (forwarding) */
+    u32 block_start;       /* builder: first instruction of the current block */
+} IrFunc;
+typedef IrFunc IrBuilder; /* the same thing while it is being built */
+
+extern const char *const ir_op_name[IR_OP_COUNT];
+extern const u16 ir_op_facts[IR_OP_COUNT];
+extern const u8 ir_op_operands[IR_OP_COUNT];
+extern const char *const ir_type_name[IR_TYPE_COUNT];
+
+static inline bool ref_some(Ref r) { return r.id != 0; }
+static inline IrInsn *ir_insn_of(const IrFunc *f, Ref r) { return &f->insns.at[r.id]; }
+static inline IrType ir_type_of(const IrFunc *f, Ref r) { return (IrType)f->insns.at[r.id].type; }
+static inline bool ir_is_const(const IrFunc *f, Ref r) { return f->insns.at[r.id].op == IR_const; }
+
+/* --- building ---------------------------------------------------------------------------------- */
+
+/* Empties f for a new translation and opens block 0. */
+void ir_reset(IrFunc *f, const Guest *guest, u64 pc, u32 mode);
+void ir_drop(IrFunc *f);
+/* Opens a new block and returns its number; the current one must be closed. Forwarding starts anew. */
+u32 ir_block(IrBuilder *b);
+/* A guest instruction at pc, len bytes long, begins. */
+void ir_begin_insn(IrBuilder *b, u64 pc, unsigned len);
+
+/* Appends one instruction without folding. */
+Ref ir_emit(IrBuilder *b, IrOp op, IrType type, unsigned aux, unsigned aux2, Ref a, Ref x, Ref c, u64 imm);
+
+Ref ir_const(IrBuilder *b, IrType type, u64 bits);
+static inline Ref ir_i64(IrBuilder *b, u64 v) { return ir_const(b, IR_I64, v); }
+Ref ir_get(IrBuilder *b, u32 slot);
+void ir_put(IrBuilder *b, u32 slot, Ref v);
+/* After a helper that writes guest state behind the IR's back: forget what slots hold. */
+void ir_forget_slots(IrBuilder *b);
+
+/* Folding constructors. The type is that of the operands; comparisons give i1. */
+Ref ir_binary(IrBuilder *b, IrOp op, Ref x, Ref y);
+Ref ir_unary(IrBuilder *b, IrOp op, Ref x); /* clz ctz popcnt bswap */
+#define IR_BINARY(name)                                                                                              \
+    static inline Ref ir_##name(IrBuilder *b, Ref x, Ref y) { return ir_binary(b, IR_##name, x, y); }
+IR_BINARY(add) IR_BINARY(sub) IR_BINARY(mul) IR_BINARY(mulhs) IR_BINARY(mulhu) IR_BINARY(mulhsu)
+IR_BINARY(divs) IR_BINARY(divu) IR_BINARY(rems) IR_BINARY(remu) IR_BINARY(and) IR_BINARY(or) IR_BINARY(xor)
+IR_BINARY(shl) IR_BINARY(shr) IR_BINARY(sar) IR_BINARY(rotl) IR_BINARY(rotr)
+IR_BINARY(eq) IR_BINARY(ne) IR_BINARY(lts) IR_BINARY(les) IR_BINARY(ltu) IR_BINARY(leu)
+#undef IR_BINARY
+/* The same with a constant second operand of the type of x. */
+static inline Ref ir_imm(IrBuilder *b, IrOp op, Ref x, u64 imm) {
+    Ref y = ir_const(b, ir_type_of(b, x), imm);
+    return ir_binary(b, op, x, y);
+}
+Ref ir_not(IrBuilder *b, Ref x); /* x ^ all ones; of i1: the other truth value */
+Ref ir_select(IrBuilder *b, Ref cond, Ref x, Ref y);
+Ref ir_sext(IrBuilder *b, unsigned bits, Ref x);  /* low bits of an i64 (or a whole i32: bits 32, or i1: bits 1) to i64 */
+Ref ir_zext(IrBuilder *b, unsigned bits, Ref x);
+Ref ir_trunc(IrBuilder *b, Ref x);                /* i64 -> i32 */
+
+/* Memory: bits 8..64 for i64 values; `addr` i64 plus byte displacement folded by the builder. */
+Ref ir_loads(IrBuilder *b, unsigned bits, Ref addr); /* sign-extended i64 */
+Ref ir_loadu(IrBuilder *b, unsigned bits, Ref addr); /* zero-extended i64 */
+Ref ir_loadf(IrBuilder *b, IrType type, Ref addr);   /* f32, f64 (f16: load 16 bits and use flow/box) */
+void ir_store(IrBuilder *b, unsigned bits, Ref addr, Ref v); /* v: i64, or f32/f64 with bits equal to its size */
+/* Adds IR_ACQUIRE / IR_RELEASE to the load or store just made. */
+void ir_set_order(IrBuilder *b, unsigned order);
+void ir_align(IrBuilder *b, unsigned bytes, Ref addr);
+Ref ir_amo(IrBuilder *b, AmoOp op, unsigned bits, Ref addr, Ref v);
+Ref ir_cas(IrBuilder *b, unsigned bits, Ref addr, Ref expected, Ref desired);
+Ref ir_sc(IrBuilder *b, unsigned bits, Ref addr, Ref v, u32 slot_addr, u32 slot_value);
+void ir_fence(IrBuilder *b, unsigned pred_succ);
+
+/* Floating point; rm 0..4. */
+Ref ir_fp2(IrBuilder *b, IrOp op, unsigned rm, Ref x, Ref y);      /* fadd fsub fmul fdiv fmin fmax fminm fmaxm fcopysign */
+Ref ir_fp1(IrBuilder *b, IrOp op, unsigned rm, Ref x);             /* fsqrt fneg fabs */
+Ref ir_fma(IrBuilder *b, unsigned rm, unsigned neg, Ref x, Ref y, Ref z); /* neg: IR_NEG_PRODUCT | IR_NEG_ADDEND */
+Ref ir_fcmp(IrBuilder *b, IrOp op, unsigned quiet, Ref x, Ref y);  /* feq flt fle; quiet: 0 or IR_QUIET */
+Ref ir_fclass(IrBuilder *b, Ref x);
+Ref ir_fcvt(IrBuilder *b, IrType to, unsigned rm, Ref x);
+Ref ir_ftoi(IrBuilder *b, IrType to, bool is_signed, unsigned rm, Ref x);
+Ref ir_itof(IrBuilder *b, IrType to, bool is_signed, unsigned rm, Ref x);
+Ref ir_fround(IrBuilder *b, bool inexact, unsigned rm, Ref x);
+Ref ir_bits(IrBuilder *b, Ref x);                                  /* f32<->i32, f64<->i64 */
+Ref ir_box(IrBuilder *b, Ref x);
+Ref ir_unbox(IrBuilder *b, IrType to, Ref x);
+Ref ir_flow(IrBuilder *b, IrType to, Ref x);
+Ref ir_getflags(IrBuilder *b);
+void ir_setflags(IrBuilder *b, Ref x);
+
+/* Helper number n of the guest's table; at most four operands, i64 or f64 (bits are passed). */
+Ref ir_call(IrBuilder *b, u32 helper, unsigned n, const Ref *args);
+
+/* Leaving */
+void ir_exit_if(IrBuilder *b, Ref cond, u64 pc);
+void ir_exit(IrBuilder *b, u64 pc);
+void ir_exit_call(IrBuilder *b, u64 pc, u64 return_pc);
+void ir_exit_ind(IrBuilder *b, Ref pc, ExitKind kind, u64 return_pc);
+void ir_trap(IrBuilder *b, TrapCode code, u64 arg);
+void ir_trap_if(IrBuilder *b, Ref cond, TrapCode code);
+void ir_jmp(IrBuilder *b, u32 block, unsigned n, const Ref *args);
+void ir_br(IrBuilder *b, Ref cond, u32 then_block, u32 else_block);
+
+/* --- text, checks, execution --------------------------------------------------------------------- */
+
+/* Prints the whole function; ir_parse reads the same text back. */
+void ir_print(const IrFunc *f, Text *out);
+/* Parses text into f (reset with guest). 0, or -line of the first line that is wrong. */
+int ir_parse(IrFunc *f, const Guest *guest, const char *text);
+/* NULL, or one sentence that names what is wrong, in the caller's buffer. */
+const char *ir_verify(const IrFunc *f, char *buf, size_t size);
+
+/* The value of a pure integer operation on constants: the one definition that folding and interpreter share. */
+u64 ir_eval(IrOp op, IrType type, IrType operand_type, unsigned aux, u64 a, u64 b, u64 c);
+
+#endif
