@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* isa/riscv: the RISC-V instruction set: decoding, disassembly, tables of facts, and the guest
+ * `riscv_guest` that the engine translates with.
+ *
+ * All of it comes from one description, riscv.isa, through tools/isagen.py; semantics are in sem_*.c,
+ * one function per operation. A *row* is an encoding; an *op* is what is done. Compressed rows
+ * decode to the op of their full form with len 2, so that only the disassembler knows about them
+ * [unpriv c]. Register operands are plain numbers; which file they are in is a fact of the op.
+ */
+#ifndef ISA_RISCV_RISCV_H
+#define ISA_RISCV_RISCV_H
+
+#include "base/base.h"
+#include "isa/riscv/riscv_gen.h"
+
+/* A decoded instruction. Members that the op does not have are 0. */
+typedef struct RvInsn {
+    u16 op;  /* RV_* */
+    u16 row; /* RV_ROW_* */
+    u8 len;  /* bytes: 2 or 4 */
+    u8 rd, rs1, rs2, rs3;
+    u8 rm;         /* rounding mode as encoded: 7 dynamic, 5 and 6 reserved */
+    u8 aq, rl, vm;
+    i32 imm;  /* as the manual computes it; number of a CSR; shift amount; n of mop.r.n */
+    u32 bits; /* the encoding; upper half 0 when len is 2 */
+} RvInsn;
+
+enum { RV_FILE_NONE, RV_FILE_X, RV_FILE_F, RV_FILE_V };
+
+typedef struct RvOpInfo {
+    const char *name;   /* mnemonic, without .aq and .rl */
+    const char *syntax; /* for riscv_disasm only */
+    u8 ext;             /* RV_EXT_* */
+    u8 access_size;     /* bytes that a load, store or amo touches, else 0 */
+    u8 file[4];         /* RV_FILE_* of rd rs1 rs2 rs3 */
+    u32 facts;          /* RV_IS_*, RV_HAS_* */
+} RvOpInfo;
+
+typedef struct RvRowInfo {
+    const char *name;
+    u32 mask, match; /* fixed bits, and their values */
+    u8 len;          /* bytes */
+    u8 ext;
+    u16 op;
+} RvRowInfo;
+
+extern const RvOpInfo riscv_ops[RV_OPS];
+extern const RvRowInfo riscv_rows[RV_ROWS];
+extern const char *const riscv_exts[RV_EXTS];
+extern const char *const riscv_xreg_names[32], *const riscv_freg_names[32];
+
+/* Length in bytes of the instruction that starts with these 16 bits: 2 or 4. Longer formats are
+ * reserved, and illegal as instructions of 4 bytes. */
+static inline unsigned riscv_insn_len(u32 bits) { return (bits & 3) == 3 ? 4 : 2; }
+
+/* Decodes the instruction in the low bits of `bits` (what follows a short one is ignored). False: illegal or
+ * reserved; then only len and bits are set. Ops with RV_IS_PRIV decode, and are illegal at user
+ * level; so do reserved rounding modes, which are a matter of execution. */
+bool riscv_decode(u32 bits, RvInsn *out);
+
+/* Prints as GNU objdump does, aliases included, without its comments and symbols; name and operands
+ * are separated by a tab. Illegal encodings print as .insn. Returns what riscv_decode returned. */
+bool riscv_disasm(u32 bits, u64 pc, char *buf, size_t size);
+
+/* A random legal encoding of the row; *seed (not 0) is the state of the generator. */
+u32 riscv_row_random(unsigned row, u64 *seed);
+
+/* Name of a CSR, or NULL. */
+const char *riscv_csr_name(unsigned number);
+
+#endif
