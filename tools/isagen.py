@@ -54,7 +54,9 @@ class Slice:
 
 class Row:
     def __init__(self, isa, name, bits, syntax, ext, facts='', constraints=''):
-        self.isa, self.name, self.ext, self.facts = isa, name, ext, facts.split()
+        self.isa, self.name, self.ext = isa, name, ext
+        self.facts = [f for f in facts.split() if not f.startswith('do:')]
+        self.semantics = next((f[3:] for f in facts.split() if f.startswith('do:')), name).replace('.', '_')
         self.short = syntax.startswith('=')
         self.syntax = syntax.lstrip('= ')
         self.constraints = constraints.split()
@@ -424,8 +426,10 @@ class Generator:
         out += ['/* Facts of an operation. */', 'enum {']
         names = ['%s_IS_%s' % (up, f.upper()) for f in facts] + [up + '_HAS_AQ', up + '_HAS_RM']
         out += ['    %s = 1 << %d,' % (n, i) for i, n in enumerate(names)] + ['};', '']
-        out += ['/* Every operation, for tables: X(name). */', '#define %s_EACH_OP(X) \\' % up]
-        out += ['    X(%s) \\' % r.ident for r in ops] + ['', '#endif']
+        out += ['/* Every operation with the name of its semantics, and every semantics once, for tables. */']
+        out += ['#define %s_EACH_OP(X) \\' % up] + ['    X(%s, %s) \\' % (r.ident, r.semantics) for r in ops] + ['']
+        out += ['#define %s_EACH_SEM(X) \\' % up] + ['    X(%s) \\' % s for s in dict.fromkeys(r.semantics for r in ops)]
+        out += ['', '#endif']
         return '\n'.join(out) + '\n'
 
     def source(self):

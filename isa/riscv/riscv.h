@@ -65,6 +65,23 @@ bool riscv_disasm(u32 bits, u64 pc, char *buf, size_t size);
 /* A random legal encoding of the row; *seed (not 0) is the state of the generator. */
 u32 riscv_row_random(unsigned row, u64 *seed);
 
+/* The registers of a hart at user level: what stands at Vcpu.state. The accrued exception flags do not: they
+ * live in the host's FPU and in Vcpu.fflags (engine_fflags_get). */
+typedef struct RvState {
+    u64 x[32];      /* x[0] is never written */
+    u64 f[32];      /* narrower values NaN-boxed */
+    u64 frm;        /* dynamic rounding mode 0..7 (5..7 reserved); also the translation mode */
+    u64 resv_addr;  /* reservation of lr; RV_NO_RESERVATION if none */
+    u64 resv_value; /* what lr loaded there */
+    u64 pad[5];
+} RvState;
+#define RV_NO_RESERVATION (~0ull)
+#define RV_TIME_HZ 1000000000ull /* frequency of the time CSR, for hwprobe and the vDSO */
+
+/* The guest as the engine sees it (ir/guest.h); guest.c and sem_*.c. */
+typedef struct Guest Guest;
+extern const Guest riscv_guest;
+
 /* Name of a CSR, or NULL. */
 const char *riscv_csr_name(unsigned number);
 

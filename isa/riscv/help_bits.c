@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Helpers of bit manipulation: carry-less products and permutations [unpriv b, zbkx]. */
+#include "isa/riscv/sem.h"
+
+static u128 clmul(u64 x, u64 y) {
+    u128 product = 0;
+    for (; y; y &= y - 1) product ^= (u128)x << __builtin_ctzll(y);
+    return product;
+}
+u64 riscv_help_clmul(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return (u64)clmul(a, b); }
+u64 riscv_help_clmulh(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return (u64)(clmul(a, b) >> 64); }
+u64 riscv_help_clmulr(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return (u64)(clmul(a, b) >> 63); }
+
+/* Each group of `bits` of b picks a group of a; numbers out of range pick 0. */
+static u64 xperm(u64 a, u64 b, unsigned bits) {
+    u64 out = 0, mask = low_bits(~0ull, bits);
+    for (unsigned at = 0; at < 64; at += bits) {
+        u64 from = (b >> at & mask) * bits;
+        if (from < 64) out |= (a >> from & mask) << at;
+    }
+    return out;
+}
+u64 riscv_help_xperm4(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return xperm(a, b, 4); }
+u64 riscv_help_xperm8(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return xperm(a, b, 8); }

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Helpers that look outside of the registers: counters, the 128-bit compare-and-swap, softfp's odd conversion. */
+#include "base/softfp.h"
+#include "base/sys.h"
+#include "isa/riscv/sem.h"
+
+#include <time.h>
+
+/* fcvtmod.w.d [unpriv zfa]. */
+u64 riscv_help_fcvtmod(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return softfp_to_int32_modular(a, &cpu->fflags); }
+
+/* The time CSR: nanoseconds of the host's monotonic clock, so RV_TIME_HZ is 10^9. */
+u64 riscv_help_time(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
+    struct timespec now;
+    sys_call(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    return (u64)now.tv_sec * RV_TIME_HZ + (u64)now.tv_nsec;
+}
+
+/* cycle and instret: the host's cycle counter, or time. Nothing more exact can be had at a bearable price. */
+u64 riscv_help_counter(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    return riscv_help_time(cpu, a, b, c, d);
+#endif
+}
+
+/* 128 bits at p: if they equal `expected`, `desired` is stored; returns what was there. */
+#if defined(__x86_64__)
+__attribute__((target("cx16"))) static u128 cas128(u128 *p, u128 expected, u128 desired) {
+    return __sync_val_compare_and_swap(p, expected, desired);
+}
+#else
+/* Atomic among guest threads only, which is all that uses it on these hosts. */
+static u128 cas128(u128 *p, u128 expected, u128 desired) {
+    u128 old;
+    __atomic_load(p, &old, __ATOMIC_SEQ_CST);
+    while (old == expected && !__atomic_compare_exchange(p, &old, &desired, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
+    return old;
+}
+#endif
+
+/* amocas.q [unpriv zacas]: a = address (aligned), b = number of rd, c = number of rs2; x0 as a pair is 0 and stays so. */
+u64 riscv_help_amocas_q(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
+    u64 *x = ((RvState *)vcpu_state(cpu))->x;
+    u128 expected = b ? (u128)x[b + 1] << 64 | x[b] : 0;
+    u128 desired = c ? (u128)x[c + 1] << 64 | x[c] : 0;
+    u128 old = cas128((u128 *)a, expected, desired);
+    if (b) {
+        x[b] = (u64)old;
+        x[b + 1] = (u64)(old >> 64);
+    }
+    return 0;
+}
