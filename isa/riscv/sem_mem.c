@@ -66,10 +66,12 @@ SEM(amocas_q) {
     CALL3(amocas_q, rs1, rd, from);
 }
 
-/* Blocks of 64 bytes (hwprobe tells). Clean, flush and invalidate touch the block, so that a bad address faults; the
- * host's caches are coherent. */
+/* Blocks of 64 bytes (hwprobe tells). Clean and flush touch the block, so that a bad address faults; the host's caches
+ * are coherent. Linux does not let user programs invalidate. */
 enum { CACHE_BLOCK = 64 };
-SEM(cbo) { ir_loadu(b, 8, rs1); }
+SEM(cbo_inval) { sem_illegal(b, i); }
+SEM(cbo_clean) { ir_loadu(b, 8, rs1); }
+SEM(cbo_flush) { ir_loadu(b, 8, rs1); }
 SEM(cbo_zero) {
     Ref block = ir_imm(b, IR_and, rs1, -(u64)CACHE_BLOCK);
     Ref zero = ir_i64(b, 0);

@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Executes every row on random and corner-case states, and compares with qemu-riscv64 (suite trixie's, see tests/tools).
+
+    exec.py [--count N] [--seed N] [--row REGEX] [PROGRAM ...]
+
+PROGRAM runs riscv64 programs (`build/isomer run`): then it is the one under test, with exec_guest. Without it, the
+semantics are tested alone: exec_tool lifts, verifies and interprets. N cases for each row, then as many short random
+sequences, which test the forwarding of state from instruction to instruction.
+"""
+import argparse
+import os
+import random
+import re
+import struct
+import subprocess
+
+import common
+
+CODE_AT, MEMORY, CODE_SIZE, MEMORY_SIZE = 0x20000008, 0x10001000, 64, 256
+CASE = struct.Struct('<64sQ32Q32Q256s')
+RESULT = struct.Struct('<QQQ32Q32Q256s')
+CEBREAK = b'\x02\x90'
+MASK = (1 << 64) - 1
+
+# Not compared: what asks the world, and what other tests have (system calls).
+# cbo.clean and cbo.flush are legal at user level since Linux 6.16 and in RVA23U64, but not in qemu.
+SKIP = {'ecall', 'ebreak', 'c.ebreak', 'fence.i', 'cbo.clean', 'cbo.flush'}
+CSRS = (1, 2, 3, 1, 2, 3, 0x100, 0x300, 0x7c0, 0x008 | 0x800)
+F64 = [0, 0x8000000000000000, 1, 0x8000000000000001, 0xfffffffffffff, 0x10000000000000, 0x3ff0000000000000, 0xbff0000000000000,
+       0x3fe0000000000000, 0x3ff8000000000000, 0x4004000000000000, 0x7fefffffffffffff, 0xffefffffffffffff, 0x7ff0000000000000,
+       0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001, 0xfff8000000001234, 0x41dfffffffc00000, 0x41e0000000000000,
+       0xc1e0000000000000, 0x43e0000000000000, 0xc3e0000000000000, 0x43f0000000000000, 0x3ff0000000000001, 0x3ca0000000000000,
+       0x36a0000000000000, 0x380fffffe0000000, 0x47efffffe0000000, 0x47effffff0000000, 0x40effc0000000000, 0x40effe0000000000]
+F32 = [0, 0x80000000, 1, 0x80000001, 0x7fffff, 0x800000, 0x3f800000, 0xbf800000, 0x3f000000, 0x3fc00000, 0x40200000, 0x7f7fffff,
+       0xff7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffc01234, 0x4effffff, 0x4f000000, 0xcf000000, 0x5f000000,
+       0xdf000000, 0x5f800000, 0x3f800001, 0x33800000, 0x477fe000, 0x477fefff, 0x477ff000, 0x38800000, 0x387fc000, 0x33000000]
+F16 = [0, 0x8000, 1, 0x8001, 0x3ff, 0x400, 0x3c00, 0xbc00, 0x3800, 0x3e00, 0x4100, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e00,
+       0x7c01, 0xfe12, 0x77ff, 0x7800, 0xf800, 0x3c01]
+INT = [0, 1, 2, 31, 32, 63, 64, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000,
+       0x7fffffffffffffff, 0x8000000000000000, MASK, MASK - 1, 0xffffffff80000000, 0xffffffff7fffffff, 0x8080808080808080,
+       0x0101010101010101, 0x0123456789abcdef]
+
+
+class Maker:
+    def __init__(self, rows, seed):
+        self.rng = random.Random(seed)
+        self.rows = rows
+
+    def integer(self):
+        r = self.rng
+        kind = r.randrange(4)
+        if kind == 0:
+            return r.choice(INT)
+        if kind == 1:
+            return r.getrandbits(64)
+        if kind == 2:
+            return (r.getrandbits(r.randrange(1, 64)) * r.choice((1, -1))) & MASK
+        return (r.choice(INT) + r.randrange(-3, 4)) & MASK
+
+    def real(self, width):
+        """A container: the width's value, boxed mostly."""
+        r = self.rng
+        corner, bits, exponent, mantissa = {64: (F64, 64, 11, 52), 32: (F32, 32, 8, 23), 16: (F16, 16, 5, 10)}[width]
+        kind = r.randrange(8)
+        if kind < 3:
+            v = r.choice(corner)
+        elif kind == 3:
+            v = r.getrandbits(bits)
+        else:  # of moderate size, with few bits set half of the time
+            e = (1 << exponent - 1) - 1 + r.randrange(-mantissa - 4, mantissa + 4)
+            m = r.getrandbits(mantissa)
+            if kind & 1:
+                m &= -1 << r.randrange(mantissa + 1)
+            v = r.getrandbits(1) << bits - 1 | max(1, min(e, (1 << exponent) - 2)) << mantissa | m & (1 << mantissa) - 1
+        if width < 64 and r.randrange(16):
+            v |= MASK << width & MASK
+        return v
+
+    def encode(self, row):
+        """A random legal encoding; rm is mostly a good one."""
+        r = self.rng
+        while True:
+            word = r.getrandbits(8 * row['size']) & ~row['mask'] | row['match']
+            fields = row['fields']
+            if 'rm' in fields:
+                word = word & ~(7 << 12) | r.choice((0, 1, 2, 3, 4, 7, 7, 7, 7, r.randrange(8))) << 12
+            if 'csr' in row['facts']:
+                word = word & 0xfffff | r.choice(CSRS) << 20
+            if all(self.holds(row, c, word) for c in row['constraints']):
+                return word
+
+    def value(self, row, name, word):
+        return sum((word >> lo & (1 << hi - lo + 1) - 1) << vlo for hi, lo, vlo in row['fields'][name])
+
+    def holds(self, row, constraint, word):
+        name, mod, rel, value = re.fullmatch(r"([a-z0-9']+)(?:%(\d+))?(!=|<=|=)(\w+)", constraint).groups()
+        v = self.value(row, name, word)
+        v = v % int(mod) if mod else v
+        return {'!=': v != int(value), '<=': v <= int(value), '=': v == int(value)}[rel]
+
+    def base_register(self, row, word):
+        """The register that holds the address, and the displacement, of a row that accesses memory."""
+        size = self.access_size(row)
+        if not size:
+            return None
+        syntax = row['syntax']
+        m = re.search(r"\((\w+'?)\)", syntax)
+        reg = m[1]
+        number = int(reg[1:]) if reg not in row['fields'] else self.value(row, reg, word) + (8 if reg.endswith("'") else 0)
+        imm = 0
+        for name in ('imm', 'uimm'):
+            if name in row['fields'] and name in syntax:
+                imm = self.value(row, name, word)
+                top = max(vlo + hi - lo + 1 for hi, lo, vlo in row['fields'][name])
+                if name == 'imm' and imm >> top - 1:
+                    imm -= 1 << top
+        return number, imm, size, 'amo' in ' '.join(row['facts']) or row['op'].startswith(('lr.', 'sc.'))
+
+    def access_size(self, row):
+        full = next(r for r in self.rows if r['name'] == row['op'])
+        for f in full['facts']:
+            m = re.fullmatch(r'(?:load|store|amo)(\d+)', f)
+            if m:
+                return int(m[1])
+        return 1 if 'cbo' in full['facts'] else 0
+
+    def state(self, width):
+        r = self.rng
+        x = [self.integer() for _ in range(32)]
+        for n in range(1, 32):  # equal operands
+            if not r.randrange(12):
+                x[n] = x[r.randrange(1, 32)]
+        f = [self.real(width) for _ in range(32)]
+        fcsr = r.choice((0, 0, 1, 2, 3, 4, r.choice((5, 6, 7)))) << 5 | r.choice((0, 0, 31, r.getrandbits(5)))
+        return x, f, fcsr, bytearray(r.getrandbits(8) for _ in range(MEMORY_SIZE))
+
+    def aim(self, x, number, imm, size, aligned):
+        """Points a register into the memory of the case."""
+        at = self.rng.randrange(0, MEMORY_SIZE - size + 1)
+        if aligned:
+            at &= -size
+        x[number] = (MEMORY + at - imm) & MASK
+
+    def width_of(self, row):
+        name = row['op']
+        for suffix, width in (('.h', 16), ('.s', 32), ('.w', 32), ('.d', 64)):
+            if name.endswith(suffix):
+                return width
+        return self.rng.choice((64, 32, 16))
+
+    def single(self, row):
+        while True:
+            word = self.encode(row)
+            x, f, fcsr, memory = self.state(self.width_of(row))
+            base = self.base_register(row, word)
+            if base:
+                if base[0] == 0:
+                    continue  # not ours to aim; addresses near 0 fault in the same way, other tests have that
+                self.aim(x, *base)
+                if 'rmw' in row['facts'] and self.rng.randrange(2) and base[2] <= 8:  # let compare-and-swap succeed
+                    rd = self.value(row, 'rd', word)
+                    if rd and rd != base[0]:
+                        at = x[base[0]] - MEMORY
+                        x[rd] = int.from_bytes(memory[at:at + base[2]], 'little')
+            return self.case([word], x, f, fcsr, memory)
+
+    def case(self, words, x, f, fcsr, memory):
+        code = b''.join(w.to_bytes(common.insn_len(w), 'little') for w in words)
+        code += CEBREAK * ((CODE_SIZE - len(code)) // 2)
+        return code, CASE.pack(code, fcsr, *x, *f, bytes(memory))
+
+    def sequence(self, calm, accesses):
+        """Eight or so instructions; x8 and x9 point into memory and are not written."""
+        r = self.rng
+        x, f, fcsr, memory = self.state(r.choice((64, 64, 32, 32, 16)))
+        fcsr &= 0x7f if fcsr >> 5 < 5 else 0
+        words = []
+        x[8], x[9] = MEMORY + 64, MEMORY + 128
+        while sum(map(common.insn_len, words)) < 44:
+            row = r.choice(accesses if r.randrange(3) == 0 else calm)
+            word = self.encode(row)
+            rd = 'rd' if 'rd' in row['fields'] else "rd'" if "rd'" in row['fields'] else None
+            if rd:
+                number = self.value(row, rd, word) + (8 if rd.endswith("'") else 0)
+                if number in (8, 9) or "= " in row['syntax']:
+                    continue
+            if row in accesses:
+                word = word & ~(31 << 15) | r.choice((8, 9)) << 15
+                size = self.access_size(row)
+                if 'imm' in row['fields']:
+                    disp = r.randrange(-32, 33) * r.choice((1, size))
+                    disp = max(-64, min(64, disp))
+                    for hi, lo, vlo in row['fields']['imm']:
+                        mask = (1 << hi - lo + 1) - 1
+                        word = word & ~(mask << lo) | (disp >> vlo & mask) << lo
+            words.append(word)
+        return self.case(words, x, f, fcsr, memory)
+
+
+def build_guest():
+    """Linked at an address that no case makes by chance: a stack pointer of a case must not look like ours."""
+    guest = os.path.join(common.WORK, 'exec_guest')
+    subprocess.run([os.environ.get('RISCV_CC', 'riscv64-linux-gnu-gcc'), '-O1', '-march=rv64gc', '-nostdlib', '-static', '-ffreestanding', '-mno-relax',
+                    '-mcmodel=medany',
+                    '-Wl,-Ttext-segment=0x123450000', '-fno-stack-protector', '-o', guest, os.path.join(common.TOP, 'tests/isa/exec_guest.c')], check=True)
+    return guest
+
+
+def build_exec_tool():
+    common.build_tool()
+    tool = os.path.join(common.WORK, 'exec_tool')
+    import glob
+    sources = ['tests/isa/exec_tool.c']
+    for folder in ('base', 'ir', 'isa/riscv'):
+        sources += sorted(glob.glob(os.path.join(common.TOP, folder, '*.c')))
+    verify = any('ir_verify(const' in open(s).read() for s in glob.glob(os.path.join(common.TOP, 'ir', '*.c')))
+    subprocess.run([os.environ.get('CC', 'cc'), '-O1', '-g', '-std=gnu11', '-D_GNU_SOURCE', '-fwrapv', '-fno-strict-aliasing', '-I' + common.TOP,
+                    '-I' + common.WORK, '-o', tool] + ([] if verify else ['-DNO_VERIFY']) +
+                   [os.path.join(common.TOP, s) for s in sources], check=True)
+    return tool
+
+
+def run_cases(command, blob):
+    done = subprocess.run(command, input=blob, stdout=subprocess.PIPE)
+    out = done.stdout
+    if done.returncode:
+        print('%s: status %d' % (os.path.basename(command[0]), done.returncode))
+    return [RESULT.unpack_from(out, at) for at in range(0, len(out) - RESULT.size + 1, RESULT.size)]
+
+
+def difference(case, want, got):
+    names = ['signal', 'pc', 'fcsr'] + ['x%d' % n for n in range(32)] + ['f%d' % n for n in range(32)]
+    out = ['%s is %x, qemu %x' % (n, g, w) for n, w, g in zip(names, want, got) if w != g]
+    if want[-1] != got[-1]:
+        at = next(k for k in range(MEMORY_SIZE) if want[-1][k] != got[-1][k])
+        out.append('memory from %d is %s, qemu %s' % (at, got[-1][at:at + 8].hex(), want[-1][at:at + 8].hex()))
+    return '; '.join(out[:4])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--count', type=int, default=120)
+    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--row', default='')
+    parser.add_argument('program', nargs='*')
+    args = parser.parse_args()
+    qemu = [common.trixie() + '/run', 'qemu-riscv64', '-cpu', 'max,v=false']
+    guest = build_guest()
+    command = args.program + [guest] if args.program else [build_exec_tool()]
+    if args.program:
+        common.build_tool()
+    rows = common.load_rows()
+    maker = Maker(rows, args.seed)
+    chosen = [r for r in rows if r['name'] not in SKIP and r['ext'] != 'priv' and re.search(args.row, r['name'])]
+    names, cases = [], []
+    for row in chosen:
+        for _ in range(args.count):
+            names.append(row['name'])
+            cases.append(maker.single(row))
+    if not args.row:
+        full = [r for r in chosen if r['size'] == 4]
+        transfers = ('branch', 'jump', 'fence', 'csr', 'sys', 'cbo')
+        calm = [r for r in full if not maker.access_size(r) and not set(r['facts']) & set(transfers)]
+        accesses = [r for r in full if maker.access_size(r) in (1, 2, 4, 8) and not set(r['facts']) & {'cbo'} and 'aq' not in r['fields']]
+        for _ in range(args.count * 40):
+            names.append('sequence')
+            cases.append(maker.sequence(calm, accesses))
+    blob = b''.join(c for _, c in cases)
+    want, got = run_cases(qemu + [guest], blob), run_cases(command, blob)
+    score = common.Score(3)
+    score.check(len(want) == len(cases), 'qemu', 'ended after %d of %d cases' % (len(want), len(cases)))
+    score.check(len(got) == len(cases), 'program', 'ended after %d of %d cases' % (len(got), len(cases)))
+    for name, (code, case), w, g in zip(names, cases, want, got):
+        if w == g:
+            score.passed += 1
+        else:
+            words = code.rstrip(CEBREAK)[:48].hex()
+            score.check(False, name, '%s: %s' % (words, difference(case, w, g)))
+    score.finish()
+
+
+main()

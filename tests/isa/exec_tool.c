@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs cases (exec_case.h) from standard input through lift, verifier and IR interpreter, without engine and runtime: the
+ * semantics alone. Each block goes through the printer and the parser too. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "exec_case.h"
+#include "ir/interp.h"
+#include "isa/riscv/riscv.h"
+
+static sigjmp_buf fault;
+static void on_fault(int sig) { siglongjmp(fault, sig); }
+
+static IrFunc func;
+static IrInterp interp;
+static unsigned verify_errors;
+
+enum { PAGE = 4096 };
+
+/* One block from pc, at most up to the end of the page: false if there is no code there. */
+static bool translate(Vcpu *cpu) {
+    u64 pc = cpu->pc;
+    if (pc < CASE_CODE || pc >= CASE_CODE + PAGE) return false;
+    ir_reset(&func, &riscv_guest, pc, riscv_guest.mode(cpu));
+    while (!func.closed) {
+        unsigned len = riscv_guest.lift(&func, pc, (const u8 *)pc, CASE_CODE + PAGE - pc);
+        pc += len;
+        if (!len || pc >= CASE_CODE + PAGE) break;
+    }
+    if (!func.closed) ir_exit(&func, pc);
+    return true;
+}
+
+#ifndef NO_VERIFY
+static void verify(void) {
+    char why[256];
+    const char *error = ir_verify(&func, why, sizeof why);
+    if (!error) return;
+    static char text[65536];
+    Text t = text_init(text, sizeof text);
+    ir_print(&func, &t);
+    if (verify_errors++ < 5) fprintf(stderr, "exec_tool: %s\n%s\n", error, text);
+}
+#else
+static void verify(void) {}
+#endif
+
+static int signal_of(TrapCode code) {
+    switch (code) {
+    case TRAP_BREAKPOINT: return SIGTRAP;
+    case TRAP_ILLEGAL: return SIGILL;
+    case TRAP_MISALIGNED: return SIGBUS;
+    default: return 0;
+    }
+}
+
+static int run(Vcpu *cpu) {
+    int sig = sigsetjmp(fault, 1);
+    if (sig) return sig;
+    for (int blocks = 0; blocks < 100; blocks++) {
+        if (!translate(cpu)) return SIGSEGV;
+        verify();
+        TrapCode code = ir_interp(&interp, &func, cpu);
+        if (code == TRAP_FENCE_I) cpu->pc += 4;
+        sig = signal_of(code);
+        if (sig) return sig;
+    }
+    return SIGALRM; /* runs for ever */
+}
+
+int main(void) {
+    struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
+    int flags = MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE;
+    mmap((void *)CASE_CODE, 8192, PROT_READ | PROT_WRITE, flags, -1, 0);
+    mmap((void *)CASE_MEMORY, 4096, PROT_READ | PROT_WRITE, flags, -1, 0);
+    Vcpu *cpu = aligned_alloc(64, sizeof(Vcpu) + riscv_guest.state_size);
+    memset(cpu, 0, sizeof(Vcpu) + riscv_guest.state_size);
+    RvState *s = vcpu_state(cpu);
+    static ExecCase c;
+    static ExecResult r;
+    while (fread(&c, sizeof c, 1, stdin) == 1) {
+        memcpy((void *)CASE_CODE, (u32[]){CASE_PROLOGUE}, 8);
+        memcpy((void *)CASE_CODE_AT, c.code, sizeof c.code);
+        memcpy((void *)CASE_X31, &c.x[31], 8);
+        memcpy((void *)CASE_MEMORY, c.memory, sizeof c.memory);
+        memcpy(s->x, c.x, sizeof c.x);
+        memcpy(s->f, c.f, sizeof c.f);
+        s->x[0] = 0;
+        s->frm = c.fcsr >> 5 & 7;
+        s->resv_addr = RV_NO_RESERVATION;
+        cpu->fflags = c.fcsr & 31;
+        cpu->pc = CASE_CODE_AT;
+        r.signal = run(cpu);
+        r.pc = cpu->pc;
+        r.fcsr = s->frm << 5 | cpu->fflags;
+        memcpy(r.x, s->x, sizeof r.x);
+        memcpy(r.f, s->f, sizeof r.f);
+        memcpy(r.memory, (void *)CASE_MEMORY, sizeof r.memory);
+        fwrite(&r, sizeof r, 1, stdout);
+    }
+    return verify_errors ? 1 : 0;
+}
