@@ -61,7 +61,7 @@ int main(void) {
     double start = now();
     long sent = 0;
     while (now() - start < 1.5) {
-        for (int i = 0; i < THREADS; i++) CHECK(pthread_kill(t[i], SIGUSR1) == 0), sent++;
+        for (int i = 0; i < THREADS; i++, sent++) CHECK(pthread_kill(t[i], SIGUSR1) == 0);
         sched_yield();
     }
     stop = 1;
