@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 READY */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Vcpu: the state of one virtual processor (a guest thread, or a hart) as generated code, the
  * interpreter and helpers see it. The guest's own registers follow at `state`; before it stands what
  * every guest needs. Owner: the thread that runs it; `poll` alone is written by others.
@@ -14,6 +14,18 @@ typedef struct JumpEntry { /* per-thread cache of indirect targets; key = pc | m
 } JumpEntry;
 enum { JUMP_CACHE_LEN = 2048 };
 
+typedef struct VcpuConst { /* a vector constant; the low 64 bits matter for scalars */
+    u64 low, high;
+} VcpuConst;
+enum { /* index into Vcpu.k; per format: f16, f32, f64 follow one another */
+    VCPU_K_SIGN,                      /* sign bit */
+    VCPU_K_MAGNITUDE = VCPU_K_SIGN + 3, /* all but the sign bit */
+    VCPU_K_NAN = VCPU_K_MAGNITUDE + 3,  /* canonical NaN */
+    VCPU_K_BOX = VCPU_K_NAN + 3,        /* NaN-boxing ones of f16, f32 */
+    VCPU_K_LIMIT = VCPU_K_BOX + 2,      /* 2^32 and 2^63 as f32, then as f64 */
+    VCPU_CONST_COUNT = VCPU_K_LIMIT + 4,
+};
+
 typedef struct Vcpu {
     JumpEntry jumps[JUMP_CACHE_LEN]; /* index (pc >> 1) % JUMP_CACHE_LEN */
     u64 pc;          /* exact whenever the VMM looks */
@@ -22,21 +34,31 @@ typedef struct Vcpu {
     u32 fflags;      /* floating-point flags accrued outside of the host's own (RISC-V bits NX 1 UF 2 OF 4 DZ 8 NV 16) */
     u32 trap;        /* TrapCode with which generated code left */
     u64 trap_arg;
-    u64 exit_site;   /* host address of the exit taken, 0: not linkable */
+    u64 exit_site;   /* number of the exit taken; EXIT_SITE_NONE: an indirect one; EXIT_SITE_STALE + n: block n, invalidated */
     void *host_sp;   /* VMM stack pointer while generated code runs */
     void *shadow_sp; /* generated code's stack pointer (shadow return stack) while the VMM runs */
     void *shadow_base;
     void *shadow_limit;
     u32 phase;       /* PHASE_*: what the thread is doing, for the fault handler */
-    u32 generation;  /* of the code cache that jumps[] and the shadow stack belong to */
+    u32 generation;  /* of the code cache: what this cpu looked up last, see engine/cache.h */
     u32 mxcsr;       /* host MXCSR to run generated code with (guest rounding mode, accrued flags) */
-    u32 pad;
+    u32 cached_generation; /* that jumps[] and the shadow stack belong to */
+    struct Vcpu *next; /* in the engine's list */
     void *engine;    /* Engine of this cpu */
     void *owner;     /* the runtime's thread object */
+    void *interp;    /* scratch memory of the interpreter, made at first use */
+    bool lockstepped; /* lockstep has set pc already */
+    u64 arg[4];      /* operands of a helper being called from generated code */
+    u64 result;      /* of a slow path */
     u64 spill[32];   /* generated code's own, within one block */
+    u64 save[16];    /* scratch registers across a slow path */
+    VcpuConst k[VCPU_CONST_COUNT] __attribute__((aligned(16))); /* constants that generated code reads */
+    u8 flag_map[64]; /* host exception flags (MXCSR bits 0..5) to fflags bits */
     u64 state[] __attribute__((aligned(64))); /* Guest.state_size bytes */
 } Vcpu;
 
+#define EXIT_SITE_NONE 0xffffffffu
+#define EXIT_SITE_STALE 0x80000000u
 enum { PHASE_VMM, PHASE_CODE, PHASE_HELPER, PHASE_INTERP };
 
 static inline void *vcpu_state(Vcpu *cpu) { return cpu->state; }

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The run loop: look up, translate, link, enter; and what happens to translations when the guest's code or the
+ * process changes. See engine.h and cache.h. */
+#include "engine/engine.h"
+#include "base/sys.h"
+#include "engine/internal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+/* --- making and unmaking ------------------------------------------------------------------------------- */
+
+enum { SHADOW_BYTES = 64 * 1024, SHADOW_TOP = 512 /* sentinels */ };
+
+static int open_perfmap(void) {
+    char path[64];
+    Text t = text_init(path, sizeof path);
+    text_print(&t, "/tmp/perf-%d.map", (int)sys_call(SYS_getpid));
+    return (int)sys_call(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+}
+
+Engine *engine_new(const Guest *guest, const EngineOptions *options, const EngineHooks *hooks, const char **error) {
+    Arena arena = {0};
+    Engine *e = arena_alloc(&arena, sizeof *e);
+    e->guest = guest;
+    e->host = &host_x64;
+    e->options = *options;
+    e->hooks = *hooks;
+    e->perfmap_fd = -1;
+    if (!e->options.cache_size) e->options.cache_size = MIB(64);
+    if (!e->options.log_fd) e->options.log_fd = 2;
+    if (e->options.trace_insn) e->options.one_insn = true;
+    if (e->options.trace_insn || e->options.trace_block || e->options.lockstep) e->options.no_link = true;
+    if ((*error = e->host->init())) return NULL;
+    if (cache_init(&e->cache, e->host, guest, e->options.cache_size) != 0) {
+        *error = "the host refuses executable memory for generated code (mmap, mprotect)";
+        return NULL;
+    }
+    e->buffer = sys_mmap(NULL, COMPILE_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_failed(e->buffer)) {
+        *error = "out of memory";
+        return NULL;
+    }
+    if (e->options.perfmap) e->perfmap_fd = open_perfmap();
+    e->vcpu_size = align_up(PAGE_BYTES + SHADOW_BYTES + SHADOW_TOP + sizeof(Vcpu) + guest->state_size + 64, PAGE_BYTES);
+    return e;
+}
+
+void engine_drop(Engine *e) {
+    while (e->vcpus) engine_vcpu_drop(e->vcpus);
+    cache_fini(&e->cache);
+    ir_drop(&e->ir);
+    sys_munmap(e->buffer, COMPILE_BUFFER);
+    if (e->perfmap_fd >= 0) sys_call(SYS_close, e->perfmap_fd);
+}
+
+/* One mapping: guard page, shadow stack, sentinels, Vcpu. */
+Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
+    u8 *p = sys_mmap(NULL, e->vcpu_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_failed(p)) return NULL;
+    sys_mprotect(p, PAGE_BYTES, PROT_NONE);
+    Vcpu *cpu = (Vcpu *)align_up((u64)p + PAGE_BYTES + SHADOW_BYTES + SHADOW_TOP, 64);
+    cpu->shadow_limit = p;
+    cpu->shadow_base = p + PAGE_BYTES + SHADOW_BYTES;
+    cpu->engine = e;
+    cpu->cached_generation = ~0u;
+    if (parent) {
+        memcpy(cpu->state, parent->state, e->guest->state_size);
+        cpu->pc = parent->pc;
+        cpu->fflags = parent->fflags;
+    }
+    cpu->mode = e->guest->mode(cpu);
+    e->host->init_vcpu(cpu);
+    lock_take(&e->lock);
+    cpu->next = e->vcpus;
+    e->vcpus = cpu;
+    lock_give(&e->lock);
+    return cpu;
+}
+
+void engine_vcpu_drop(Vcpu *cpu) {
+    Engine *e = cpu->engine;
+    lock_take(&e->lock);
+    for (Vcpu **at = &e->vcpus; *at; at = &(*at)->next)
+        if (*at == cpu) {
+            *at = cpu->next;
+            break;
+        }
+    lock_give(&e->lock);
+    sys_munmap(cpu->shadow_limit, e->vcpu_size);
+}
+
+/* --- asking for attention -------------------------------------------------------------------------------- */
+
+static void forget_jumps(Vcpu *cpu) {
+    for (u32 k = 0; k < JUMP_CACHE_LEN; k++) __atomic_store_n(&cpu->jumps[k].key, 1, __ATOMIC_RELAXED);
+}
+
+/* The poll flag stops loops; emptying the jump cache stops cycles of indirect jumps, which do not poll. */
+void engine_kick(Vcpu *cpu) {
+    __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST);
+    forget_jumps(cpu);
+}
+
+void kick_all(Engine *e) {
+    for (Vcpu *v = e->vcpus; v; v = v->next) engine_kick(v);
+}
+
+/* --- running ---------------------------------------------------------------------------------------------- */
+
+/* From here on the half of this generation stays as it is until the cpu's phase is PHASE_VMM again. */
+static void enter_generation(Engine *e, Vcpu *cpu) {
+    u32 g;
+    do {
+        g = __atomic_load_n(&e->cache.generation, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&cpu->generation, g, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&cpu->phase, PHASE_CODE, __ATOMIC_SEQ_CST);
+    } while (__atomic_load_n(&e->cache.generation, __ATOMIC_SEQ_CST) != g);
+}
+
+/* Finds or makes the code for the cpu's pc. On TRAP_NONE phase is PHASE_CODE. */
+static TrapCode find_code(Engine *e, Vcpu *cpu, const void **code) {
+    enter_generation(e, cpu);
+    u64 key = cache_key(cpu->pc, cpu->mode);
+    *code = cache_find(&e->cache.half[cpu->generation & 1], key);
+    if (LIKELY(*code)) return TRAP_NONE;
+    __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
+    lock_take(&e->lock);
+    e->stats.lookups_missed++;
+    cpu->generation = e->cache.generation;
+    TrapCode trap = TRAP_NONE;
+    *code = cache_find(cache_half(&e->cache), key);
+    if (!*code) trap = translate(e, cpu, cpu->pc, cpu->mode, code);
+    if (trap == TRAP_NONE) __atomic_store_n(&cpu->phase, PHASE_CODE, __ATOMIC_SEQ_CST);
+    lock_give(&e->lock);
+    return trap;
+}
+
+static ExitRecord *exit_record(Engine *e, u64 site) { return &e->cache.half[site >> 30 & 1].exits[site & 0x3fffffff]; }
+
+static void link_exit(Engine *e, Vcpu *cpu, u64 site, const void *target) {
+    lock_take(&e->lock);
+    Half *h = cache_half(&e->cache);
+    if (cpu->generation == e->cache.generation && cache_find(h, cache_key(cpu->pc, cpu->mode)) == target) {
+        u32 field = exit_record(e, site)->field;
+        cache_own(&e->cache, h->rw + field, 4);
+        e->host->link(h->rw + field, h->rx + field, target);
+        e->stats.links++;
+    }
+    lock_give(&e->lock);
+}
+
+/* Shadow stack and jump cache hold host addresses of the generation that they were filled in. */
+static void renew_caches(Engine *e, Vcpu *cpu) {
+    if (LIKELY(cpu->cached_generation == cpu->generation)) return;
+    forget_jumps(cpu);
+    e->host->reset_shadow(&e->cache.stubs, cpu);
+    cpu->cached_generation = cpu->generation;
+}
+
+static void remember_jump(Vcpu *cpu, const void *code) {
+    JumpEntry *j = &cpu->jumps[cpu->pc >> 1 & (JUMP_CACHE_LEN - 1)];
+    __atomic_store_n(&j->key, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&j->code, code, __ATOMIC_RELAXED);
+    __atomic_store_n(&j->key, cpu->pc | (u64)cpu->mode << 56, __ATOMIC_RELEASE);
+}
+
+/* Where the cpu stands after it left through exit `site`; true if that exit can be linked. */
+static bool resolve_exit(Engine *e, Vcpu *cpu, u64 site) {
+    if (site == EXIT_SITE_NONE) {
+        cpu->pc &= -(u64)e->guest->insn_align;
+        if (cpu->shadow_sp > cpu->shadow_base) e->host->reset_shadow(&e->cache.stubs, cpu); /* a return hit the sentinels */
+        return false;
+    }
+    if (site & EXIT_SITE_STALE) {
+        cpu->pc = e->cache.half[cpu->generation & 1].blocks[site & 0x3fffffff].pc;
+        return false;
+    }
+    cpu->pc = exit_record(e, site)->pc;
+    return !exit_record(e, site)->poll;
+}
+
+static u32 interp_inner(Vcpu *cpu) {
+    IrInterp *in = (IrInterp *)cpu->arg[0];
+    return ir_interp(in, (const IrFunc *)cpu->arg[1], cpu);
+}
+
+TrapCode interp_run(Engine *e, Vcpu *cpu, const IrFunc *f, IrLog *log) {
+    IrInterp *in = (IrInterp *)cpu->interp;
+    if (!in) {
+        in = sys_mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (sys_failed(in)) BUG("out of host memory");
+        cpu->interp = in;
+    }
+    in->log = log;
+    cpu->arg[0] = (u64)in;
+    cpu->arg[1] = (u64)f;
+    cpu->phase = PHASE_INTERP;
+    return (TrapCode)e->cache.stubs.enter_c(cpu, interp_inner);
+}
+
+static void trace(Engine *e, const Vcpu *cpu) {
+    const EngineOptions *o = &e->options;
+    if (o->trace_insn) {
+        char buf[128];
+        Text t = text_init(buf, sizeof buf);
+        bool pristine;
+        size_t avail;
+        const u8 *code = e->hooks.fetch(e->hooks.ctx, cpu->pc, &avail, &pristine);
+        if (code) e->guest->disasm(cpu->pc, code, avail, &t);
+        fd_print(o->log_fd, "insn %lx: %s\n", cpu->pc, buf);
+    } else if (o->trace_block) {
+        fd_print(o->log_fd, "block %lx\n", cpu->pc);
+    }
+}
+
+static bool poll_pending(Vcpu *cpu) {
+    if (LIKELY(!__atomic_load_n(&cpu->poll, __ATOMIC_SEQ_CST))) return false;
+    cpu->phase = PHASE_VMM;
+    return true;
+}
+
+/* Runs one piece of linked code. Returns TRAP_NONE to go on at cpu->pc. *site: the exit taken, if it can be linked. */
+static TrapCode step(Engine *e, Vcpu *cpu, u64 *site, bool *indirect) {
+    const void *code;
+    TrapCode trap = find_code(e, cpu, &code);
+    if (trap != TRAP_NONE) return trap;
+    if (e->options.tier == ENGINE_INTERP) {
+        if (poll_pending(cpu)) return TRAP_POLL;
+        trace(e, cpu);
+        trap = interp_run(e, cpu, code, NULL);
+        e->host->sync_fp(cpu);
+        return trap;
+    }
+    renew_caches(e, cpu);
+    if (LIKELY(!e->options.no_link)) {
+        if (*site != EXIT_SITE_NONE) link_exit(e, cpu, *site, code);
+        else if (*indirect) remember_jump(cpu, code);
+    }
+    trace(e, cpu);
+    if (poll_pending(cpu)) return TRAP_POLL; /* maybe asked for before the jump cache was filled again */
+    u32 generation = cpu->generation;
+    trap = e->options.lockstep ? lockstep_run(e, cpu, code) : (TrapCode)e->cache.stubs.enter(cpu, code);
+    e->host->sync_fp(cpu);
+    *site = EXIT_SITE_NONE;
+    *indirect = false;
+    if (trap == TRAP_NONE || trap == TRAP_POLL) {
+        u64 left = cpu->exit_site;
+        if (cpu->lockstepped) return cpu->lockstepped = false, trap;
+        if (resolve_exit(e, cpu, left) && generation == e->cache.generation) *site = left;
+        *indirect = left == EXIT_SITE_NONE;
+    }
+    return trap;
+}
+
+TrapCode engine_run(Vcpu *cpu) {
+    Engine *e = cpu->engine;
+    u64 site = EXIT_SITE_NONE;
+    bool indirect = false;
+    for (;;) {
+        u32 mode = e->guest->mode(cpu);
+        if (mode != cpu->mode) { /* frames of the other mode must not be returned to */
+            cpu->mode = mode;
+            cpu->cached_generation = cpu->generation - 1;
+            e->host->sync_fp(cpu);
+        }
+        TrapCode trap = step(e, cpu, &site, &indirect);
+        e->stats.dispatches++;
+        if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
+        if (trap == TRAP_POLL) __atomic_store_n(&cpu->poll, 0, __ATOMIC_SEQ_CST);
+        return trap;
+    }
+}
+
+/* --- faults ------------------------------------------------------------------------------------------------ */
+
+/* Guest pc of generated code at host_pc; false: that is no translated instruction. */
+static bool guest_pc_of(Engine *e, u64 host_pc, u64 *pc) {
+    const Half *h;
+    const Block *b = cache_block_at(&e->cache, host_pc, &h);
+    if (b) *pc = cache_guest_pc(h, b, host_pc);
+    return b;
+}
+
+bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext) {
+    Engine *e = cpu->engine;
+    const HostStubs *s = &e->cache.stubs;
+    u64 host_pc = e->host->context_pc(ucontext), addr = (u64)((siginfo_t *)siginfo)->si_addr;
+    (void)sig;
+    if (host_pc == (u64)s->probe) {
+        e->host->context_set_pc(ucontext, (u64)s->probe_end);
+        return true;
+    }
+    switch (cpu->phase) {
+    case PHASE_CODE:
+        if (addr - (u64)cpu->shadow_limit < PAGE_BYTES) {
+            e->host->shadow_overflow(s, cpu, ucontext);
+            return true;
+        }
+        if (!guest_pc_of(e, host_pc, &cpu->pc)) return false;
+        break;
+    case PHASE_HELPER: /* called from generated code: the return address is on the shadow stack */
+        if (!guest_pc_of(e, *(u64 *)cpu->shadow_sp - 1, &cpu->pc)) return false;
+        break;
+    case PHASE_INTERP: break;
+    default: return false;
+    }
+    cpu->trap_arg = addr;
+    e->host->abandon(s, e->guest, cpu, ucontext, TRAP_FAULT);
+    return true;
+}
+
+u32 engine_fflags_get(Vcpu *cpu) { return cpu->fflags; }
+
+void engine_fflags_set(Vcpu *cpu, u32 fflags) { cpu->fflags = fflags & 31; }
+
+/* --- code that changes ---------------------------------------------------------------------------------------- */
+
+static void kill_block(Engine *e, Half *h, u32 n) {
+    Block *b = &h->blocks[n];
+    if (b->dead) return;
+    b->dead = true;
+    e->stats.invalidated++;
+    cache_enter(h, cache_key(b->pc, b->mode), NULL);
+    if (e->options.tier == ENGINE_INTERP) return;
+    u32 at = (u32)((const u8 *)b->code - h->rx);
+    cache_own(&e->cache, h->rw + at, 8);
+    e->host->unlink_entry(&e->cache.stubs, h->rw + at, h->rx + at);
+}
+
+static bool touches(const Block *b, u64 start, u64 size) {
+    return b->pc < start ? start - b->pc < b->guest_size : b->pc - start < size;
+}
+
+void engine_invalidate(Engine *e, u64 start, u64 size) {
+    if (!size) return;
+    lock_take(&e->lock);
+    Half *h = cache_half(&e->cache);
+    u64 first = start / PAGE_BYTES, last = (start + size - 1) / PAGE_BYTES;
+    if (last - first >= h->page_used) { /* fewer pages with code than pages asked for */
+        for (u32 n = 0; n < h->block_count; n++)
+            if (touches(&h->blocks[n], start, size)) kill_block(e, h, n);
+    } else {
+        for (u64 page = first; page <= last; page++)
+            for (u32 n = cache_page_first(h, page); n; n = cache_page_next(h, n - 1, page))
+                if (touches(&h->blocks[n - 1], start, size)) kill_block(e, h, n - 1);
+    }
+    lock_give(&e->lock);
+}
+
+static bool bytes_changed(Engine *e, const Block *b) {
+    if (e->cache.stubs.probe((const u8 *)b->pc) || e->cache.stubs.probe((const u8 *)b->pc + b->guest_size - 1)) return true;
+    return hash_bytes((const u8 *)b->pc, b->guest_size, 0) != b->hash;
+}
+
+void engine_flush(Engine *e, u64 start, u64 size) {
+    lock_take(&e->lock);
+    Half *h = cache_half(&e->cache);
+    u32 kept = 0;
+    for (u32 k = 0; k < h->impure.len; k++) {
+        u32 n = h->impure.at[k];
+        const Block *b = &h->blocks[n];
+        if (!b->dead && touches(b, start, size) && bytes_changed(e, b)) kill_block(e, h, n);
+        if (!b->dead) h->impure.at[kept++] = n;
+    }
+    h->impure.len = kept;
+    lock_give(&e->lock);
+}
+
+/* --- fork ------------------------------------------------------------------------------------------------------ */
+
+void engine_fork_prepare(Engine *e) { lock_take(&e->lock); }
+
+void engine_fork_done(Engine *e, bool child, Vcpu *self) {
+    cache_disown(&e->cache);
+    if (child) {
+        e->lock.word = 1; /* waiters stayed behind */
+        while (e->vcpus) { /* the other threads did not come along */
+            Vcpu *v = e->vcpus;
+            e->vcpus = v->next;
+            if (v != self) sys_munmap(v->shadow_limit, e->vcpu_size);
+        }
+        self->next = NULL;
+        e->vcpus = self;
+        if (e->perfmap_fd >= 0) {
+            sys_call(SYS_close, e->perfmap_fd);
+            e->perfmap_fd = open_perfmap();
+        }
+    }
+    lock_give(&e->lock);
+}
+
+/* --- numbers --------------------------------------------------------------------------------------------------- */
+
+void engine_stats_get(const Engine *e, EngineStats *out) { *out = e->stats; }
+
+void engine_stats_print(const Engine *e, Text *t) {
+    const EngineStats *s = &e->stats;
+    text_print(t, "blocks: %lu\nguest_insns: %lu\nguest_bytes: %lu\nir_insns: %lu\nhost_bytes: %lu\n", s->blocks, s->guest_insns, s->guest_bytes, s->ir_insns, s->host_bytes);
+    text_print(t, "host_bytes_per_guest_insn: %lu.%02lu\n", s->host_bytes / MAX(s->guest_insns, 1ul), s->host_bytes * 100 / MAX(s->guest_insns, 1ul) % 100);
+    text_print(t, "translate_ns: %lu\ntranslate_ns_per_guest_insn: %lu\n", s->translate_ns, s->translate_ns / MAX(s->guest_insns, 1ul));
+    text_print(t, "flushes: %lu\nlinks: %lu\ndispatches: %lu\nlookups_missed: %lu\ninvalidated: %lu\n", s->flushes, s->links, s->dispatches, s->lookups_missed, s->invalidated);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of engine/ share. */
+#ifndef ENGINE_INTERNAL_H
+#define ENGINE_INTERNAL_H
+
+#include "engine/cache.h"
+#include "ir/interp.h"
+
+enum { BLOCK_MAX_INSNS = 64, COMPILE_BUFFER = 256 * 1024 };
+
+struct Engine {
+    const Guest *guest;
+    const Host *host;
+    EngineOptions options;
+    EngineHooks hooks;
+    Lock lock;          /* everything below, but what cache.h allows without */
+    Cache cache;
+    Vcpu *vcpus;        /* list through Vcpu.next */
+    IrFunc ir;          /* translation under way */
+    HostCode code;
+    u8 *buffer;         /* COMPILE_BUFFER bytes: where compile writes before the code moves to the cache */
+    size_t vcpu_size;   /* bytes mapped per cpu */
+    EngineStats stats;
+    int perfmap_fd;
+};
+
+/* Translates (pc, mode); the lock is held. TRAP_NONE and *code set, or TRAP_FETCH with cpu->trap_arg. */
+TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code);
+
+/* Gives every cpu's poll a push, so that it comes by. */
+void kick_all(Engine *e);
+
+/* Runs the block `code` in both engines and compares. Returns the trap as engine_run's inner step does. */
+TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code);
+
+/* One step of the interpreter on f, so that faults can abandon it. */
+TrapCode interp_run(Engine *e, Vcpu *cpu, const IrFunc *f, IrLog *log);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From guest bytes to a block in the cache: lift, compile, register. The engine's lock is held throughout. */
+#include "base/sys.h"
+#include "engine/internal.h"
+#include <time.h>
+
+typedef struct Source { /* guest bytes being translated */
+    const u8 *code;
+    size_t avail;
+    bool pristine;
+} Source;
+
+static u64 now_ns(void) {
+    struct timespec t;
+    sys_call(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+/* Mappings of files that have been truncated fault when read: test a byte of each page once. */
+static bool readable(Engine *e, const u8 *code, size_t *avail) {
+    if (e->cache.stubs.probe(code)) return false;
+    u64 next_page = align_down((u64)code + PAGE_BYTES, PAGE_BYTES);
+    if ((u64)code + *avail > next_page && e->cache.stubs.probe((const u8 *)next_page)) *avail = next_page - (u64)code;
+    return true;
+}
+
+static bool fetch(Engine *e, u64 pc, Source *s) {
+    s->code = e->hooks.fetch(e->hooks.ctx, pc, &s->avail, &s->pristine);
+    return s->code && s->avail >= e->guest->insn_align && readable(e, s->code, &s->avail);
+}
+
+static bool wanted_next(Engine *e, u64 pc, u32 insns) {
+    u32 limit = e->options.one_insn ? 1 : BLOCK_MAX_INSNS;
+    if (insns >= limit) return false;
+    /* run into code that is already there: jump to it instead of copying it */
+    return insns < 4 || !cache_find(cache_half(&e->cache), cache_key(pc, e->ir.mode));
+}
+
+/* Lifts from pc until the block closes. Returns its length in guest bytes; 0: not even one instruction is there. */
+static u32 lift_block(Engine *e, u64 pc, u32 mode, const Source *s) {
+    ir_reset(&e->ir, e->guest, pc, mode);
+    u32 at = 0, insns = 0;
+    do {
+        unsigned len = s->avail - at < e->guest->insn_align ? 0 : e->guest->lift(&e->ir, pc + at, s->code + at, s->avail - at);
+        if (!len) break;
+        at += len;
+        insns++;
+    } while (!e->ir.closed && wanted_next(e, pc + at, insns));
+    if (!e->ir.closed && at) ir_exit(&e->ir, pc + at);
+    e->stats.guest_insns += insns;
+    return at;
+}
+
+/* The cache's half in use is full: go to the other one, as soon as nobody is left in it. */
+static void flush(Engine *e, Vcpu *self) {
+    Cache *c = &e->cache;
+    e->stats.flushes++;
+    u32 next = __atomic_add_fetch(&c->generation, 1, __ATOMIC_SEQ_CST);
+    kick_all(e);
+    for (Vcpu *v = e->vcpus; v; v = v->next) {
+        while (v != self && __atomic_load_n(&v->phase, __ATOMIC_SEQ_CST) != PHASE_VMM && (i32)(__atomic_load_n(&v->generation, __ATOMIC_SEQ_CST) - (next - 1)) < 0)
+            sys_call(SYS_sched_yield);
+    }
+    cache_reset_half(c);
+    self->generation = next;
+}
+
+static bool has_room(const Half *h, size_t code, u32 pcs, u32 exits) {
+    return h->used + code + 32 <= h->size && h->block_count < h->block_max && h->pc_count + pcs <= h->pc_max && h->exit_count + exits <= h->exit_max;
+}
+
+static Block *new_block(Engine *e, Half *h, u64 pc, u32 mode, u32 guest_size, const Source *s) {
+    Block *b = &h->blocks[h->block_count];
+    *b = (Block){.pc = pc, .mode = mode, .guest_size = guest_size, .pristine = s->pristine};
+    if (!s->pristine) b->hash = hash_bytes(s->code, guest_size, 0);
+    e->stats.blocks++;
+    e->stats.guest_bytes += guest_size;
+    e->stats.ir_insns += e->ir.insns.len;
+    return b;
+}
+
+static void publish(Half *h, Block *b) {
+    u32 n = h->block_count;
+    cache_note_pages(h, n);
+    if (!b->pristine) vec_push(&h->impure, n);
+    __atomic_store_n(&h->block_count, n + 1, __ATOMIC_RELEASE);
+    cache_enter(h, cache_key(b->pc, b->mode), b->code);
+}
+
+/* --- generated code ---------------------------------------------------------------------------------- */
+
+static size_t entry_offset(const Half *h) { return align_up((u64)h->rx + h->used + 8, 16) - (u64)h->rx; }
+
+static bool compile(Engine *e, Half *h) {
+    HostCode *c = &e->code;
+    c->rw = e->buffer, c->cap = COMPILE_BUFFER;
+    c->rx = h->rx + entry_offset(h);
+    c->first_exit = h->exit_count | (u32)(h == &e->cache.half[1]) << 30;
+    return e->host->compile(&e->cache.stubs, &e->ir, c);
+}
+
+static void install(Engine *e, Half *h, Block *b) {
+    const HostCode *c = &e->code;
+    size_t at = entry_offset(h);
+    cache_own(&e->cache, h->rw + at - 8, c->size + 8);
+    u32 number = h->block_count;
+    memcpy(h->rw + at - 4, &number, 4); /* for stubs.stale */
+    memcpy(h->rw + at, c->rw, c->size);
+    b->code = h->rx + at;
+    b->host_size = (u32)c->size;
+    b->first_pc = h->pc_count;
+    b->pc_count = c->pcs.len;
+    for (u32 k = 0; k < c->pcs.len; k++) h->pcs[h->pc_count++] = (HostPc){c->pcs.at[k].at, (u32)(e->ir.frames.at[c->pcs.at[k].frame].pc - b->pc)};
+    for (u32 k = 0; k < c->exits.len; k++) {
+        const HostExit *x = &c->exits.at[k];
+        h->exits[h->exit_count++] = (ExitRecord){.pc = x->pc, .field = (u32)(at + x->at), .poll = x->poll};
+    }
+    h->used = at + c->size;
+    e->stats.host_bytes += c->size;
+}
+
+/* --- for the interpreter ------------------------------------------------------------------------------ */
+
+/* A compact copy of the function under construction, in the half's arena. */
+static const IrFunc *keep_ir(Engine *e, Half *h) {
+    const IrFunc *f = &e->ir;
+    IrFunc *k = arena_alloc(&h->arena, sizeof *k);
+    *k = *f;
+    k->insns.at = arena_alloc(&h->arena, f->insns.len * sizeof(IrInsn));
+    memcpy(k->insns.at, f->insns.at, f->insns.len * sizeof(IrInsn));
+    k->args.at = arena_alloc(&h->arena, f->args.len * sizeof(u64) + 8);
+    if (f->args.len) memcpy(k->args.at, f->args.at, f->args.len * sizeof(u64));
+    h->used += sizeof *k + f->insns.len * sizeof(IrInsn);
+    return k;
+}
+
+/* --- eyes -------------------------------------------------------------------------------------------- */
+
+static void dump_asm(Engine *e, u64 pc, const u8 *code, u32 size) {
+    for (u32 at = 0; at < size;) {
+        char buf[128];
+        Text t = text_init(buf, sizeof buf);
+        unsigned len = e->guest->disasm(pc + at, code + at, size - at, &t);
+        u32 bits = 0;
+        memcpy(&bits, code + at, MIN(len, 4u));
+        fd_print(e->options.log_fd, "%12lx:  %0*x%*s  %s\n", pc + at, (int)len * 2, bits, 8 - (int)len * 2, "", buf);
+        at += len;
+    }
+}
+
+static void dump_ir(Engine *e) {
+    enum { SIZE = 256 * 1024 };
+    char *buf = sys_mmap(NULL, SIZE, 3, 0x22, -1, 0);
+    if (sys_failed(buf)) return;
+    Text t = text_init(buf, SIZE);
+    ir_print(&e->ir, &t);
+    sys_call(SYS_write, e->options.log_fd, buf, t.len);
+    sys_munmap(buf, SIZE);
+}
+
+static void dump_host(Engine *e, const Block *b) {
+    fd_print(e->options.log_fd, "host code at %lx, %u bytes:\n", (u64)b->code, b->host_size);
+    const u8 *p = b->code;
+    for (u32 at = 0; at < b->host_size; at += 16) {
+        char line[80];
+        Text t = text_init(line, sizeof line);
+        for (u32 k = at; k < MIN(at + 16, b->host_size); k++) text_print(&t, " %02x", p[k]);
+        fd_print(e->options.log_fd, " %s\n", line);
+    }
+}
+
+static void dump(Engine *e, const Block *b, const Source *s) {
+    const EngineOptions *o = &e->options;
+    if (o->dump_size && b->pc - o->dump_start >= o->dump_size) return;
+    if (o->dump) fd_print(o->log_fd, "block %lx mode %u, %u bytes\n", b->pc, b->mode, b->guest_size);
+    if (o->dump & ENGINE_DUMP_ASM) dump_asm(e, b->pc, s->code, b->guest_size);
+    if (o->dump & ENGINE_DUMP_IR) dump_ir(e);
+    if ((o->dump & ENGINE_DUMP_HOST) && o->tier != ENGINE_INTERP) dump_host(e, b);
+}
+
+static void perfmap_line(Engine *e, const Block *b) {
+    if (e->perfmap_fd >= 0) fd_print(e->perfmap_fd, "%lx %x %s:%lx\n", (u64)b->code, b->host_size, e->guest->name, b->pc);
+}
+
+/* ----------------------------------------------------------------------------------------------------- */
+
+#ifndef NDEBUG
+static void check_ir(const IrFunc *f) {
+    char why[160];
+    const char *wrong = ir_verify(f, why, sizeof why);
+    if (wrong) {
+        fd_print(2, "isomer: pc %lx: ", f->pc);
+        BUG(wrong);
+    }
+}
+#else
+static void check_ir(const IrFunc *f) { (void)f; }
+#endif
+
+TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
+    u64 start = now_ns();
+    Source s;
+    if (!fetch(e, pc, &s)) {
+        cpu->trap_arg = pc;
+        return TRAP_FETCH;
+    }
+    u32 size = lift_block(e, pc, mode, &s);
+    if (!size) { /* the instruction reaches into what is not there */
+        cpu->trap_arg = pc + s.avail;
+        return TRAP_FETCH;
+    }
+    check_ir(&e->ir);
+    Half *h = cache_half(&e->cache);
+    bool interp = e->options.tier == ENGINE_INTERP;
+    if (interp ? h->used >= h->size || h->block_count == h->block_max : !compile(e, h) || !has_room(h, e->code.size, e->code.pcs.len, e->code.exits.len)) {
+        flush(e, cpu);
+        h = cache_half(&e->cache);
+        if (!interp) {
+            lift_block(e, pc, mode, &s); /* compile consumed the first one */
+            if (!compile(e, h) || !has_room(h, e->code.size, e->code.pcs.len, e->code.exits.len)) BUG("a block larger than the code cache");
+        }
+    }
+    Block *b = new_block(e, h, pc, mode, size, &s);
+    if (interp) b->code = keep_ir(e, h);
+    else install(e, h, b);
+    publish(h, b);
+    e->stats.translate_ns += now_ns() - start;
+    if (UNLIKELY(e->options.dump)) dump(e, b, &s);
+    perfmap_line(e, b);
+    *code = b->code;
+    return TRAP_NONE;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* host: the interface between the engine and a code generator for one host architecture.
+ *
+ * A Host turns an IrFunc into machine code in a buffer that the engine owns, twice mapped: written at `rw`, executed
+ * at `rx`. Generated code keeps the Guest's hottest slots in host registers, the same ones everywhere ("pins"), so
+ * that blocks can be linked by plain jumps; all other slots are in the Vcpu. Guest state is exact, in pins and
+ * Vcpu, at every instruction that can fault.
+ *
+ * Common code that every block shares (entering, leaving, slow paths) is made once per code cache: the stubs.
+ * A Host has no state but what host_init fills; compile() may run in several threads on different buffers.
+ */
+#ifndef HOST_HOST_H
+#define HOST_HOST_H
+
+#include "ir/guest.h"
+
+typedef struct HostExit { /* a direct exit: a branch that the engine may link */
+    u32 at;               /* offset of its patchable field in the block's code */
+    u8 poll;              /* it is the poll of an exit, never linked */
+    u64 pc;               /* guest pc it leaves to */
+} HostExit;
+
+typedef struct HostPc { /* host code from offset `at` on belongs to guest instruction number `frame` */
+    u32 at, frame;
+} HostPc;
+
+typedef struct HostCode { /* one block: filled by compile; vectors are reused from block to block */
+    u8 *rw;
+    const u8 *rx;
+    size_t cap, size; /* bytes */
+    u32 first_exit;   /* number of exits[0] */
+    VEC(HostExit) exits;
+    VEC(HostPc) pcs;
+    Arena arena;      /* the compiler's own */
+    void *scratch;    /* likewise; NULL at first */
+} HostCode;
+
+typedef struct HostStubs {
+    u32 (*enter)(Vcpu *cpu, const void *code); /* runs generated code; returns TrapCode */
+    u32 (*enter_c)(Vcpu *cpu, u32 (*fn)(Vcpu *)); /* runs fn so that `leave` can abandon it */
+    u32 (*probe)(const void *byte); /* 0 if the byte can be read, 1 if that faults (with probe_fault's help) */
+    const u8 *probe_end;
+    const u8 *leave;      /* leaves generated code or fn: state already saved, trap code in the result register */
+    const u8 *exit_link, *exit_poll, *exit_trap, *lookup, *ret_slow, *underflow, *stale, *helper, *soft;
+    size_t size;
+} HostStubs;
+
+typedef struct Host {
+    const char *name;
+    size_t stubs_max; /* bytes to reserve */
+    /* Detects features. NULL, or one sentence why this processor cannot be used. */
+    const char *(*init)(void);
+    /* Emits the stubs for `guest` at rw/rx. */
+    void (*make_stubs)(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out);
+    /* Compiles a function of one block. False: code->cap is too small. */
+    bool (*compile)(const HostStubs *stubs, IrFunc *f, HostCode *code);
+    /* Redirects the direct exit whose field is at `field_rw` to the host address `target`; atomic for running threads. */
+    void (*link)(u8 *field_rw, const u8 *field_rx, const u8 *target);
+    /* Makes a block's entry jump to stubs->stale; atomic likewise. */
+    void (*unlink_entry)(const HostStubs *stubs, u8 *entry_rw, const u8 *entry_rx);
+    /* Empties the shadow return stack of cpu. */
+    void (*reset_shadow)(const HostStubs *stubs, Vcpu *cpu);
+    /* Fills the constants and the floating-point environment of a new cpu. */
+    void (*init_vcpu)(Vcpu *cpu);
+    /* Moves accrued host floating-point flags into cpu->fflags, and the rounding mode of cpu->mode into the host's. */
+    void (*sync_fp)(Vcpu *cpu);
+    /* In a signal handler: takes the guest state out of the interrupted generated code and makes the context return to
+     * `leave` with `trap`. In PHASE_HELPER / PHASE_INTERP the state is in the Vcpu already. */
+    void (*abandon)(const HostStubs *stubs, const Guest *guest, Vcpu *cpu, void *ucontext, TrapCode trap);
+    u64 (*context_pc)(const void *ucontext);
+    void (*context_set_pc)(void *ucontext, u64 pc);
+    /* The faulting context overflowed the shadow stack (fault address in its guard): start it anew. */
+    void (*shadow_overflow)(const HostStubs *stubs, Vcpu *cpu, void *ucontext);
+} Host;
+
+extern const Host host_x64;
+
+#endif

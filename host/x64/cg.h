@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The quick compiler's working state. One backward pass over the block (liveness.c) finds last uses, dead code, dead puts,
+ * comparisons to fuse and where values will be put; one forward pass emits, allocating registers as it goes (regs.c).
+ *
+ * A value is in a register (Val.reg), in its slot's memory (Val.home), in a spill place, or it is a constant; any
+ * of them is enough. A pinned slot's register *is* the slot: it always holds the guest's value, except between the
+ * definition of a value and its put where liveness.c proved that nobody can look.
+ */
+#ifndef HOST_X64_CG_H
+#define HOST_X64_CG_H
+
+#include "host/x64/x64.h"
+
+typedef struct Val {
+    u8 reg;    /* 0..31, NO_REG */
+    u8 fused;  /* comparison emitted by its user */
+    i16 home;  /* slot whose memory holds it, -1 */
+    i16 spill; /* index into Vcpu.spill, -1 */
+    i16 hint;  /* slot it is put to, -1 */
+} Val;
+
+typedef enum LateKind { LATE_EXIT, LATE_POLL, LATE_TRAP, LATE_RET, LATE_LOOKUP, LATE_CALL_LOOKUP, LATE_NAN, LATE_SOFT, LATE_UNBOX } LateKind;
+
+typedef struct Late { /* code to be emitted behind the block */
+    u8 kind, reg, type, trap;
+    u8 *from;        /* rel32 that leads there */
+    const u8 *back;  /* where it goes on, host writable address */
+    u64 pc;          /* exits, traps */
+    u32 exit;        /* index into HostCode.exits */
+    u32 insn;        /* LATE_SOFT: IR instruction */
+    u8 operand[3];   /* LATE_SOFT: registers of the operands */
+    u32 frame;       /* guest instruction it belongs to */
+} Late;
+
+typedef struct Cg {
+    X64Buf b;
+    IrFunc *f;
+    const Guest *guest;
+    const HostStubs *stubs;
+    HostCode *code;
+    u8 *start;          /* of the block, writable */
+    u32 cur;            /* IR instruction being emitted */
+    u32 frame;          /* guest instruction being emitted */
+    u64 pc, next_pc;
+    u32 reg_val[32];    /* value in each register, 0: none that matters */
+    u32 locked;         /* registers in use by the current instruction */
+    u32 slot_val[160];  /* value whose home is this slot's memory */
+    u32 spill_used;     /* bit set over Vcpu.spill */
+    u32 spill_val[32];
+    u8 pin[160];
+    VEC(Val) val;
+    VEC(Late) late;
+    bool full;
+} Cg;
+
+static inline IrInsn *cg_insn(const Cg *g, u32 id) { return &g->f->insns.at[id]; }
+/* trunc and flow do not exist as code: their value is the operand's register. */
+static inline u32 cg_root(const Cg *g, u32 id) {
+    while (cg_insn(g, id)->op == IR_trunc || cg_insn(g, id)->op == IR_flow) id = cg_insn(g, id)->a;
+    return id;
+}
+static inline bool cg_is_const(const Cg *g, u32 id) { return cg_insn(g, id)->op == IR_const; }
+static inline bool cg_is_xmm_type(unsigned t) { return t == IR_F16 || t == IR_F32 || t == IR_F64; }
+static inline u32 cg_w(unsigned type) { return type == IR_I64 || type == IR_F64 ? W1 : 0; }
+static inline bool cg_imm32(const Cg *g, u32 id, i32 *imm) {
+    const IrInsn *i = cg_insn(g, id);
+    if (i->op != IR_const || cg_is_xmm_type(i->type)) return false;
+    i64 v = i->type == IR_I32 ? (i32)i->imm : (i64)i->imm;
+    *imm = (i32)v;
+    return fits_i32(v);
+}
+
+/* liveness.c */
+void cg_analyse(Cg *g);
+
+/* regs.c. All return register numbers 0..31; xmm n is 16 + n. */
+unsigned cg_use(Cg *g, u32 id);                  /* value in a register of its class; locked until the next instruction */
+bool cg_use_mem(Cg *g, u32 id, X64Mem *m);       /* the value as a memory operand instead, if that is where it is */
+unsigned cg_temp(Cg *g, bool xmm);               /* a free scratch register, locked */
+void cg_take(Cg *g, unsigned reg);               /* empties this scratch register and locks it */
+/* A register for the result of the current instruction: the pin of the slot it is put to, or `prefer` (NO_REG: none) if its
+ * value dies here, or a scratch register. Never one of `avoid` (bit set). Locked. */
+unsigned cg_target(Cg *g, bool xmm, u32 avoid, unsigned prefer);
+void cg_set(Cg *g, unsigned reg);                /* the current instruction's value is now in reg */
+void cg_put(Cg *g, const IrInsn *i);
+void cg_get(Cg *g, const IrInsn *i);
+void cg_flush_scratch(Cg *g, bool state_changes); /* before a helper: scratch registers are lost; state_changes: slots too */
+void cg_load_const(Cg *g, unsigned reg, const IrInsn *c);
+
+/* lower_int.c, lower_mem.c, lower_fp.c, leave.c */
+void cg_lower_int(Cg *g, IrInsn *i);
+unsigned cg_compare(Cg *g, u32 id); /* emits the comparison; returns the condition code that means true */
+void cg_lower_mem(Cg *g, IrInsn *i);
+void cg_lower_fp(Cg *g, IrInsn *i);
+void cg_lower_call(Cg *g, IrInsn *i);
+void cg_lower_leave(Cg *g, IrInsn *i);
+void cg_emit_late(Cg *g);
+Late *cg_late(Cg *g, LateKind kind, u8 *from);
+
+static inline void cg_mov_xmm(Cg *g, unsigned dst, unsigned src) {
+    if (dst != src) x64_rr(&g->b, I_MOVAPS, dst - X64_XMM, src - X64_XMM);
+}
+
+#endif

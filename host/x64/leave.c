@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leaving a block: direct exits that the engine links, calls and returns on the host's return stack, indirect jumps
+ * through the cpu's jump cache, traps; and all code that lies behind the block because it is seldom run.
+ *
+ * Shadow return stack: a guest call pushes the guest's return pc and does a host call; a guest return compares
+ * its target with that pc and does a host ret. So both of them are predicted by the host's return predictor. A
+ * mismatch (longjmp, a switch of stacks) is looked up in stubs->ret_slow.
+ *
+ * Polls: every cycle of guest code has a backward direct branch or call (polled here), or an indirect transfer that
+ * misses in the jump cache (engine_kick empties it); a matched return only undoes a call.
+ */
+#include "host/x64/cg.h"
+
+void cg_late_fp(Cg *g, const Late *l);
+
+Late *cg_late(Cg *g, LateKind kind, u8 *from) {
+    vec_push(&g->late, ((Late){.kind = kind, .from = from, .frame = g->frame}));
+    return &g->late.at[g->late.len - 1];
+}
+
+/* A field that is patched while other threads execute it must not cross a cache line. */
+static void align_field(Cg *g, unsigned opcode_bytes) {
+    u64 field = (u64)x64_here(&g->b) + opcode_bytes;
+    unsigned in_line = field & 63;
+    if (in_line > 60) x64_nops(&g->b, 64 - in_line);
+}
+
+static u32 add_exit(Cg *g, const u8 *field, u64 pc, bool poll) {
+    HostCode *c = g->code;
+    vec_push(&c->exits, ((HostExit){.at = field ? (u32)(field - g->start) : 0, .poll = poll, .pc = pc}));
+    return c->exits.len - 1;
+}
+
+static void late_exit(Cg *g, u8 *field, u64 pc) {
+    u32 n = add_exit(g, field, pc, false);
+    cg_late(g, LATE_EXIT, field)->exit = n;
+}
+
+/* Backward: the only direction in which a cycle can close. */
+static void poll_if_backward(Cg *g, u64 target) {
+    if (target > g->pc) return;
+    x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
+    u8 *from = x64_jcc(&g->b, CC_NE, NULL);
+    u32 n = add_exit(g, NULL, g->pc, true); /* the branch itself is done again */
+    cg_late(g, LATE_POLL, from)->exit = n;
+}
+
+static void jump_to(Cg *g, u64 pc) {
+    align_field(g, 1);
+    late_exit(g, x64_jmp(&g->b, NULL), pc);
+}
+
+static void push_pc(Cg *g, u64 pc) {
+    if (fits_i32((i64)pc)) {
+        x64_u8(&g->b, 0x68);
+        x64_u32(&g->b, (u32)pc);
+    } else {
+        x64_mov_imm(&g->b, RCX, pc); /* at a terminator scratch registers are free, but for the target in rax */
+        x64_push(&g->b, RCX);
+    }
+}
+
+static void after_return(Cg *g, u64 return_pc) {
+    x64_rm(&g->b, I_LEA | W1, RSP, x64_mem(RSP, 8));
+    jump_to(g, return_pc);
+}
+
+static void leave_direct(Cg *g, const IrInsn *i) {
+    poll_if_backward(g, i->imm);
+    if (i->aux != EXIT_CALL) {
+        jump_to(g, i->imm);
+        return;
+    }
+    u64 return_pc = g->f->args.at[i->a];
+    push_pc(g, return_pc);
+    align_field(g, 1);
+    late_exit(g, x64_call(&g->b, NULL), i->imm);
+    after_return(g, return_pc);
+}
+
+static void leave_return(Cg *g, unsigned target) {
+    x64_alu_rm(&g->b, ALU_CMP, W1, target, x64_mem(RSP, 8));
+    cg_late(g, LATE_RET, x64_jcc(&g->b, CC_NE, NULL))->reg = (u8)target;
+    x64_ret(&g->b);
+}
+
+/* [rbp + rdx * 8 + jumps] is the entry of the target: 16 bytes at (pc >> 1) % JUMP_CACHE_LEN. Key in rax or rcx. */
+static X64Mem jump_entry(Cg *g, unsigned target, unsigned *key) {
+    x64_rr(&g->b, I_MOV_R_RM, RDX, target);
+    x64_alu_ri(&g->b, ALU_AND, 0, RDX, (JUMP_CACHE_LEN - 1) << 1);
+    *key = target;
+    if (g->f->mode) {
+        x64_mov_imm(&g->b, RSI, (u64)g->f->mode << 56);
+        x64_alu_rr(&g->b, ALU_OR, W1, RSI, target);
+        *key = RSI;
+    }
+    return x64_mem_index(RBP, RDX, 3, CPU_OFF(jumps));
+}
+
+static void leave_indirect(Cg *g, const IrInsn *i) {
+    unsigned target = cg_use(g, i->a);
+    if (i->aux == EXIT_RET) {
+        leave_return(g, target);
+        return;
+    }
+    if (X64_SCRATCH_GPR >> target & 1) x64_mov(&g->b, RAX, target), target = RAX;
+    if (i->aux == EXIT_CALL) push_pc(g, i->imm);
+    unsigned key;
+    X64Mem entry = jump_entry(g, target, &key);
+    x64_alu_rm(&g->b, ALU_CMP, W1, key, entry);
+    u8 *miss = x64_jcc(&g->b, CC_NE, NULL);
+    entry.disp += (i32)offsetof(JumpEntry, code);
+    if (i->aux == EXIT_JUMP) {
+        cg_late(g, LATE_LOOKUP, miss)->reg = (u8)target;
+        x64_jmp_mem(&g->b, entry);
+        return;
+    }
+    Late *l = cg_late(g, LATE_CALL_LOOKUP, miss);
+    l->reg = (u8)target;
+    x64_call_mem(&g->b, entry);
+    l->back = g->b.at;
+    after_return(g, i->imm);
+}
+
+static void leave_if(Cg *g, const IrInsn *i) {
+    poll_if_backward(g, i->imm);
+    unsigned cc = CC_NE;
+    if (g->val.at[i->a].fused) {
+        cc = cg_compare(g, i->a);
+    } else {
+        unsigned c = cg_use(g, i->a);
+        x64_rr(&g->b, I_TEST, c, c);
+    }
+    align_field(g, 2);
+    late_exit(g, x64_jcc(&g->b, cc, NULL), i->imm);
+}
+
+static void trap_if(Cg *g, const IrInsn *i) {
+    unsigned cc = CC_NE;
+    if (g->val.at[i->a].fused) {
+        cc = cg_compare(g, i->a);
+    } else {
+        unsigned c = cg_use(g, i->a);
+        x64_rr(&g->b, I_TEST, c, c);
+    }
+    Late *l = cg_late(g, LATE_TRAP, x64_jcc(&g->b, cc, NULL));
+    l->trap = i->aux;
+    l->pc = g->pc;
+}
+
+static void store_const(Cg *g, X64Mem m, u64 v) {
+    if (fits_i32((i64)v)) {
+        x64_rm(&g->b, INSN(0, 0, 0xc7) | W1, 0, m);
+        x64_u32(&g->b, (u32)v);
+    } else {
+        x64_mov_imm(&g->b, RAX, v);
+        x64_rm(&g->b, I_MOV_RM_R | W1, RAX, m);
+    }
+}
+
+static void emit_trap(Cg *g, unsigned code, u64 pc, u64 arg) {
+    store_const(g, CPU_MEM(pc), pc);
+    store_const(g, CPU_MEM(trap_arg), arg);
+    x64_mov_imm(&g->b, RAX, code);
+    x64_jmp(&g->b, g->stubs->exit_trap);
+}
+
+void cg_lower_leave(Cg *g, IrInsn *i) {
+    switch (i->op) {
+    case IR_exit: leave_direct(g, i); break;
+    case IR_exit_ind: leave_indirect(g, i); break;
+    case IR_exit_if: leave_if(g, i); break;
+    case IR_trap_if: trap_if(g, i); break;
+    case IR_trap: emit_trap(g, i->aux, i->aux == TRAP_MODE || i->aux == TRAP_WAIT ? g->next_pc : g->pc, i->imm); break;
+    default: BUG("quick tier: operation needs a control-flow graph");
+    }
+}
+
+/* --- behind the block ------------------------------------------------------------------------------ */
+
+static void emit_one(Cg *g, const Late *l) {
+    x64_fix_rel32(&g->b, l->from);
+    vec_push(&g->code->pcs, ((HostPc){(u32)(g->b.at - g->start), l->frame}));
+    switch ((LateKind)l->kind) {
+    case LATE_EXIT:
+    case LATE_POLL:
+        x64_mov_imm_keep_flags(&g->b, RAX, g->code->first_exit + l->exit);
+        x64_jmp(&g->b, l->kind == LATE_EXIT ? g->stubs->exit_link : g->stubs->exit_poll);
+        break;
+    case LATE_TRAP: emit_trap(g, l->trap, l->pc, 0); break;
+    case LATE_RET:
+        x64_mov(&g->b, RAX, l->reg);
+        x64_jmp(&g->b, g->stubs->ret_slow);
+        break;
+    case LATE_LOOKUP:
+        x64_mov(&g->b, RAX, l->reg);
+        x64_jmp(&g->b, g->stubs->lookup);
+        break;
+    case LATE_CALL_LOOKUP:
+        x64_mov(&g->b, RAX, l->reg);
+        x64_call(&g->b, g->stubs->lookup);
+        x64_jmp(&g->b, l->back + g->b.rx_delta);
+        break;
+    case LATE_NAN:
+    case LATE_UNBOX:
+    case LATE_SOFT: cg_late_fp(g, l); break;
+    }
+}
+
+void cg_emit_late(Cg *g) {
+    for (u32 k = 0; k < g->late.len && !g->full; k++) {
+        if (g->b.end - g->b.at < X64_SLACK) {
+            g->full = true;
+            return;
+        }
+        emit_one(g, &g->late.at[k]);
+    }
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The backward pass. For every value: number of uses and last use; what is unused disappears. Besides:
+ *
+ * - Dead puts: a slot written again before anything can look at it (a fault, an exit, a call, a get) need not be
+ *   written. Bought: lui+addi and slli+srli pairs cost one instruction.
+ * - Hints: a value whose first put to a pinned slot follows with nothing in between that could look at the slot is
+ *   computed right in the slot's register.
+ * - Fusing: a comparison with one use, by a branch, trap, select or extension, is emitted there, so that the flags
+ *   need no register.
+ */
+#include "host/x64/cg.h"
+
+typedef struct Back {
+    u64 dead[3];         /* slots that will be written before anyone looks */
+    u32 barrier;         /* nearest following instruction that may look at all slots */
+    u32 next_put[160], next_get[160]; /* nearest following ones */
+} Back;
+
+static void note_use(Cg *g, u32 operand, u32 user) {
+    if (!operand) return;
+    IrInsn *o = cg_insn(g, operand);
+    o->uses++;
+    o->last = MAX(o->last, user);
+}
+
+static bool fusable(const Cg *g, const IrInsn *i, u32 id) {
+    if (i->op < IR_eq || i->op > IR_leu || i->uses != 1) return false;
+    const IrInsn *user = cg_insn(g, i->last);
+    switch (user->op) {
+    case IR_exit_if: case IR_trap_if: return true;
+    case IR_zext: case IR_select: return user->a == id;
+    default: return false;
+    }
+}
+
+static bool hint_holds(const Back *k, u32 slot, u32 put, u32 id) {
+    if (k->next_put[slot] != put || k->barrier < put) return false;
+    return !(k->next_get[slot] > id && k->next_get[slot] < put);
+}
+
+static void operands_used(Cg *g, IrInsn *i, u32 id, u32 as_user) {
+    if (i->op == IR_call) {
+        for (u32 k = 0; k < i->b; k++) note_use(g, (u32)g->f->args.at[i->a + k], id);
+        return;
+    }
+    unsigned n = ir_op_operands[i->op];
+    if (n > 0) note_use(g, i->a, as_user);
+    if (n > 1) note_use(g, i->b, as_user);
+    if (n > 2) note_use(g, i->c, as_user);
+}
+
+static bool drop_dead(Back *k, IrInsn *i) {
+    if ((ir_op_facts[i->op] & F_PURE) || i->op == IR_get) return i->uses == 0;
+    if (i->op != IR_put) return false;
+    u64 bit = 1ull << (i->imm & 63), *word = &k->dead[i->imm >> 6];
+    if (*word & bit) return true;
+    *word |= bit;
+    return false;
+}
+
+void cg_analyse(Cg *g) {
+    Back k = {.barrier = ~0u};
+    memset(k.next_put, 0xff, sizeof k.next_put);
+    memset(k.next_get, 0xff, sizeof k.next_get);
+    IrFunc *f = g->f;
+    memset(g->val.at, 0xff, f->insns.len * sizeof(Val)); /* NO_REG, -1 */
+    for (u32 id = f->insns.len - 1; id > 0; id--) {
+        IrInsn *i = &f->insns.at[id];
+        Val *v = &g->val.at[id];
+        v->fused = 0;
+        if (drop_dead(&k, i)) {
+            i->op = IR_nop;
+            continue;
+        }
+        if (v->hint >= 0) {
+            u32 slot = (u32)v->hint;
+            if (g->pin[slot] == NO_REG || !hint_holds(&k, slot, k.next_put[slot], id) || cg_insn(g, k.next_put[slot])->a != id) v->hint = -1;
+        }
+        if (i->op == IR_put) {
+            g->val.at[i->a].hint = (i16)i->imm;
+            k.next_put[i->imm] = id;
+        } else if (i->op == IR_get) {
+            k.next_get[i->imm] = id;
+            k.dead[i->imm >> 6] &= ~(1ull << (i->imm & 63));
+        } else if (ir_op_facts[i->op] & (F_FAULTS | F_EXIT | F_CALL | F_TERM)) {
+            k.barrier = id;
+            memset(k.dead, 0, sizeof k.dead);
+        } else if (i->op == IR_trunc || i->op == IR_flow) { /* the operand's register lives on under this name */
+            IrInsn *o = cg_insn(g, i->a);
+            o->uses += i->uses;
+            o->last = MAX(o->last, i->last);
+            continue;
+        }
+        v->fused = fusable(g, i, id);
+        operands_used(g, i, id, v->fused ? i->last : id);
+    }
+}

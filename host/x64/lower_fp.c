@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Floating point to SSE/AVX/FMA.
+ *
+ * MXCSR holds the guest's rounding mode (the block's mode: RISC-V frm) and its sticky flags are the guest's, so an
+ * operation is the host's instruction plus, for results that may be NaN, a test that leads to a slow path out of line:
+ * the guest's NaN is canonical, the host's is not. What the host does not have (round to nearest, ties to max
+ * magnitude; a static rounding mode other than the current; half precision arithmetic) goes through softfp.
+ * [riscv unpriv 21; SDM vol. 1, 11.5]
+ */
+#include "host/x64/cg.h"
+
+static unsigned xn(unsigned reg) { return reg - X64_XMM; }
+static unsigned format(unsigned type) { return type == IR_F16 ? 0 : type == IR_F32 ? 1 : 2; }
+static unsigned scalar(unsigned type) { return type == IR_F64 ? 3 : 2; } /* pp: F2, F3 */
+static X64Mem constant(unsigned k) { return x64_mem(RBP, CPU_OFF(k) + 16 * (i64)k); }
+
+/* dst = a OP b; dst may be a, and b too with AVX or a commuting operation. */
+static void sse3(Cg *g, u32 insn, unsigned dst, unsigned a, unsigned b) {
+    if (x64_features.avx) {
+        x64_vrr(&g->b, insn, xn(dst), xn(a), xn(b));
+        return;
+    }
+    ASSERT(dst != b || dst == a);
+    cg_mov_xmm(g, dst, a);
+    x64_rr(&g->b, insn, xn(dst), xn(b));
+}
+
+static void sse3_mem(Cg *g, u32 insn, unsigned dst, unsigned a, X64Mem m) {
+    if (x64_features.avx) {
+        x64_vrm(&g->b, insn, xn(dst), xn(a), m);
+        return;
+    }
+    cg_mov_xmm(g, dst, a);
+    x64_rm(&g->b, insn, xn(dst), m);
+}
+
+/* Without AVX the destination must not be the second operand. */
+static u32 avoid_second(unsigned b) { return x64_features.avx ? 0 : 1u << b; }
+
+/* --- slow paths ------------------------------------------------------------------------------------ */
+
+/* Is the host's instruction right for this operation? */
+static bool native_rounding(const Cg *g, const IrInsn *i) { return i->aux == g->f->mode && i->aux <= 3; }
+
+static void soft_arguments(Cg *g, const IrInsn *i, const u8 operand[3]) {
+    for (unsigned k = 0; k < ir_op_operands[i->op]; k++) {
+        X64Mem m = x64_mem(RBP, CPU_OFF(arg) + 8 * (i64)k);
+        if (operand[k] >= X64_XMM) x64_rm(&g->b, I_MOVS_STORE(3), xn(operand[k]), m);
+        else x64_rm(&g->b, I_MOV_RM_R | W1, operand[k], m);
+    }
+}
+
+/* Calls softfp for instruction i, operands in registers, result to `dst`; all other registers survive. */
+static void soft_call(Cg *g, const IrInsn *i, const u8 operand[3], unsigned dst) {
+    soft_arguments(g, i, operand);
+    u64 what = x64_soft_what(i, (IrType)cg_insn(g, i->a)->type);
+    X64Mem m = x64_mem(RBP, CPU_OFF(arg) + 24);
+    x64_rm(&g->b, INSN(0, 0, 0xc7), 0, m);
+    x64_u32(&g->b, (u32)what);
+    m.disp += 4;
+    x64_rm(&g->b, INSN(0, 0, 0xc7), 0, m);
+    x64_u32(&g->b, (u32)(what >> 32));
+    x64_call(&g->b, g->stubs->soft);
+    if (dst >= X64_XMM) x64_rm(&g->b, I_MOVS_LOAD(3), xn(dst), CPU_MEM(result));
+    else x64_rm(&g->b, I_MOV_R_RM | W1, dst, CPU_MEM(result));
+}
+
+static void use_all(Cg *g, const IrInsn *i, u8 operand[3]) {
+    unsigned n = ir_op_operands[i->op];
+    operand[0] = (u8)cg_use(g, i->a);
+    if (n > 1) operand[1] = (u8)cg_use(g, i->b);
+    if (n > 2) operand[2] = (u8)cg_use(g, i->c);
+}
+
+static void soft_inline(Cg *g, IrInsn *i) {
+    u8 operand[3];
+    use_all(g, i, operand);
+    unsigned dst = cg_target(g, cg_is_xmm_type(i->type), 0, NO_REG);
+    soft_call(g, i, operand, dst);
+    cg_set(g, dst);
+}
+
+/* From here (a branch whose rel32 is at `from`) to softfp and back behind the current position. */
+static void soft_late(Cg *g, u8 *from, const u8 operand[3], unsigned dst) {
+    Late *l = cg_late(g, LATE_SOFT, from);
+    memcpy(l->operand, operand, 3);
+    l->insn = g->cur;
+    l->reg = (u8)dst;
+    l->back = g->b.at;
+}
+
+/* The result in dst may be NaN: make it canonical, out of line. */
+static void canonical_nan(Cg *g, unsigned dst, unsigned type) {
+    x64_rr(&g->b, I_UCOMIS(type == IR_F64 ? 1 : 0), xn(dst), xn(dst));
+    Late *l = cg_late(g, LATE_NAN, x64_jcc(&g->b, CC_P, NULL));
+    l->reg = (u8)dst;
+    l->type = (u8)type;
+    l->back = g->b.at;
+}
+
+/* Behind the block: called by leave.c. */
+void cg_late_fp(Cg *g, const Late *l);
+void cg_late_fp(Cg *g, const Late *l) {
+    if (l->kind == LATE_SOFT) soft_call(g, cg_insn(g, l->insn), l->operand, l->reg);
+    else x64_rm(&g->b, I_MOVS_LOAD(scalar(l->type)), xn(l->reg), constant(VCPU_K_NAN + format(l->type)));
+    x64_jmp(&g->b, l->back + g->b.rx_delta);
+}
+
+/* --- arithmetic ------------------------------------------------------------------------------------- */
+
+static void arithmetic(Cg *g, IrInsn *i) {
+    unsigned pp = scalar(i->type);
+    u32 insn = i->op == IR_fadd ? I_ADDS(pp) : i->op == IR_fsub ? I_SUBS(pp) : i->op == IR_fmul ? I_MULS(pp) : I_DIVS(pp);
+    unsigned a = cg_use(g, i->a), b = cg_use(g, i->b);
+    unsigned dst = cg_target(g, true, a == b ? 0 : avoid_second(b), a);
+    sse3(g, insn, dst, a, b);
+    canonical_nan(g, dst, i->type);
+    cg_set(g, dst);
+}
+
+static void square_root(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a), dst = cg_target(g, true, 0, a);
+    u32 insn = I_SQRTS(scalar(i->type));
+    if (x64_features.avx) x64_vrr(&g->b, insn, xn(dst), xn(a), xn(a));
+    else x64_rr(&g->b, insn, xn(dst), xn(a));
+    canonical_nan(g, dst, i->type);
+    cg_set(g, dst);
+}
+
+/* A NaN result goes to softfp, which knows that infinity times zero is invalid even when a quiet NaN is added. */
+static void fused_multiply_add(Cg *g, IrInsn *i) {
+    if (!x64_features.fma) {
+        soft_inline(g, i);
+        return;
+    }
+    u32 w = cg_w(i->type);
+    u32 insn = i->aux2 & IR_NEG_PRODUCT ? (i->aux2 & IR_NEG_ADDEND ? I_FNMSUB231(w) : I_FNMADD231(w)) : i->aux2 & IR_NEG_ADDEND ? I_FMSUB231(w) : I_FMADD231(w);
+    u8 operand[3];
+    use_all(g, i, operand);
+    u32 operands = 1u << operand[0] | 1u << operand[1] | 1u << operand[2];
+    unsigned t = cg_target(g, true, operands, NO_REG);
+    cg_mov_xmm(g, t, operand[2]);
+    x64_vrr(&g->b, insn, xn(t), xn(operand[0]), xn(operand[1]));
+    x64_rr(&g->b, I_UCOMIS(i->type == IR_F64 ? 1 : 0), xn(t), xn(t));
+    u8 *nan = x64_jcc(&g->b, CC_P, NULL);
+    soft_late(g, nan, operand, t);
+    cg_set(g, t);
+}
+
+/* Equal operands may be zeros of different sign: or / and of the bits; NaNs go to softfp; the rest is the host's. */
+static void minimum(Cg *g, IrInsn *i) {
+    bool max = i->op == IR_fmax || i->op == IR_fmaxm;
+    u8 operand[3];
+    use_all(g, i, operand);
+    unsigned a = operand[0], b = operand[1];
+    unsigned dst = cg_target(g, true, 1u << a | 1u << b, NO_REG);
+    x64_rr(&g->b, I_UCOMIS(i->type == IR_F64 ? 1 : 0), xn(a), xn(b));
+    u8 *nan = x64_jcc(&g->b, CC_P, NULL);
+    u8 *differ = x64_jcc_short(&g->b, CC_NE);
+    sse3(g, max ? I_ANDPS : I_ORPS, dst, a, b);
+    u8 *done = x64_jmp_short(&g->b);
+    x64_here_short(&g->b, differ);
+    sse3(g, max ? I_MAXS(scalar(i->type)) : I_MINS(scalar(i->type)), dst, a, b);
+    x64_here_short(&g->b, done);
+    soft_late(g, nan, operand, dst);
+    cg_set(g, dst);
+}
+
+/* --- comparisons, signs ----------------------------------------------------------------------------- */
+
+static void compare(Cg *g, IrInsn *i) {
+    unsigned pp = cg_insn(g, i->a)->type == IR_F64 ? 1 : 0;
+    unsigned a = cg_use(g, i->a), b = cg_use(g, i->b);
+    if (i->op == IR_feq) {
+        unsigned t = cg_temp(g, false), dst = cg_target(g, false, 1u << t, NO_REG);
+        x64_mov_imm(&g->b, dst, 0);
+        x64_mov_imm(&g->b, t, 0);
+        x64_rr(&g->b, I_UCOMIS(pp), xn(a), xn(b));
+        x64_rr(&g->b, I_SETCC(CC_E), 0, dst);
+        x64_rr(&g->b, I_CMOV(CC_P), dst, t);
+        cg_set(g, dst);
+        return;
+    }
+    /* b > a and b >= a are false for unordered operands with `above` conditions */
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    x64_mov_imm(&g->b, dst, 0);
+    x64_rr(&g->b, i->aux2 & IR_QUIET ? I_UCOMIS(pp) : I_COMIS(pp), xn(b), xn(a));
+    x64_rr(&g->b, I_SETCC(i->op == IR_flt ? CC_A : CC_AE), 0, dst);
+    cg_set(g, dst);
+}
+
+static void sign_operation(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a), k = format(i->type);
+    if (i->op != IR_fcopysign) {
+        unsigned dst = cg_target(g, true, 0, a);
+        bool neg = i->op == IR_fneg;
+        sse3_mem(g, neg ? I_XORPS : I_ANDPS, dst, a, constant((neg ? VCPU_K_SIGN : VCPU_K_MAGNITUDE) + k));
+        cg_set(g, dst);
+        return;
+    }
+    unsigned b = cg_use(g, i->b), t = cg_temp(g, true);
+    sse3_mem(g, I_ANDPS, t, b, constant(VCPU_K_SIGN + k));
+    unsigned dst = cg_target(g, true, 1u << t, a);
+    sse3_mem(g, I_ANDPS, dst, a, constant(VCPU_K_MAGNITUDE + k));
+    sse3(g, I_ORPS, dst, dst, t);
+    cg_set(g, dst);
+}
+
+/* --- conversions ------------------------------------------------------------------------------------ */
+
+static void convert_format(Cg *g, IrInsn *i) {
+    unsigned from = cg_insn(g, i->a)->type;
+    unsigned a = cg_use(g, i->a), dst = cg_target(g, true, 0, a);
+    if (x64_features.avx) x64_vrr(&g->b, I_CVTS2S(scalar(from)), xn(dst), xn(a), xn(a));
+    else x64_rr(&g->b, I_CVTS2S(scalar(from)), xn(dst), xn(a));
+    canonical_nan(g, dst, i->type);
+    cg_set(g, dst);
+}
+
+/* Unsigned results: outside of [0, limit) or NaN softfp decides, before the host raises wrong flags. */
+static void check_unsigned(Cg *g, const IrInsn *i, unsigned a, u8 *slow[3]) {
+    bool wide = cg_insn(g, i->a)->type == IR_F64;
+    unsigned t = cg_temp(g, true);
+    x64_rr(&g->b, I_XORPS, xn(t), xn(t));
+    x64_rr(&g->b, I_UCOMIS(wide), xn(a), xn(t));
+    slow[0] = x64_jcc(&g->b, CC_P, NULL);
+    slow[1] = x64_jcc(&g->b, CC_B, NULL);
+    x64_rm(&g->b, I_UCOMIS(wide), xn(a), constant(VCPU_K_LIMIT + (wide ? 2 : 0) + (i->type == IR_I64)));
+    slow[2] = x64_jcc(&g->b, CC_AE, NULL);
+}
+
+/* cvt(t)sd2si gives the least integer for what does not fit; that value leads to softfp, which knows better. */
+static void to_integer(Cg *g, IrInsn *i) {
+    bool truncates = i->aux == 1, is_signed = i->aux2 & IR_SIGNED;
+    if (!truncates && !native_rounding(g, i)) {
+        soft_inline(g, i);
+        return;
+    }
+    unsigned pp = scalar(cg_insn(g, i->a)->type);
+    u8 operand[3] = {(u8)cg_use(g, i->a)}, *slow[3] = {0};
+    bool wide = i->type == IR_I64 || !is_signed;
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    if (!is_signed) check_unsigned(g, i, operand[0], slow);
+    x64_rr(&g->b, (truncates ? I_CVTTS2SI(pp) : I_CVTS2SI(pp)) | (wide ? W1 : 0), dst, xn(operand[0]));
+    if (is_signed) {
+        x64_alu_ri(&g->b, ALU_CMP, wide ? W1 : 0, dst, 1); /* overflows for the least integer only */
+        slow[0] = x64_jcc(&g->b, CC_O, NULL);
+    }
+    for (unsigned k = 0; k < 3; k++)
+        if (slow[k]) soft_late(g, slow[k], operand, dst);
+    cg_set(g, dst);
+}
+
+static void from_integer(Cg *g, IrInsn *i) {
+    unsigned from = cg_insn(g, i->a)->type;
+    bool is_signed = i->aux2 & IR_SIGNED, exact = i->type == IR_F64 && from == IR_I32;
+    if (!exact && !native_rounding(g, i)) {
+        soft_inline(g, i);
+        return;
+    }
+    u8 operand[3] = {(u8)cg_use(g, i->a)}, *slow = NULL;
+    unsigned a = operand[0];
+    u32 w = from == IR_I64 ? W1 : 0;
+    if (!is_signed && from == IR_I32) {
+        unsigned t = cg_temp(g, false);
+        x64_rr(&g->b, I_MOV_R_RM, t, a);
+        a = t, w = W1;
+    } else if (!is_signed) {
+        x64_rr(&g->b, I_TEST | W1, a, a);
+        slow = x64_jcc(&g->b, CC_S, NULL);
+    }
+    unsigned dst = cg_target(g, true, 0, NO_REG);
+    x64_rr(&g->b, I_XORPS, xn(dst), xn(dst)); /* the conversion writes the low part only: cut the dependency */
+    x64_rr(&g->b, I_CVTSI2S(scalar(i->type)) | w, xn(dst), a);
+    if (slow) soft_late(g, slow, operand, dst);
+    cg_set(g, dst);
+}
+
+/* roundsd has the rounding mode in the instruction, whatever MXCSR says. */
+static void round_integral(Cg *g, IrInsn *i) {
+    static const u8 host_mode[] = {0, 3, 1, 2}; /* RNE RTZ RDN RUP */
+    if (i->aux > 3) {
+        soft_inline(g, i);
+        return;
+    }
+    unsigned a = cg_use(g, i->a), dst = cg_target(g, true, 0, a);
+    u32 insn = i->type == IR_F64 ? I_ROUNDSD : I_ROUNDSS;
+    if (x64_features.avx) x64_vrr(&g->b, insn, xn(dst), xn(a), xn(a));
+    else x64_rr(&g->b, insn, xn(dst), xn(a));
+    x64_u8(&g->b, host_mode[i->aux] | (i->aux2 & IR_INEXACT ? 0 : 8));
+    canonical_nan(g, dst, i->type);
+    cg_set(g, dst);
+}
+
+/* --- bits ------------------------------------------------------------------------------------------- */
+
+static void move_bits(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a);
+    bool to_xmm = cg_is_xmm_type(i->type);
+    unsigned dst = cg_target(g, to_xmm, 0, NO_REG);
+    if (to_xmm) x64_rr(&g->b, I_MOVD_X_R | cg_w(i->type), xn(dst), a);
+    else x64_rr(&g->b, I_MOVD_R_X | cg_w(i->type), xn(a), dst);
+    cg_set(g, dst);
+}
+
+static void box(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a), dst = cg_target(g, true, 0, a);
+    bool half = cg_insn(g, i->a)->type == IR_F16;
+    sse3_mem(g, I_ORPS, dst, a, constant(VCPU_K_BOX + (half ? 0 : 1)));
+    cg_set(g, dst);
+}
+
+/* The upper bits must be ones; else the value is NaN, out of line. */
+static void unbox(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a), t = cg_temp(g, false);
+    unsigned dst = cg_target(g, true, 0, a);
+    if (i->type == IR_F32) {
+        x64_rr(&g->b, I_PEXTRD, xn(a), t);
+        x64_u8(&g->b, 1);
+    } else {
+        x64_rr(&g->b, I_MOVD_R_X | W1, xn(a), t);
+        x64_shift_ri(&g->b, SH_SAR, W1, t, 16);
+    }
+    cg_mov_xmm(g, dst, a);
+    x64_alu_ri(&g->b, ALU_CMP, i->type == IR_F32 ? 0 : W1, t, -1);
+    Late *l = cg_late(g, LATE_UNBOX, x64_jcc(&g->b, CC_NE, NULL));
+    l->reg = (u8)dst;
+    l->type = i->type == IR_F64 ? IR_F64 : i->type;
+    l->back = g->b.at;
+    cg_set(g, dst);
+}
+
+static void get_flags(Cg *g, IrInsn *i) {
+    unsigned dst = cg_target(g, false, 0, NO_REG), t = cg_temp(g, false);
+    x64_stmxcsr(&g->b, CPU_MEM(mxcsr));
+    x64_rm(&g->b, I_MOV_R_RM, t, CPU_MEM(mxcsr));
+    x64_alu_ri(&g->b, ALU_AND, 0, t, 0x3f);
+    x64_rm(&g->b, I_MOVZX8, t, x64_mem_index(RBP, t, 0, CPU_OFF(flag_map)));
+    x64_alu_rm(&g->b, ALU_OR, 0, t, CPU_MEM(fflags));
+    x64_mov(&g->b, dst, t);
+    cg_set(g, dst);
+    (void)i;
+}
+
+static void set_flags(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a), t = cg_temp(g, false);
+    x64_mov(&g->b, t, a);
+    x64_alu_ri(&g->b, ALU_AND, 0, t, 31);
+    x64_rm(&g->b, I_MOV_RM_R, t, CPU_MEM(fflags));
+    x64_stmxcsr(&g->b, CPU_MEM(mxcsr));
+    x64_alu_mi(&g->b, ALU_AND, 0, CPU_MEM(mxcsr), ~0x3f);
+    x64_ldmxcsr(&g->b, CPU_MEM(mxcsr));
+}
+
+static bool needs_softfp(const Cg *g, const IrInsn *i) {
+    if (i->type == IR_F16 || cg_insn(g, i->a)->type == IR_F16) return true;
+    switch (i->op) {
+    case IR_fclass: case IR_fminm: case IR_fmaxm: return true;
+    case IR_fadd: case IR_fsub: case IR_fmul: case IR_fdiv: case IR_fsqrt: case IR_fma: return !native_rounding(g, i);
+    case IR_fcvt: return i->type == IR_F32 && !native_rounding(g, i);
+    default: return false;
+    }
+}
+
+void cg_lower_fp(Cg *g, IrInsn *i) {
+    switch (i->op) {
+    case IR_fneg: case IR_fabs: case IR_fcopysign: sign_operation(g, i); return;
+    case IR_bits: move_bits(g, i); return;
+    case IR_box: box(g, i); return;
+    case IR_unbox: unbox(g, i); return;
+    case IR_getflags: get_flags(g, i); return;
+    case IR_setflags: set_flags(g, i); return;
+    }
+    if (needs_softfp(g, i)) {
+        soft_inline(g, i);
+        return;
+    }
+    switch (i->op) {
+    case IR_fadd: case IR_fsub: case IR_fmul: case IR_fdiv: arithmetic(g, i); break;
+    case IR_fsqrt: square_root(g, i); break;
+    case IR_fma: fused_multiply_add(g, i); break;
+    case IR_fmin: case IR_fmax: minimum(g, i); break;
+    case IR_feq: case IR_flt: case IR_fle: compare(g, i); break;
+    case IR_fcvt: convert_format(g, i); break;
+    case IR_ftoi: to_integer(g, i); break;
+    case IR_itof: from_integer(g, i); break;
+    case IR_fround: round_integral(g, i); break;
+    default: BUG("not a floating-point operation");
+    }
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Integer operations, comparisons and width changes to x86-64. */
+#include "host/x64/cg.h"
+
+static u32 bit(unsigned reg) { return 1u << reg; }
+
+/* Digit of the ALU group for an IR operation. */
+static unsigned alu_digit(unsigned op) {
+    switch (op) {
+    case IR_add: return ALU_ADD;
+    case IR_sub: return ALU_SUB;
+    case IR_and: return ALU_AND;
+    case IR_or: return ALU_OR;
+    default: return ALU_XOR;
+    }
+}
+
+static void alu_imm(Cg *g, IrInsn *i, i32 imm) {
+    u32 w = cg_w(i->type);
+    unsigned a = cg_use(g, i->a);
+    unsigned dst = cg_target(g, false, 0, a);
+    if (i->op == IR_add && dst != a) {
+        x64_rm(&g->b, I_LEA | w, dst, x64_mem(a, imm));
+    } else {
+        x64_mov(&g->b, dst, a);
+        x64_alu_ri(&g->b, alu_digit(i->op), w, dst, imm);
+    }
+    cg_set(g, dst);
+}
+
+static void alu(Cg *g, IrInsn *i) {
+    i32 imm;
+    if (cg_imm32(g, i->b, &imm)) {
+        alu_imm(g, i, imm);
+        return;
+    }
+    u32 w = cg_w(i->type);
+    unsigned digit = alu_digit(i->op);
+    bool commutes = i->op != IR_sub;
+    X64Mem m;
+    if (cg_use_mem(g, i->b, &m)) {
+        unsigned a = cg_use(g, i->a);
+        unsigned dst = cg_target(g, false, 0, a);
+        x64_mov(&g->b, dst, a);
+        x64_alu_rm(&g->b, digit, w, dst, m);
+        cg_set(g, dst);
+        return;
+    }
+    unsigned a = cg_use(g, i->a), b = cg_use(g, i->b);
+    unsigned dst = cg_target(g, false, 0, commutes && !(X64_SCRATCH_GPR >> a & 1) ? b : a);
+    if (dst == a) {
+        x64_alu_rr(&g->b, digit, w, dst, b);
+    } else if (dst == b && commutes) {
+        x64_alu_rr(&g->b, digit, w, dst, a);
+    } else if (dst == b) { /* a - b = -b + a */
+        x64_group3(&g->b, 3, w, dst);
+        x64_alu_rr(&g->b, ALU_ADD, w, dst, a);
+    } else if (i->op == IR_add) {
+        x64_rm(&g->b, I_LEA | w, dst, x64_mem_index(a, b, 0, 0));
+    } else {
+        x64_mov(&g->b, dst, a);
+        x64_alu_rr(&g->b, digit, w, dst, b);
+    }
+    cg_set(g, dst);
+}
+
+static void shift_imm(Cg *g, IrInsn *i, unsigned by) {
+    static const u8 digit[] = {[IR_shl - IR_shl] = SH_SHL, [IR_shr - IR_shl] = SH_SHR, [IR_sar - IR_shl] = SH_SAR, [IR_rotl - IR_shl] = SH_ROL, [IR_rotr - IR_shl] = SH_ROR};
+    u32 w = cg_w(i->type);
+    by &= w ? 63 : 31;
+    unsigned a = cg_use(g, i->a);
+    unsigned dst = cg_target(g, false, 0, a);
+    if (i->op == IR_shl && dst != a && by >= 1 && by <= 3 && a != RBP) {
+        x64_rm(&g->b, I_LEA | w, dst, by == 1 ? x64_mem_index(a, a, 0, 0) : x64_mem_index(NO_REG, a, by, 0));
+    } else {
+        x64_mov(&g->b, dst, a);
+        x64_shift_ri(&g->b, digit[i->op - IR_shl], w, dst, by);
+    }
+    cg_set(g, dst);
+}
+
+static void shift_bmi2(Cg *g, IrInsn *i) {
+    u32 insn = i->op == IR_shl ? I_SHLX : i->op == IR_shr ? I_SHRX : I_SARX;
+    unsigned a = cg_use(g, i->a), by = cg_use(g, i->b);
+    unsigned dst = cg_target(g, false, 0, a);
+    x64_vrr(&g->b, insn | cg_w(i->type), dst, by, a);
+    cg_set(g, dst);
+}
+
+static void shift_cl(Cg *g, IrInsn *i) {
+    static const u8 digit[] = {SH_SHL, SH_SHR, SH_SAR, SH_ROL, SH_ROR};
+    cg_take(g, RCX);
+    unsigned by = cg_use(g, i->b), a = cg_use(g, i->a);
+    unsigned dst = cg_target(g, false, bit(RCX) | bit(by), a);
+    x64_mov(&g->b, RCX, by);
+    x64_mov(&g->b, dst, a);
+    x64_shift_cl(&g->b, digit[i->op - IR_shl], cg_w(i->type), dst);
+    cg_set(g, dst);
+}
+
+static void shift(Cg *g, IrInsn *i) {
+    if (cg_is_const(g, i->b)) shift_imm(g, i, (unsigned)cg_insn(g, i->b)->imm);
+    else if (x64_features.bmi2 && i->op <= IR_sar) shift_bmi2(g, i);
+    else shift_cl(g, i);
+}
+
+static void mul(Cg *g, IrInsn *i) {
+    u32 w = cg_w(i->type);
+    i32 imm;
+    if (cg_imm32(g, i->b, &imm)) {
+        unsigned a = cg_use(g, i->a), dst = cg_target(g, false, 0, a);
+        x64_rr(&g->b, INSN(0, 0, 0x69) | w, dst, a);
+        x64_u32(&g->b, (u32)imm);
+        cg_set(g, dst);
+        return;
+    }
+    unsigned a = cg_use(g, i->a), b = cg_use(g, i->b);
+    unsigned dst = cg_target(g, false, 0, a);
+    if (dst == b) {
+        x64_rr(&g->b, I_IMUL | w, dst, a);
+    } else {
+        x64_mov(&g->b, dst, a);
+        x64_rr(&g->b, I_IMUL | w, dst, b);
+    }
+    cg_set(g, dst);
+}
+
+/* The result stands in rax or rdx: hand it to the pin it is put to, if any. */
+static void set_from(Cg *g, unsigned reg) {
+    unsigned dst = cg_target(g, false, 0, reg);
+    x64_mov(&g->b, dst, reg);
+    cg_set(g, dst);
+}
+
+/* High half of a product: rdx after mul/imul. mulhsu: unsigned product, less b if a is negative. */
+static void mul_high(Cg *g, IrInsn *i) {
+    u32 w = cg_w(i->type);
+    cg_take(g, RAX);
+    cg_take(g, RDX);
+    unsigned a = cg_use(g, i->a), b = cg_use(g, i->b);
+    x64_mov(&g->b, RAX, a);
+    x64_group3(&g->b, i->op == IR_mulhs ? 5 : 4, w, b);
+    if (i->op == IR_mulhsu) {
+        x64_mov(&g->b, RAX, a);
+        x64_shift_ri(&g->b, SH_SAR, w, RAX, w ? 63 : 31);
+        x64_alu_rr(&g->b, ALU_AND, w, RAX, b);
+        x64_alu_rr(&g->b, ALU_SUB, w, RDX, RAX);
+    }
+    set_from(g, RDX);
+}
+
+/* The two cases in which the processor would trap give what ops.def says. Constant divisors need no test. */
+static void divide(Cg *g, IrInsn *i) {
+    u32 w = cg_w(i->type);
+    bool is_signed = i->op == IR_divs || i->op == IR_rems, quotient = i->op == IR_divs || i->op == IR_divu;
+    bool known = cg_is_const(g, i->b) && cg_insn(g, i->b)->imm != 0 && (i64)cg_insn(g, i->b)->imm != -1 && (u32)cg_insn(g, i->b)->imm != ~0u;
+    cg_take(g, RAX);
+    cg_take(g, RDX);
+    unsigned b = cg_use(g, i->b), a = cg_use(g, i->a);
+    x64_mov(&g->b, RAX, a);
+    u8 *zero = NULL, *minus_one = NULL, *done = NULL, *done2 = NULL;
+    if (!known) {
+        x64_rr(&g->b, I_TEST | w, b, b);
+        zero = x64_jcc_short(&g->b, CC_E);
+        if (is_signed) {
+            x64_alu_ri(&g->b, ALU_CMP, w, b, -1);
+            minus_one = x64_jcc_short(&g->b, CC_E);
+        }
+    }
+    if (is_signed) {
+        if (w) x64_u8(&g->b, 0x48);
+        x64_u8(&g->b, 0x99); /* cdq, cqo */
+    } else {
+        x64_rr(&g->b, INSN(0, 0, 0x31), RDX, RDX);
+    }
+    x64_group3(&g->b, is_signed ? 7 : 6, w, b);
+    if (!known) {
+        done = x64_jmp_short(&g->b);
+        if (minus_one) {
+            x64_here_short(&g->b, minus_one);
+            if (quotient) x64_group3(&g->b, 3, w, RAX);
+            else x64_rr(&g->b, INSN(0, 0, 0x31), RDX, RDX);
+            done2 = x64_jmp_short(&g->b);
+        }
+        x64_here_short(&g->b, zero);
+        if (quotient) x64_alu_ri(&g->b, ALU_OR, w, RAX, -1);
+        else x64_mov(&g->b, RDX, RAX);
+        x64_here_short(&g->b, done);
+        if (done2) x64_here_short(&g->b, done2);
+    }
+    set_from(g, quotient ? RAX : RDX);
+}
+
+/* lzcnt and tzcnt, or bsr and bsf with the zero case repaired by a move. */
+static void count_zeros(Cg *g, IrInsn *i) {
+    u32 w = cg_w(i->type);
+    bool leading = i->op == IR_clz;
+    unsigned a = cg_use(g, i->a);
+    if (leading ? x64_features.lzcnt : x64_features.bmi1) {
+        unsigned dst = cg_target(g, false, 0, a);
+        x64_rr(&g->b, (leading ? I_LZCNT : I_TZCNT) | w, dst, a);
+        cg_set(g, dst);
+        return;
+    }
+    unsigned bits = w ? 64 : 32, t = cg_temp(g, false);
+    unsigned dst = cg_target(g, false, bit(a), NO_REG);
+    x64_mov_imm(&g->b, t, leading ? 2 * bits - 1 : bits);
+    x64_rr(&g->b, (leading ? I_BSR : I_BSF) | w, dst, a);
+    x64_rr(&g->b, I_CMOV(CC_E) | w, dst, t);
+    if (leading) x64_alu_ri(&g->b, ALU_XOR, w, dst, (i32)bits - 1);
+    cg_set(g, dst);
+}
+
+static void popcnt(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a), dst = cg_target(g, false, 0, a);
+    x64_rr(&g->b, I_POPCNT | cg_w(i->type), dst, a);
+    cg_set(g, dst);
+}
+
+static void byte_swap(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a), dst = cg_target(g, false, 0, a);
+    x64_mov(&g->b, dst, a);
+    unsigned rex = (i->type == IR_I64 ? 0x48 : 0x40) | dst >> 3;
+    if (rex != 0x40) x64_u8(&g->b, rex);
+    x64_u8(&g->b, 0x0f);
+    x64_u8(&g->b, 0xc8 | (dst & 7));
+    cg_set(g, dst);
+}
+
+/* --- comparisons --------------------------------------------------------------------------------- */
+
+static unsigned condition(unsigned op) {
+    static const u8 cc[] = {[IR_eq - IR_eq] = CC_E, [IR_ne - IR_eq] = CC_NE, [IR_lts - IR_eq] = CC_L, [IR_les - IR_eq] = CC_LE, [IR_ltu - IR_eq] = CC_B, [IR_leu - IR_eq] = CC_BE};
+    return cc[op - IR_eq];
+}
+
+unsigned cg_compare(Cg *g, u32 id) {
+    const IrInsn *i = cg_insn(g, id);
+    u32 w = cg_w(cg_insn(g, i->a)->type);
+    i32 imm;
+    X64Mem m;
+    if (cg_imm32(g, i->b, &imm)) {
+        if (cg_use_mem(g, i->a, &m)) {
+            x64_alu_mi(&g->b, ALU_CMP, w, m, imm);
+        } else {
+            unsigned a = cg_use(g, i->a);
+            if (imm == 0) x64_rr(&g->b, I_TEST | w, a, a);
+            else x64_alu_ri(&g->b, ALU_CMP, w, a, imm);
+        }
+    } else if (cg_use_mem(g, i->b, &m)) {
+        x64_alu_rm(&g->b, ALU_CMP, w, cg_use(g, i->a), m);
+    } else if (!cg_is_const(g, i->a) && cg_use_mem(g, i->a, &m)) {
+        x64_alu_mr(&g->b, ALU_CMP, w, m, cg_use(g, i->b));
+    } else {
+        unsigned a = cg_use(g, i->a), b = cg_use(g, i->b);
+        x64_alu_rr(&g->b, ALU_CMP, w, a, b);
+    }
+    return condition(i->op);
+}
+
+/* 0 or 1 in a register from the comparison `id`, as the current instruction's value. */
+static void set_condition(Cg *g, u32 id) {
+    unsigned cc = cg_compare(g, id);
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    x64_mov_imm_keep_flags(&g->b, dst, 0);
+    x64_rr(&g->b, I_SETCC(cc), 0, dst);
+    cg_set(g, dst);
+}
+
+static void select_value(Cg *g, IrInsn *i) {
+    bool xmm = cg_is_xmm_type(i->type);
+    u32 w = cg_w(i->type);
+    unsigned cc;
+    if (g->val.at[i->a].fused) {
+        cc = cg_compare(g, i->a);
+    } else {
+        unsigned c = cg_use(g, i->a);
+        x64_rr(&g->b, I_TEST, c, c);
+        cc = CC_NE;
+    }
+    g->locked = 0; /* what was compared is not needed any more; only moves follow, which keep the flags */
+    unsigned x = cg_use(g, i->b), y = cg_use(g, i->c);
+    unsigned dst = cg_target(g, xmm, bit(x), y);
+    if (xmm) {
+        cg_mov_xmm(g, dst, y);
+        u8 *skip = x64_jcc_short(&g->b, cc ^ 1);
+        cg_mov_xmm(g, dst, x);
+        x64_here_short(&g->b, skip);
+    } else {
+        x64_mov(&g->b, dst, y);
+        x64_rr(&g->b, I_CMOV(cc) | w, dst, x);
+    }
+    cg_set(g, dst);
+}
+
+static void extend(Cg *g, IrInsn *i) {
+    bool sign = i->op == IR_sext;
+    if (i->aux == 1 && g->val.at[i->a].fused) {
+        set_condition(g, i->a);
+        if (sign) x64_group3(&g->b, 3, W1, g->val.at[g->cur].reg);
+        return;
+    }
+    X64Mem m;
+    u32 insn = i->aux == 8 ? (sign ? I_MOVSX8 : I_MOVZX8) : i->aux == 16 ? (sign ? I_MOVSX16 : I_MOVZX16) : sign ? I_MOVSXD : I_MOV_R_RM;
+    if (i->aux != 1 && cg_use_mem(g, i->a, &m)) {
+        unsigned dst = cg_target(g, false, 0, NO_REG);
+        x64_rm(&g->b, insn, dst, m);
+        cg_set(g, dst);
+        return;
+    }
+    unsigned a = cg_use(g, i->a), dst = cg_target(g, false, 0, a);
+    if (i->aux == 1) { /* an i1 is 0 or 1 in its register */
+        x64_rr(&g->b, I_MOV_R_RM, dst, a);
+        if (sign) x64_group3(&g->b, 3, W1, dst);
+    } else {
+        x64_rr(&g->b, insn, dst, a);
+    }
+    cg_set(g, dst);
+}
+
+void cg_lower_int(Cg *g, IrInsn *i) {
+    switch (i->op) {
+    case IR_add: case IR_sub: case IR_and: case IR_or: case IR_xor: alu(g, i); break;
+    case IR_mul: mul(g, i); break;
+    case IR_mulhs: case IR_mulhu: case IR_mulhsu: mul_high(g, i); break;
+    case IR_divs: case IR_divu: case IR_rems: case IR_remu: divide(g, i); break;
+    case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr: shift(g, i); break;
+    case IR_clz: case IR_ctz: count_zeros(g, i); break;
+    case IR_popcnt: popcnt(g, i); break;
+    case IR_bswap: byte_swap(g, i); break;
+    case IR_select: select_value(g, i); break;
+    case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu: set_condition(g, g->cur); break;
+    case IR_sext: case IR_zext: extend(g, i); break;
+    default: BUG("not an integer operation");
+    }
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory operations, atomics and fences to x86-64. The host is TSO: loads acquire and stores release by themselves;
+ * every locked instruction is a full fence. Only a fence that orders earlier stores before later loads costs anything. */
+#include "host/x64/cg.h"
+
+static unsigned xn(unsigned reg) { return reg - X64_XMM; }
+
+/* The memory operand of an access to a + imm. */
+static X64Mem operand(Cg *g, const IrInsn *i) {
+    const IrInsn *base = cg_insn(g, i->a);
+    if (base->op == IR_const) {
+        u64 addr = base->imm + i->imm;
+        if (fits_i32((i64)addr)) return x64_mem(NO_REG, (i64)addr);
+        unsigned r = cg_temp(g, false);
+        x64_mov_imm(&g->b, r, addr);
+        return x64_mem(r, 0);
+    }
+    return x64_mem(cg_use(g, i->a), (i64)i->imm);
+}
+
+static void load(Cg *g, IrInsn *i) {
+    static const u32 zero[] = {I_MOVZX8, I_MOVZX16, I_MOV_R_RM, I_MOV_R_RM | W1}, sign[] = {I_MOVSX8, I_MOVSX16, I_MOVSXD, I_MOV_R_RM | W1};
+    X64Mem m = operand(g, i);
+    bool xmm = cg_is_xmm_type(i->type);
+    unsigned dst = cg_target(g, xmm, 0, m.base);
+    if (xmm) x64_rm(&g->b, I_MOVS_LOAD(i->aux == 3 ? 3 : 2), xn(dst), m);
+    else x64_rm(&g->b, (i->aux2 & IR_SIGNED ? sign : zero)[i->aux], dst, m);
+    cg_set(g, dst);
+}
+
+static void store_imm(Cg *g, X64Mem m, unsigned log2size, i32 imm) {
+    if (log2size == 0) {
+        x64_rm(&g->b, INSN(0, 0, 0xc6), 0, m);
+        x64_u8(&g->b, (u8)imm);
+    } else if (log2size == 1) {
+        x64_rm(&g->b, INSN(0, 1, 0xc7), 0, m);
+        x64_u8(&g->b, (u8)imm);
+        x64_u8(&g->b, (u8)(imm >> 8));
+    } else {
+        x64_rm(&g->b, INSN(0, 0, 0xc7) | (log2size == 3 ? W1 : 0), 0, m);
+        x64_u32(&g->b, (u32)imm);
+    }
+}
+
+static void store(Cg *g, IrInsn *i) {
+    static const u32 insn[] = {I_MOV_RM8_R8, I_MOV_RM16_R16, I_MOV_RM_R, I_MOV_RM_R | W1};
+    X64Mem m = operand(g, i);
+    i32 imm;
+    if (g->val.at[cg_root(g, i->b)].reg == NO_REG && cg_imm32(g, i->b, &imm)) {
+        store_imm(g, m, i->aux, imm);
+        return;
+    }
+    unsigned v = cg_use(g, i->b);
+    if (v >= X64_XMM) x64_rm(&g->b, I_MOVS_STORE(i->aux == 3 ? 3 : 2), xn(v), m);
+    else x64_rm(&g->b, insn[i->aux], v, m);
+}
+
+static void align(Cg *g, IrInsn *i) {
+    unsigned mask = (1u << i->aux) - 1;
+    unsigned a = cg_use(g, i->a);
+    if (i->imm) {
+        unsigned t = cg_temp(g, false);
+        x64_rm(&g->b, I_LEA, t, x64_mem(a, (i64)i->imm));
+        a = t;
+    }
+    x64_rr(&g->b, INSN(0, 0, 0xf6) | BYTE_RM, 0, a); /* test r8, imm8 */
+    x64_u8(&g->b, mask);
+    Late *l = cg_late(g, LATE_TRAP, x64_jcc(&g->b, CC_NE, NULL));
+    l->trap = TRAP_MISALIGNED;
+    l->pc = g->pc;
+}
+
+static void lock(Cg *g) { x64_u8(&g->b, 0xf0); }
+
+/* An old value of 1 << log2size bytes in `reg`, zero-extended, becomes the current value. */
+static void set_old(Cg *g, unsigned reg, unsigned log2size) {
+    if (!cg_insn(g, g->cur)->uses) return;
+    static const u32 zero[] = {I_MOVZX8, I_MOVZX16, I_MOV_R_RM, I_MOV_R_RM | W1};
+    unsigned dst = cg_target(g, false, 0, reg);
+    if (log2size < 3 || dst != reg) x64_rr(&g->b, zero[log2size], dst, reg);
+    cg_set(g, dst);
+}
+
+/* swap and add have instructions; the others without use of the result, too; else a compare-exchange loop. */
+static void amo_exchange(Cg *g, IrInsn *i) {
+    static const u32 xchg[] = {I_XCHG8, I_XCHG16, I_XCHG, I_XCHG | W1}, xadd[] = {I_XADD8, I_XADD16, I_XADD, I_XADD | W1};
+    X64Mem m = operand(g, i);
+    unsigned v = cg_use(g, i->b), t = cg_temp(g, false);
+    x64_mov(&g->b, t, v);
+    if (i->aux2 == AMO_ADD) {
+        x64_u8(&g->b, 0xf0);
+        x64_rm(&g->b, xadd[i->aux], t, m);
+    } else {
+        x64_rm(&g->b, xchg[i->aux], t, m);
+    }
+    set_old(g, t, i->aux);
+}
+
+static unsigned logic_digit(unsigned amo) { return amo == AMO_AND ? ALU_AND : amo == AMO_OR ? ALU_OR : ALU_XOR; }
+
+static void amo_logic(Cg *g, IrInsn *i) {
+    u32 w = i->aux == 3 ? W1 : 0;
+    unsigned digit = logic_digit(i->aux2);
+    if (!i->uses) {
+        X64Mem m = operand(g, i);
+        unsigned v = cg_use(g, i->b);
+        lock(g);
+        x64_alu_mr(&g->b, digit, w, m, v);
+        return;
+    }
+    cg_take(g, RAX);
+    X64Mem m = operand(g, i);
+    unsigned v = cg_use(g, i->b), t = cg_temp(g, false);
+    x64_rm(&g->b, I_MOV_R_RM | w, RAX, m);
+    const u8 *again = x64_here(&g->b);
+    x64_mov(&g->b, t, RAX);
+    x64_alu_rr(&g->b, digit, w, t, v);
+    lock(g);
+    x64_rm(&g->b, I_CMPXCHG | w, t, m);
+    x64_jcc(&g->b, CC_NE, again);
+    set_old(g, RAX, i->aux);
+}
+
+static void store_arg(Cg *g, unsigned n, u32 id) {
+    unsigned r = cg_use(g, id);
+    X64Mem m = x64_mem(RBP, CPU_OFF(arg) + 8 * (i64)n);
+    if (r >= X64_XMM) x64_rm(&g->b, I_MOVS_STORE(3), xn(r), m);
+    else x64_rm(&g->b, I_MOV_RM_R | W1, r, m);
+}
+
+static void call_stub(Cg *g, const u8 *stub, u64 fn) {
+    x64_mov_imm(&g->b, RAX, fn);
+    x64_call(&g->b, stub);
+}
+
+static void amo_helper(Cg *g, IrInsn *i) {
+    store_arg(g, 0, i->a);
+    store_arg(g, 1, i->b);
+    g->locked = 0;
+    cg_flush_scratch(g, false);
+    x64_rm(&g->b, INSN(0, 0, 0xc7) | W1, 0, x64_mem(RBP, CPU_OFF(arg) + 16));
+    x64_u32(&g->b, (u32)(i->aux2 | i->aux << 8));
+    call_stub(g, g->stubs->helper, (u64)x64_soft_amo);
+    set_old(g, RAX, 3);
+}
+
+static void amo(Cg *g, IrInsn *i) {
+    if (i->aux2 == AMO_SWAP || i->aux2 == AMO_ADD) amo_exchange(g, i);
+    else if (i->aux >= 2 && (i->aux2 == AMO_AND || i->aux2 == AMO_OR || i->aux2 == AMO_XOR)) amo_logic(g, i);
+    else amo_helper(g, i);
+}
+
+static u32 cmpxchg_insn(unsigned log2size) {
+    static const u32 insn[] = {I_CMPXCHG8, I_CMPXCHG16, I_CMPXCHG, I_CMPXCHG | W1};
+    return insn[log2size];
+}
+
+static void cas(Cg *g, IrInsn *i) {
+    cg_take(g, RAX);
+    X64Mem m = operand(g, i);
+    unsigned desired = cg_use(g, i->c), expected = cg_use(g, i->b);
+    x64_mov(&g->b, RAX, expected);
+    lock(g);
+    x64_rm(&g->b, cmpxchg_insn(i->aux), desired, m);
+    set_old(g, RAX, i->aux);
+}
+
+/* Succeeds if the address is the reserved one and the value there has not changed since: an ABA change in between goes
+ * unseen, as in every translator without hardware help (docs/caveats.md). */
+static void store_conditional(Cg *g, IrInsn *i) {
+    cg_take(g, RAX);
+    unsigned a = cg_use(g, i->a), v = cg_use(g, i->b), t = cg_temp(g, false);
+    x64_mov_imm(&g->b, t, 1);
+    x64_alu_rm(&g->b, ALU_CMP, W1, a, x64_mem(RBP, x64_slot_off(g->guest, i->imm & 0xffff)));
+    u8 *fail = x64_jcc_short(&g->b, CC_NE);
+    x64_rm(&g->b, I_MOV_R_RM | W1, RAX, x64_mem(RBP, x64_slot_off(g->guest, (u32)(i->imm >> 16))));
+    lock(g);
+    x64_rm(&g->b, cmpxchg_insn(i->aux), v, x64_mem(a, 0));
+    x64_rr(&g->b, I_SETCC(CC_NE), 0, t);
+    x64_here_short(&g->b, fail);
+    set_old(g, t, 3);
+}
+
+static void fence(Cg *g, IrInsn *i) {
+    enum { WRITES = 1, READS = 2 };
+    if (!(i->imm >> 4 & WRITES) || !(i->imm & READS)) return;
+    lock(g); /* lock or dword [rsp], 0: cheaper than mfence */
+    x64_alu_mi(&g->b, ALU_OR, 0, x64_mem(RSP, 0), 0);
+}
+
+void cg_lower_mem(Cg *g, IrInsn *i) {
+    switch (i->op) {
+    case IR_load: load(g, i); break;
+    case IR_store: store(g, i); break;
+    case IR_align: align(g, i); break;
+    case IR_amo: amo(g, i); break;
+    case IR_cas: cas(g, i); break;
+    case IR_sc: store_conditional(g, i); break;
+    case IR_fence: fence(g, i); break;
+    default: BUG("not a memory operation");
+    }
+}
+
+void cg_lower_call(Cg *g, IrInsn *i) {
+    const GuestHelper *h = &g->guest->helpers[i->imm];
+    for (u32 k = 0; k < i->b; k++) {
+        store_arg(g, k, (u32)g->f->args.at[i->a + k]);
+        g->locked = 0;
+    }
+    cg_flush_scratch(g, h->facts & HELPER_WRITES);
+    call_stub(g, g->stubs->helper, (u64)h->fn);
+    if (!i->uses || i->type == IR_VOID) return;
+    g->locked |= 1u << RAX;
+    bool xmm = cg_is_xmm_type(i->type);
+    unsigned dst = cg_target(g, xmm, 0, xmm ? NO_REG : RAX);
+    if (xmm) x64_rr(&g->b, I_MOVD_X_R | W1, xn(dst), RAX);
+    else x64_mov(&g->b, dst, RAX);
+    cg_set(g, dst);
+}

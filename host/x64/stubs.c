@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Code that all blocks share, and the host's side of entering, leaving and faulting. The stubs are generated, not
+ * assembled, because where the pins' slots lie depends on the guest. Conventions: x64.h. */
+#include "host/x64/x64.h"
+#include "ir/interp.h"
+#include <signal.h>
+#include <ucontext.h>
+
+const char *x64_init(void);
+
+static const u8 callee_saved[] = {RBX, RBP, R12, R13, R14, R15};
+
+/* --- slow paths in C -------------------------------------------------------------------------------- */
+
+u64 x64_soft_fp(Vcpu *cpu, u64 a, u64 b, u64 c, u64 what) {
+    return ir_eval_fp((IrOp)(what & 0xff), (IrType)(what >> 8 & 0xff), (IrType)(what >> 16 & 0xff), what >> 24 & 0xff, what >> 32 & 0xff, a, b, c, &cpu->fflags);
+}
+
+static u64 amo_value(AmoOp op, unsigned bits, u64 old, u64 v) {
+    i64 so = sext_bits(old, bits), sv = sext_bits(v, bits);
+    u64 uo = low_bits(old, bits), uv = low_bits(v, bits);
+    switch (op) {
+    case AMO_SWAP: return v;
+    case AMO_ADD: return old + v;
+    case AMO_AND: return old & v;
+    case AMO_OR: return old | v;
+    case AMO_XOR: return old ^ v;
+    case AMO_MINS: return so < sv ? old : v;
+    case AMO_MAXS: return so > sv ? old : v;
+    case AMO_MINU: return uo < uv ? old : v;
+    case AMO_MAXU: return uo > uv ? old : v;
+    }
+    return 0;
+}
+
+#define SOFT_AMO(T)                                                                                                  \
+    {                                                                                                                \
+        T old = __atomic_load_n((T *)addr, __ATOMIC_RELAXED);                                                        \
+        while (!__atomic_compare_exchange_n((T *)addr, &old, (T)amo_value(op, 8 * sizeof(T), old, v), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {} \
+        return old;                                                                                                  \
+    }
+
+u64 x64_soft_amo(Vcpu *cpu, u64 addr, u64 v, u64 what, u64 unused) {
+    (void)cpu, (void)unused;
+    AmoOp op = (AmoOp)(what & 0xff);
+    switch (what >> 8) {
+    case 0: SOFT_AMO(u8)
+    case 1: SOFT_AMO(u16)
+    case 2: SOFT_AMO(u32)
+    default: SOFT_AMO(u64)
+    }
+}
+#undef SOFT_AMO
+
+/* --- generated -------------------------------------------------------------------------------------- */
+
+static void pins_save(X64Buf *b, const Guest *g) {
+    for (u32 i = 0; i < g->hot_count && i < X64_PIN_COUNT; i++)
+        x64_rm(b, I_MOV_RM_R | W1, x64_gpr_pins[i], x64_mem(RBP, x64_slot_off(g, g->hot_slots[i])));
+    for (u32 i = 0; i < g->hot_fcount && i < X64_PIN_COUNT; i++)
+        x64_rm(b, I_MOVS_STORE(3), x64_xmm_pins[i] - X64_XMM, x64_mem(RBP, x64_slot_off(g, g->hot_fslots[i])));
+}
+
+static void pins_load(X64Buf *b, const Guest *g) {
+    for (u32 i = 0; i < g->hot_count && i < X64_PIN_COUNT; i++)
+        x64_rm(b, I_MOV_R_RM | W1, x64_gpr_pins[i], x64_mem(RBP, x64_slot_off(g, g->hot_slots[i])));
+    for (u32 i = 0; i < g->hot_fcount && i < X64_PIN_COUNT; i++)
+        x64_rm(b, I_MOVS_LOAD(3), x64_xmm_pins[i] - X64_XMM, x64_mem(RBP, x64_slot_off(g, g->hot_fslots[i])));
+}
+
+static void set_phase(X64Buf *b, unsigned phase) {
+    x64_rm(b, INSN(0, 0, 0xc7), 0, CPU_MEM(phase));
+    x64_u32(b, phase);
+}
+
+static void load64(X64Buf *b, unsigned reg, X64Mem m) { x64_rm(b, I_MOV_R_RM | W1, reg, m); }
+static void store64(X64Buf *b, X64Mem m, unsigned reg) { x64_rm(b, I_MOV_RM_R | W1, reg, m); }
+
+static void enter_head(X64Buf *b) {
+    for (unsigned k = 0; k < ARRAY_LEN(callee_saved); k++) x64_push(b, callee_saved[k]);
+    x64_alu_ri(b, ALU_SUB, W1, RSP, 8); /* 16-byte alignment for calls from here */
+    x64_rm(b, I_LEA | W1, RBP, x64_mem(RDI, -CPU_OFF(jumps)));
+    store64(b, CPU_MEM(host_sp), RSP);
+}
+
+/* u32 enter(Vcpu *cpu, const void *code) */
+static void make_enter(X64Buf *b, const Guest *g) {
+    enter_head(b);
+    x64_ldmxcsr(b, CPU_MEM(mxcsr));
+    x64_mov(b, RAX, RSI);
+    pins_load(b, g);
+    load64(b, RSP, CPU_MEM(shadow_sp));
+    set_phase(b, PHASE_CODE);
+    x64_jmp_reg(b, RAX);
+}
+
+/* u32 enter_c(Vcpu *cpu, u32 (*fn)(Vcpu *)) */
+static void make_enter_c(X64Buf *b, const u8 *leave) {
+    enter_head(b);
+    x64_call_reg(b, RSI);
+    x64_jmp(b, leave);
+}
+
+/* Expects the trap code in eax and all guest state in the Vcpu. */
+static void make_leave(X64Buf *b) {
+    load64(b, RSP, CPU_MEM(host_sp));
+    set_phase(b, PHASE_VMM);
+    x64_alu_ri(b, ALU_ADD, W1, RSP, 8);
+    for (unsigned k = ARRAY_LEN(callee_saved); k-- > 0;) x64_pop(b, callee_saved[k]);
+    x64_ret(b);
+}
+
+static void save_all(X64Buf *b, const Guest *g) {
+    pins_save(b, g);
+    x64_stmxcsr(b, CPU_MEM(mxcsr));
+    store64(b, CPU_MEM(shadow_sp), RSP);
+}
+
+/* eax: number of the exit */
+static void make_exit(X64Buf *b, const Guest *g, unsigned trap, const u8 *leave) {
+    store64(b, CPU_MEM(exit_site), RAX);
+    save_all(b, g);
+    x64_mov_imm(b, RAX, trap);
+    x64_jmp(b, leave);
+}
+
+static void make_exit_trap(X64Buf *b, const Guest *g, const u8 *leave) {
+    save_all(b, g);
+    x64_jmp(b, leave);
+}
+
+/* rax: guest pc that nobody found */
+static void make_lookup(X64Buf *b, const Guest *g, const u8 *leave) {
+    store64(b, CPU_MEM(pc), RAX);
+    x64_mov_imm(b, RAX, EXIT_SITE_NONE);
+    make_exit(b, g, TRAP_NONE, leave);
+}
+
+/* rax: guest pc. A few frames up first (longjmp, tail calls that push), then the jump cache. */
+static void make_ret_slow(X64Buf *b, const u8 *lookup) {
+    enum { FRAMES = 6 };
+    for (unsigned k = 1; k <= FRAMES; k++) {
+        x64_alu_rm(b, ALU_CMP, W1, RAX, x64_mem(RSP, 16 * (i64)k + 8));
+        u8 *no = x64_jcc_short(b, CC_NE);
+        x64_alu_ri(b, ALU_ADD, W1, RSP, 16 * (i32)k);
+        x64_ret(b);
+        x64_here_short(b, no);
+    }
+    x64_rr(b, I_MOV_R_RM, RDX, RAX);
+    x64_alu_ri(b, ALU_AND, 0, RDX, (JUMP_CACHE_LEN - 1) << 1);
+    x64_rm(b, I_MOV_R_RM, RSI, CPU_MEM(mode));
+    x64_shift_ri(b, SH_SHL, W1, RSI, 56);
+    x64_alu_rr(b, ALU_OR, W1, RSI, RAX);
+    X64Mem entry = x64_mem_index(RBP, RDX, 3, CPU_OFF(jumps));
+    x64_alu_rm(b, ALU_CMP, W1, RSI, entry);
+    x64_jcc(b, CC_NE, lookup);
+    entry.disp += (i32)offsetof(JumpEntry, code);
+    x64_jmp_mem(b, entry);
+}
+
+/* A guest return matched the sentinel at the base of the shadow stack: its pc (the sentinel's) is at [rsp]. */
+static void make_underflow(X64Buf *b, const u8 *lookup) {
+    load64(b, RAX, x64_mem(RSP, 0));
+    x64_alu_ri(b, ALU_SUB, W1, RSP, 8);
+    x64_jmp(b, lookup);
+}
+
+/* Called from the first bytes of an invalidated block, whose number stands before its entry. */
+static void make_stale(X64Buf *b, const Guest *g, const u8 *leave) {
+    x64_pop(b, RAX);
+    x64_rm(b, I_MOV_R_RM, RAX, x64_mem(RAX, -9));
+    x64_alu_ri(b, ALU_OR, 0, RAX, (i32)EXIT_SITE_STALE);
+    make_exit(b, g, TRAP_NONE, leave);
+}
+
+static void call_c(X64Buf *b) { /* fn in rax, operands in cpu->arg; state saved */
+    store64(b, CPU_MEM(shadow_sp), RSP);
+    load64(b, RSP, CPU_MEM(host_sp));
+    set_phase(b, PHASE_HELPER);
+    x64_rm(b, I_LEA | W1, RDI, x64_mem(RBP, CPU_OFF(jumps)));
+    static const u8 arg[] = {RSI, RDX, RCX, R8};
+    for (unsigned k = 0; k < 4; k++) load64(b, arg[k], x64_mem(RBP, CPU_OFF(arg) + 8 * (i64)k));
+    x64_call_reg(b, RAX);
+    load64(b, RSP, CPU_MEM(shadow_sp));
+    set_phase(b, PHASE_CODE);
+}
+
+/* Called with a helper's address in rax; result in rax; scratch registers are lost, pins follow the state. */
+static void make_helper(X64Buf *b, const Guest *g) {
+    pins_save(b, g);
+    call_c(b);
+    pins_load(b, g);
+    x64_ret(b);
+}
+
+/* Called; softfp's operation in cpu->arg, result in cpu->result; all registers survive. */
+static void make_soft(X64Buf *b, const Guest *g) {
+    static const u8 scratch[] = {RAX, RCX, RDX, RSI};
+    for (unsigned k = 0; k < 4; k++) store64(b, x64_mem(RBP, CPU_OFF(save) + 8 * (i64)k), scratch[k]);
+    for (unsigned k = 0; k < 6; k++) x64_rm(b, I_MOVS_STORE(3), k, x64_mem(RBP, CPU_OFF(save) + 32 + 8 * (i64)k));
+    pins_save(b, g);
+    x64_mov_imm(b, RAX, (u64)x64_soft_fp);
+    call_c(b);
+    store64(b, CPU_MEM(result), RAX);
+    pins_load(b, g);
+    for (unsigned k = 0; k < 6; k++) x64_rm(b, I_MOVS_LOAD(3), k, x64_mem(RBP, CPU_OFF(save) + 32 + 8 * (i64)k));
+    for (unsigned k = 0; k < 4; k++) load64(b, scratch[k], x64_mem(RBP, CPU_OFF(save) + 8 * (i64)k));
+    x64_ret(b);
+}
+
+/* u32 probe(const void *byte); probe_end is where a fault goes on. */
+static void make_probe(X64Buf *b, HostStubs *out) {
+    out->probe = (u32(*)(const void *))x64_here(b);
+    x64_rm(b, I_MOVZX8, RAX, x64_mem(RDI, 0));
+    x64_mov_imm(b, RAX, 0);
+    x64_ret(b);
+    out->probe_end = x64_here(b);
+    x64_mov_imm(b, RAX, 1);
+    x64_ret(b);
+}
+
+static const u8 *begin(X64Buf *b) {
+    x64_nops(b, -(u64)x64_here(b) & 15);
+    return x64_here(b);
+}
+
+void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out) {
+    X64Buf buf = {.at = rw, .rx_delta = rx - rw}, *b = &buf;
+    const u8 *leave = out->leave = begin(b);
+    make_leave(b);
+    out->enter = (u32(*)(Vcpu *, const void *))begin(b);
+    make_enter(b, guest);
+    out->enter_c = (u32(*)(Vcpu *, u32(*)(Vcpu *)))begin(b);
+    make_enter_c(b, leave);
+    out->exit_link = begin(b);
+    make_exit(b, guest, TRAP_NONE, leave);
+    out->exit_poll = begin(b);
+    make_exit(b, guest, TRAP_POLL, leave);
+    out->exit_trap = begin(b);
+    make_exit_trap(b, guest, leave);
+    const u8 *lookup = out->lookup = begin(b);
+    make_lookup(b, guest, leave);
+    out->ret_slow = begin(b);
+    make_ret_slow(b, lookup);
+    out->underflow = begin(b);
+    make_underflow(b, lookup);
+    out->stale = begin(b);
+    make_stale(b, guest, leave);
+    out->helper = begin(b);
+    make_helper(b, guest);
+    out->soft = begin(b);
+    make_soft(b, guest);
+    begin(b);
+    make_probe(b, out);
+    out->size = (size_t)(b->at - rw);
+}
+
+/* --- patching --------------------------------------------------------------------------------------- */
+
+static void link_field(u8 *field_rw, const u8 *field_rx, const u8 *target) {
+    __atomic_store_n((u32 *)field_rw, (u32)(target - (field_rx + 4)), __ATOMIC_RELEASE);
+}
+
+/* The entry is 16-byte aligned: one 8-byte store replaces its first five bytes by a call of stubs->stale. */
+static void unlink_entry(const HostStubs *stubs, u8 *entry_rw, const u8 *entry_rx) {
+    u64 old;
+    memcpy(&old, entry_rw, 8);
+    u32 rel = (u32)(stubs->stale - (entry_rx + 5));
+    u64 call = 0xe8 | (u64)rel << 8;
+    __atomic_store_n((u64 *)entry_rw, (old & ~0xffffffffffull) | call, __ATOMIC_RELEASE);
+}
+
+/* --- a cpu's host state ------------------------------------------------------------------------------ */
+
+static u32 flags_of_mxcsr(u32 mxcsr) {
+    return (mxcsr & 1) << 4 | (mxcsr & 4) << 1 | (mxcsr & 8) >> 1 | (mxcsr & 16) >> 3 | (mxcsr & 32) >> 5;
+}
+
+static u32 mxcsr_for_mode(u32 mode) {
+    static const u32 rounding[] = {0, 3, 1, 2}; /* RNE RTZ RDN RUP */
+    return 0x1f80 | (mode < 4 ? rounding[mode] << 13 : 0);
+}
+
+static void sync_fp(Vcpu *cpu) {
+    cpu->fflags |= flags_of_mxcsr(cpu->mxcsr);
+    cpu->mxcsr = mxcsr_for_mode(cpu->mode);
+}
+
+static void init_vcpu(Vcpu *cpu) {
+    static const VcpuConst k[VCPU_CONST_COUNT] = {
+        [VCPU_K_SIGN] = {0x8000, 0}, {0x80000000, 0}, {1ull << 63, 0},
+        [VCPU_K_MAGNITUDE] = {~0x8000ull, ~0ull}, {~0x80000000ull, ~0ull}, {~(1ull << 63), ~0ull},
+        [VCPU_K_NAN] = {0x7e00, 0}, {0x7fc00000, 0}, {0x7ff8000000000000, 0},
+        [VCPU_K_BOX] = {~0xffffull, 0}, {~0xffffffffull, 0},
+        /* to unsigned: 2^32, 2^63 as f32; 2^32 - 1 (rounding might reach 2^32), 2^63 as f64 */
+        [VCPU_K_LIMIT] = {0x4f800000, 0}, {0x5f000000, 0}, {0x41efffffffe00000, 0}, {0x43e0000000000000, 0},
+    };
+    memcpy(cpu->k, k, sizeof k);
+    for (u32 m = 0; m < 64; m++) cpu->flag_map[m] = (u8)flags_of_mxcsr(m);
+    cpu->mxcsr = mxcsr_for_mode(cpu->mode);
+}
+
+/* Sixteen sentinel frames: a return that matches one goes to stubs->underflow. */
+static void reset_shadow(const HostStubs *stubs, Vcpu *cpu) {
+    u64 *base = cpu->shadow_base;
+    for (unsigned k = 0; k < 32; k += 2) {
+        base[k] = (u64)stubs->underflow;
+        base[k + 1] = ~0ull;
+    }
+    cpu->shadow_sp = base;
+}
+
+/* --- signal contexts --------------------------------------------------------------------------------- */
+
+static u64 context_pc(const void *ucontext) { return (u64)((const ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RIP]; }
+
+static void context_set_pc(void *ucontext, u64 pc) { ((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RIP] = (long long)pc; }
+
+static long long *context_reg(ucontext_t *uc, unsigned reg) {
+    static const u8 greg[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+    return &uc->uc_mcontext.gregs[greg[reg]];
+}
+
+static void take_pins(const Guest *g, Vcpu *cpu, ucontext_t *uc) {
+    u8 *state = (u8 *)cpu->state;
+    for (u32 i = 0; i < g->hot_count && i < X64_PIN_COUNT; i++) {
+        u64 v = (u64)*context_reg(uc, x64_gpr_pins[i]);
+        memcpy(state + g->slots[g->hot_slots[i]].offset, &v, 8);
+    }
+    const struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
+    for (u32 i = 0; i < g->hot_fcount && i < X64_PIN_COUNT; i++)
+        memcpy(state + g->slots[g->hot_fslots[i]].offset, &fp->_xmm[x64_xmm_pins[i] - X64_XMM], 8);
+    cpu->mxcsr = fp->mxcsr;
+    cpu->shadow_sp = (void *)*context_reg(uc, RSP);
+}
+
+static void abandon(const HostStubs *stubs, const Guest *guest, Vcpu *cpu, void *ucontext, TrapCode trap) {
+    ucontext_t *uc = ucontext;
+    if (cpu->phase == PHASE_CODE) take_pins(guest, cpu, uc);
+    else if (uc->uc_mcontext.fpregs) cpu->mxcsr = uc->uc_mcontext.fpregs->mxcsr;
+    *context_reg(uc, RBP) = (long long)(u64)((u8 *)cpu->state + X64_BIAS);
+    *context_reg(uc, RAX) = trap;
+    uc->uc_mcontext.gregs[REG_RIP] = (long long)(u64)stubs->leave;
+    uc->uc_mcontext.gregs[REG_EFL] &= ~0x400ll; /* DF */
+}
+
+/* The push of the guest pc (stack aligned), or the call behind it (its guest pc is pushed already), found no room. */
+static void shadow_overflow(const HostStubs *stubs, Vcpu *cpu, void *ucontext) {
+    ucontext_t *uc = ucontext;
+    u64 sp = (u64)*context_reg(uc, RSP);
+    u64 pushed = sp & 15 ? *(u64 *)sp : 0;
+    reset_shadow(stubs, cpu);
+    u64 fresh = (u64)cpu->shadow_base;
+    if (sp & 15) {
+        fresh -= 8;
+        *(u64 *)fresh = pushed;
+    }
+    *context_reg(uc, RSP) = (long long)fresh;
+}
+
+const Host host_x64 = {
+    .name = "x86-64",
+    .stubs_max = 8192,
+    .init = x64_init,
+    .make_stubs = x64_make_stubs,
+    .compile = x64_compile,
+    .link = link_field,
+    .unlink_entry = unlink_entry,
+    .reset_shadow = reset_shadow,
+    .init_vcpu = init_vcpu,
+    .sync_fp = sync_fp,
+    .abandon = abandon,
+    .context_pc = context_pc,
+    .context_set_pc = context_set_pc,
+    .shadow_overflow = shadow_overflow,
+};
