@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* user/exec: bodies. See exec.h. */
+#include "user/exec.h"
+#include "base/sys.h"
+#include "user/program.h"
+#include "user/proc.h"
+#include "user/signal.h"
+#include "user/syscall.h"
+#include "user/trace.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+
+enum { ARGS_MAX = 0x7fffffff / 8, SELF_FD_LEAST = 500 };
+
+/* Our own executable, opened for execveat. */
+static int open_self(const Process *p) {
+    int fd = (int)sys_call(SYS_openat, AT_FDCWD, "/proc/self/exe", O_PATH | O_CLOEXEC);
+    if (fd < 0 && p->options->self) fd = (int)sys_call(SYS_openat, AT_FDCWD, p->options->self, O_PATH | O_CLOEXEC);
+    return fd;
+}
+
+void exec_pin_self(Process *p) {
+    if (p->self_fd >= 0) return;
+    int fd = open_self(p);
+    if (fd < 0) return;
+    int high = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, SELF_FD_LEAST); /* out of the guest's way */
+    if (high >= 0) sys_call(SYS_close, fd);
+    p->self_fd = high >= 0 ? high : fd;
+}
+
+/* --- arguments ------------------------------------------------------------------------------------- */
+
+typedef VEC(const char *) Args;
+
+static void args_push(Arena *arena, Args *l, const char *s) {
+    if (l->len == l->cap) { /* memory of the arena, so that a vfork's parent can drop it */
+        u32 cap = l->cap ? 2 * l->cap : 64;
+        const char **at = arena_alloc(arena, cap * sizeof *at);
+        if (l->len) memcpy(at, l->at, l->len * sizeof *at);
+        l->at = at;
+        l->cap = cap;
+    }
+    l->at[l->len++] = s;
+}
+
+/* The guest's argv: pointers into guest memory, which the host's kernel checks. */
+static long args_read(Arena *arena, Args *l, u64 argv) {
+    for (u64 i = 0; argv; i++) {
+        u64 s;
+        if (guest_read(&s, argv + 8 * i, 8) < 0) return -EFAULT;
+        if (!s) break;
+        if (i == ARGS_MAX) return -E2BIG;
+        args_push(arena, l, (const char *)s);
+    }
+    return 0;
+}
+
+static const char *print_number(Arena *arena, int n) {
+    char *buf = arena_alloc(arena, 16);
+    Text t = text_init(buf, 16);
+    text_print(&t, "%d", n);
+    return buf;
+}
+
+/* Isomer's own command line for the guest program. */
+static void args_for_self(Thread *t, Args *out, const Program *prog, const Args *guest, int exec_fd) {
+    Arena *arena = &t->scratch;
+    args_push(arena, out, "isomer");
+    args_push(arena, out, "run");
+    args_push(arena, out, "--child");
+    for (const char *const *o = t->process->options->inherit; o && *o; o++) args_push(arena, out, *o);
+    if (exec_fd >= 0) {
+        args_push(arena, out, "--exec-fd");
+        args_push(arena, out, print_number(arena, exec_fd));
+    }
+    const char *argv0 = prog->extra_count ? prog->extra[0] : guest->len ? guest->at[0] : "";
+    args_push(arena, out, "-0");
+    args_push(arena, out, argv0);
+    args_push(arena, out, "--");
+    args_push(arena, out, prog->path);
+    for (u32 i = 1; i < prog->extra_count; i++) args_push(arena, out, prog->extra[i]);
+    for (u32 i = 1; i < guest->len; i++) args_push(arena, out, guest->at[i]);
+    args_push(arena, out, NULL);
+}
+
+static void args_for_host(Thread *t, Args *out, const Program *prog, const Args *guest) {
+    Arena *arena = &t->scratch;
+    for (u32 i = 0; i < prog->extra_count; i++) args_push(arena, out, prog->extra[i]);
+    for (u32 i = prog->extra_count ? 1 : 0; i < guest->len; i++) args_push(arena, out, guest->at[i]);
+    args_push(arena, out, NULL);
+}
+
+/* --- the call ------------------------------------------------------------------------------------------ */
+
+/* The host's core limit is 0 while we run; the new program starts with the guest's. */
+static void core_limit_set(Process *p, bool guest) {
+    struct rlimit l;
+    if (sys_call(SYS_getrlimit, RLIMIT_CORE, &l) < 0) return;
+    l.rlim_cur = guest ? MIN(p->core_limit, l.rlim_max) : 0;
+    sys_call(SYS_setrlimit, RLIMIT_CORE, &l);
+}
+
+static long exec_self(Thread *t, const Args *args, u64 envp) {
+    Process *p = t->process;
+    u64 no_env[1] = {0};
+    if (!envp) envp = (u64)no_env;
+    if (p->self_fd < 0) {
+        long r = sys_call(SYS_execve, "/proc/self/exe", args->at, envp);
+        if (r != -ENOENT && r != -EACCES) return r;
+    }
+    int fd = p->self_fd >= 0 ? p->self_fd : open_self(p);
+    if (fd < 0) return -ENOEXEC;
+    long r = sys_call(SYS_execveat, fd, "", args->at, envp, AT_EMPTY_PATH);
+    if (fd != p->self_fd) sys_call(SYS_close, fd);
+    return r;
+}
+
+/* A descriptor that the new Isomer reads the program from, when there is no path. */
+static int keep_fd(const Program *prog, const char *path) {
+    return path[0] ? -1 : (int)sys_call(SYS_fcntl, prog->fd, F_DUPFD, 3);
+}
+
+static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv, u64 envp) {
+    Args guest = {0}, args = {0};
+    long r = args_read(&t->scratch, &guest, argv);
+    if (r < 0) return r;
+    int fd = prog->kind == ELF_GUEST && !prog->extra_count ? keep_fd(prog, path) : -1;
+    bool self = prog->kind == ELF_GUEST;
+    if (self) args_for_self(t, &args, prog, &guest, fd);
+    else args_for_host(t, &args, prog, &guest);
+    core_limit_set(t->process, true);
+    trace_flush(t);
+    r = self ? exec_self(t, &args, envp) : sys_call(SYS_execve, prog->path, args.at, envp);
+    core_limit_set(t->process, false);
+    if (fd >= 0) sys_call(SYS_close, fd);
+    return r;
+}
+
+static i64 exec_any(Thread *t, int dirfd, u64 path_at, u64 argv, u64 envp, int flags) {
+    char path[PATH_MAX];
+    if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) return -EINVAL;
+    long r = guest_read_string(path, sizeof path, path_at);
+    if (r < 0) return r;
+    if (!path[0] && !(flags & AT_EMPTY_PATH)) return -ENOENT;
+    const char *run = proc_is_own_exe(t, path) ? t->process->exe : path;
+    Program prog;
+    r = program_find(&prog, t->process->options->prefix, dirfd, run, flags, t->process->abi->elf_machine, &t->scratch);
+    if (r >= 0) r = exec_found(t, &prog, path, argv, envp);
+    program_drop(&prog);
+    arena_drop(&t->scratch);
+    return r;
+}
+
+i64 do_execve(Thread *t, u64 *a) { return exec_any(t, AT_FDCWD, a[0], a[1], a[2], 0); }
+i64 do_execveat(Thread *t, u64 *a) { return exec_any(t, (int)a[0], a[1], a[2], a[3], (int)a[4]); }
+
+/* --- calls that may take /proc from us --------------------------------------------------------------------- */
+
+static i64 pin_and_pass(Thread *t, long host, const u64 *a) {
+    exec_pin_self(t->process);
+    return thread_sys(t, host, a[0], a[1], a[2], a[3], a[4]);
+}
+i64 do_chroot(Thread *t, u64 *a) { return pin_and_pass(t, SYS_chroot, a); }
+i64 do_mount(Thread *t, u64 *a) { return pin_and_pass(t, SYS_mount, a); }
+i64 do_umount2(Thread *t, u64 *a) { return pin_and_pass(t, SYS_umount2, a); }
+i64 do_pivot_root(Thread *t, u64 *a) { return pin_and_pass(t, SYS_pivot_root, a); }
+
+i64 do_close(Thread *t, u64 *a) {
+    return exec_owns_fd(t->process, (int)a[0]) ? -EBADF : thread_sys(t, SYS_close, a[0]);
+}
+
+i64 do_dup3(Thread *t, u64 *a) {
+    Process *p = t->process;
+    if (exec_owns_fd(p, (int)a[0])) return -EBADF;
+    if (exec_owns_fd(p, (int)a[1])) { /* make way */
+        int fd = (int)sys_call(SYS_fcntl, p->self_fd, F_DUPFD_CLOEXEC, p->self_fd + 1);
+        if (fd < 0) return -EBUSY;
+        p->self_fd = fd;
+    }
+    return thread_sys(t, SYS_dup3, a[0], a[1], a[2]);
+}
+
+i64 do_close_range(Thread *t, u64 *a) {
+    u64 first = (u32)a[0], last = (u32)a[1];
+    int own = t->process->self_fd;
+    if (first > last) return -EINVAL;
+    if (own < 0 || (u64)own < first || (u64)own > last) return thread_sys(t, SYS_close_range, first, last, a[2]);
+    long r = 0;
+    if ((u64)own > first) r = thread_sys(t, SYS_close_range, first, own - 1, a[2]);
+    if (r >= 0 && (u64)own < last) r = thread_sys(t, SYS_close_range, own + 1, last, a[2]);
+    return r;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* user/signal: signals of the guest.
+ *
+ * The host kernel's queues and masks are the guest's. What the guest ignores, the host ignores; what kills it by
+ * default kills the host process by default; what the guest handles, the host's handler here *records* in the thread:
+ * it copies the siginfo, blocks everything further in the mask that the thread returns to, gets the
+ * thread out of host_sys's window, and kicks the engine. So at most one signal is recorded at a time, and the rest
+ * wait where they would natively. The thread delivers it, by building the guest's frame, when engine_run or the
+ * system call has come back, and unblocks.
+ *
+ * SA_RESTART is passed on to the host, so that the kernel itself decides between restart (the host_sys window) and
+ * EINTR.
+ *
+ * SIGSEGV and SIGBUS differ: guest faults are host faults, so the host never blocks or ignores them. Sent by
+ * somebody while the guest blocks them, they are held in the thread.
+ */
+#ifndef USER_SIGNAL_H
+#define USER_SIGNAL_H
+
+#include "user/thread.h"
+
+/* As the guest's kernel knows them. */
+enum { GUEST_SIG_DFL = 0, GUEST_SIG_IGN = 1 };
+enum { GUEST_SS_ONSTACK = 1, GUEST_SS_DISABLE = 2 };
+#define GUEST_SS_AUTODISARM (1u << 31)
+
+static inline u64 sig_bit(int sig) { return 1ull << (sig - 1); }
+
+/* The first thread's table, from what the process inherited; installs the fault handlers. Call with all blocked. */
+void signal_init(Thread *t);
+/* Copy of a table, with one user. */
+SigTable *sigtable_copy(SigTable *from);
+/* CLONE_CLEAR_SIGHAND: handlers become the default, what is ignored stays so. */
+void sigtable_clear(SigTable *s);
+/* The host's SIGSEGV and SIGBUS handlers are ours in any process. */
+void signal_install_faults(void);
+void sigtable_release(SigTable *s);
+
+/* Is there anything for signal_deliver to do? */
+static inline bool signal_due(const Thread *t) { return t->pending || (t->held & ~t->mask); }
+/* Enters the handlers of recorded signals, or does what is the default; may not return. */
+void signal_deliver(Thread *t);
+/* A fault of the guest's own: delivers at once; blocked or ignored, it kills. */
+void signal_force(Thread *t, int sig, int code, u64 addr);
+/* Sets the guest's mask, and the host's from it. */
+void signal_set_mask(Thread *t, u64 mask);
+/* Blocks all on the host, until the next signal_set_mask. */
+void signal_block_all(void);
+/* Ends the process as the signal's default action does. */
+_Noreturn void signal_die(Thread *t, int sig);
+
+/* What the host may be asked to block for a guest mask. */
+u64 signal_host_mask(u64 guest_mask);
+/* After a host call that waited with `mask` in place of the thread's: notes it for the handler's frame. Returns r. */
+long signal_waited(Thread *t, long r, u64 mask);
+
+/* "{si_signo=SIGCHLD, ...}", for -strace. */
+void signal_print_info(Text *t, const u8 info[128]);
+const char *signal_name(int sig);
+
+#endif

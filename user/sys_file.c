@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* user/sys_file: system calls about files where layouts differ (struct stat), or where /proc or the VMM's own
+ * descriptor is concerned. */
+#include "base/sys.h"
+#include "user/exec.h"
+#include "user/proc.h"
+#include "user/program.h"
+#include "user/syscall.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+typedef struct GuestStat { /* asm-generic/stat.h */
+    u64 dev, ino;
+    u32 mode, nlink, uid, gid;
+    u64 rdev, pad1;
+    i64 size;
+    i32 blksize, pad2;
+    i64 blocks;
+    u64 atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns;
+    u32 unused[2];
+} GuestStat;
+_Static_assert(sizeof(GuestStat) == 128, "struct stat of the generic ABI");
+
+static i64 stat_out(u64 to, const struct stat *st) {
+    GuestStat g = {.dev = st->st_dev, .ino = st->st_ino, .mode = st->st_mode, .nlink = (u32)st->st_nlink,
+                   .uid = st->st_uid, .gid = st->st_gid, .rdev = st->st_rdev, .size = st->st_size,
+                   .blksize = (i32)st->st_blksize, .blocks = st->st_blocks,
+                   .atime = (u64)st->st_atim.tv_sec, .atime_ns = (u64)st->st_atim.tv_nsec,
+                   .mtime = (u64)st->st_mtim.tv_sec, .mtime_ns = (u64)st->st_mtim.tv_nsec,
+                   .ctime = (u64)st->st_ctim.tv_sec, .ctime_ns = (u64)st->st_ctim.tv_nsec};
+    return guest_write(to, &g, sizeof g);
+}
+
+/* A path argument: the host path to use instead, or the guest's own pointer where nothing is to be changed. Sets
+ * *own_exe if it names the guest's executable through /proc. buf: PATH_MAX bytes. */
+static u64 path_arg(Thread *t, u64 at, char *buf, bool *own_exe) {
+    char path[PATH_MAX];
+    *own_exe = false;
+    const char *prefix = t->process->options->prefix;
+    char start[6];
+    /* Most paths cannot be special: look at the beginning before copying. */
+    if (!at || guest_read(start, at, 1) < 0 || start[0] != '/') return at;
+    if (!prefix && (guest_read(start, at, 5) < 0 || memcmp(start, "/proc", 5) != 0)) return at;
+    if (guest_read_string(path, sizeof path, at) < 0) return at;
+    if (proc_is_own_exe(t, path)) {
+        *own_exe = true;
+        return (u64)t->process->exe;
+    }
+    const char *host = path_lookup(prefix, path, buf);
+    return host == buf ? (u64)buf : at;
+}
+
+i64 do_newfstatat(Thread *t, u64 *a) {
+    char buf[PATH_MAX];
+    bool own_exe;
+    struct stat st;
+    u64 path = path_arg(t, a[1], buf, &own_exe);
+    if (own_exe && (a[3] & AT_SYMLINK_NOFOLLOW)) path = a[1]; /* the link itself */
+    i64 r = thread_sys(t, SYS_newfstatat, a[0], path, &st, a[3]);
+    return r < 0 ? r : stat_out(a[2], &st);
+}
+
+i64 do_fstat(Thread *t, u64 *a) {
+    struct stat st;
+    if (exec_owns_fd(t->process, (int)a[0])) return -EBADF;
+    i64 r = thread_sys(t, SYS_fstat, a[0], &st);
+    return r < 0 ? r : stat_out(a[1], &st);
+}
+
+i64 do_statx(Thread *t, u64 *a) {
+    char buf[PATH_MAX];
+    bool own_exe;
+    u64 path = path_arg(t, a[1], buf, &own_exe);
+    if (own_exe && (a[2] & AT_SYMLINK_NOFOLLOW)) path = a[1];
+    return thread_sys(t, SYS_statx, a[0], path, a[2], a[3], a[4]);
+}
+
+/* Opens one of the files that proc.h makes, -ENOSYS if it is none of them. */
+static i64 open_special(Thread *t, u64 path_at, int flags) {
+    char path[64], start[6];
+    if (guest_read(start, path_at, 6) < 0 || memcmp(start, "/proc/", 6) != 0) return -ENOSYS;
+    if (guest_read_string(path, sizeof path, path_at) < 0) return -ENOSYS;
+    return proc_open(t, path, flags);
+}
+
+i64 do_openat(Thread *t, u64 *a) {
+    char buf[PATH_MAX];
+    bool own_exe;
+    i64 r = open_special(t, a[1], (int)a[2]);
+    if (r != -ENOSYS) return r;
+    u64 path = path_arg(t, a[1], buf, &own_exe);
+    if (own_exe && (a[2] & O_NOFOLLOW)) path = a[1];
+    return thread_sys(t, SYS_openat, a[0], path, a[2], a[3]);
+}
+
+i64 do_openat2(Thread *t, u64 *a) {
+    char buf[PATH_MAX];
+    bool own_exe;
+    u64 path = path_arg(t, a[1], buf, &own_exe);
+    return thread_sys(t, SYS_openat2, a[0], path, a[2], a[3]);
+}
+
+i64 do_readlinkat(Thread *t, u64 *a) {
+    char buf[PATH_MAX];
+    bool own_exe;
+    u64 path = path_arg(t, a[1], buf, &own_exe);
+    if (!own_exe) return thread_sys(t, SYS_readlinkat, a[0], path, a[2], a[3]);
+    if ((i64)a[3] <= 0) return -EINVAL;
+    size_t size = MIN(strlen(t->process->exe), a[3]);
+    i64 r = guest_write(a[2], t->process->exe, size);
+    return r < 0 ? r : (i64)size;
+}
+
+i64 do_fcntl(Thread *t, u64 *a) {
+    if (exec_owns_fd(t->process, (int)a[0])) return -EBADF;
+    return thread_sys(t, SYS_fcntl, a[0], a[1], a[2]);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* user/sys_mem: system calls about memory; mem/space does the work. */
+#include "base/sys.h"
+#include "user/exec.h"
+#include "user/syscall.h"
+#include <errno.h>
+#include <linux/mman.h>
+
+i64 do_mmap(Thread *t, u64 *a) {
+    if (!(a[3] & MAP_ANONYMOUS) && exec_owns_fd(t->process, (int)a[4])) return -EBADF;
+    return space_map(&t->process->space, a[0], a[1], (int)a[2], (int)a[3], (int)a[4], a[5], VMA_ANON);
+}
+i64 do_munmap(Thread *t, u64 *a) { return space_unmap(&t->process->space, a[0], a[1]); }
+i64 do_mprotect(Thread *t, u64 *a) { return space_protect(&t->process->space, a[0], a[1], (int)a[2]); }
+i64 do_mremap(Thread *t, u64 *a) { return space_remap(&t->process->space, a[0], a[1], a[2], (int)a[3], a[4]); }
+i64 do_madvise(Thread *t, u64 *a) { return space_advise(&t->process->space, a[0], a[1], (int)a[2]); }
+i64 do_brk(Thread *t, u64 *a) { return (i64)space_brk(&t->process->space, a[0]); }
+i64 do_shmat(Thread *t, u64 *a) { return space_shm_attach(&t->process->space, (int)a[0], a[1], (int)a[2]); }
+i64 do_shmdt(Thread *t, u64 *a) { return space_shm_detach(&t->process->space, a[0]); }
+
+i64 do_riscv_flush_icache(Thread *t, u64 *a) {
+    if (a[2] & ~1ull) return -EINVAL;
+    engine_flush(t->process->engine, a[0], a[1] > a[0] ? a[1] - a[0] : ~0ull);
+    return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* user/syscall: the table and its dispatch. See syscall.h. */
+#include "user/syscall.h"
+#include "base/sys.h"
+#include "user/program.h"
+#include "user/trace.h"
+#include <errno.h>
+
+const Syscall syscall_table[SYSCALL_COUNT] = {
+#define PASS(number, name_, kinds_) [number] = {.name = #name_, .kinds = kinds_, .host = SYS_##name_},
+#define PASS_AS(number, name_, host_, kinds_) [number] = {.name = #name_, .kinds = kinds_, .host = host_},
+#define NONE(number, name_, kinds_) [number] = {.name = #name_, .kinds = kinds_, .host = -1},
+#define OWN(number, name_, kinds_) [number] = {.name = #name_, .kinds = kinds_, .host = -1, .fn = do_##name_},
+#include "user/syscall.def"
+#undef PASS
+#undef PASS_AS
+#undef NONE
+#undef OWN
+};
+
+/* -L: the path arguments that are looked up in the guest's root replaced by host paths in `buf`. */
+static i64 pass_with_prefix(Thread *t, const Syscall *s, u64 args[6]) {
+    char path[PATH_MAX], buf[PATH_MAX];
+    const char *r = strchr(s->kinds, 'r');
+    u64 *arg = &args[r - s->kinds];
+    u64 saved = *arg;
+    if (saved && guest_read_string(path, sizeof path, saved) > 0) {
+        const char *host = path_lookup(t->process->options->prefix, path, buf);
+        if (host == buf) *arg = (u64)host;
+    }
+    i64 result = host_sys(&t->pending, s->host, args);
+    *arg = saved;
+    return result;
+}
+
+static i64 syscall_make(Thread *t, const Syscall *s, u64 args[6]) {
+    if (s->fn) return s->fn(t, args);
+    if (s->host < 0) return -ENOSYS;
+    if (UNLIKELY(t->process->options->prefix) && strchr(s->kinds, 'r')) return pass_with_prefix(t, s, args);
+    return host_sys(&t->pending, s->host, args);
+}
+
+void syscall_do(Thread *t) {
+    const Abi *abi = t->process->abi;
+    u64 args[6];
+    u32 nr = abi->syscall_get(t->cpu, args);
+    const Syscall *s = nr < SYSCALL_COUNT ? &syscall_table[nr] : NULL;
+    i64 result = s && s->name ? syscall_make(t, s, args) : -ENOSYS;
+    if (result == SYSCALL_RESTART) return;
+    if (UNLIKELY(t->process->options->strace)) trace_syscall(t, nr, args, result);
+    if (result == SYSCALL_NO_RESULT) return;
+    abi->result_set(t->cpu, (u64)result);
+    t->cpu->pc += abi->syscall_size;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* user/thread: guest threads and the process that they make up.
+ *
+ * A guest thread is a host thread. Its Thread lies at the base of an aligned region that also holds its
+ * alternate signal stack and the stack that the VMM runs on, so that the stack pointer alone tells which thread
+ * runs: thread_current() works in signal handlers too. Generated code uses neither stack.
+ *
+ * Owner: a Thread is its own thread's, except for the links, which Process.lock guards.
+ */
+#ifndef USER_THREAD_H
+#define USER_THREAD_H
+
+#include "mem/space.h"
+#include "user/abi.h"
+#include "user/host.h"
+#include "user/user.h"
+
+typedef struct Thread Thread;
+
+/* The guest's sigaction, as its kernel keeps it. */
+typedef struct SigAction {
+    u64 handler, flags, mask;
+} SigAction;
+enum { SIG_COUNT = 64 };
+
+/* What CLONE_SIGHAND shares. at[n - 1] is signal n's. */
+typedef struct SigTable {
+    Lock lock;
+    u32 users;
+    SigAction at[SIG_COUNT];
+} SigTable;
+
+typedef struct Process {
+    const RunOptions *options;
+    const Abi *abi;
+    Engine *engine;
+    Space space;
+    Lock lock;
+    Thread *threads;     /* of this process; guarded by lock */
+    u32 thread_count;
+    int self_fd;         /* our own executable, when /proc may get lost (chroot); -1: /proc/self/exe will do */
+    u64 vdso;            /* where it lies */
+    u64 core_limit;      /* what the guest thinks of RLIMIT_CORE: the host's is 0 */
+    char exe[4096];      /* absolute path of the program */
+    u8 *auxv;            /* on the guest's stack: as the guest got it, for /proc/self/auxv */
+    u32 auxv_size;
+    u64 arg_start, arg_end, env_start, env_end, stack_start; /* on the guest's stack */
+    u64 code_start, code_end, data_start, data_end;
+} Process;
+
+struct Thread {
+    Vcpu *cpu;
+    Process *process;
+    SigTable *signals;
+    u64 mask;                 /* signals that the guest blocks; bit n - 1 */
+    u64 waiting_mask;         /* while waiting with a mask of its own (sigsuspend, ppoll, ...) */
+    bool waiting;             /* waiting_mask stands in for mask until a signal is delivered */
+    bool lent;                /* the region is the parent's to free (vfork) */
+    bool shares_parent;       /* CLONE_VM without CLONE_THREAD: another process in the same memory */
+    volatile u32 pending;     /* signal recorded by the handler, not delivered yet; 0: none */
+    u8 pending_info[128];
+    u32 held;                 /* bits: signals in held_info that the guest blocks but the host must not */
+    u8 held_info[2][128];     /* 0: SIGSEGV, 1: SIGBUS, sent by somebody */
+    u8 fault_info[128];       /* of the host fault that ended engine_run with TRAP_FAULT */
+    u64 alt_sp, alt_size;     /* the guest's sigaltstack */
+    u32 alt_flags;
+    u64 syscall_args[6];
+    u32 syscall_nr;
+    Thread *next, *prev;
+    bool fresh_handlers;      /* child side of clone: the host's fault handlers must be installed again */
+    Arena scratch;            /* of one system call; the parent's to drop after vfork */
+};
+
+enum { THREAD_REGION = 256 * 1024, THREAD_ALT_END = 80 * 1024, THREAD_HEAD = 8 * 1024 };
+
+static inline Thread *thread_of_stack(const void *sp) { return (Thread *)((u64)sp & -(u64)THREAD_REGION); }
+/* On any stack of a guest thread, handlers included. */
+static inline Thread *thread_current(void) { return thread_of_stack(__builtin_frame_address(0)); }
+static inline void *thread_stack_top(Thread *t) { return (u8 *)t + THREAD_REGION - 64; }
+
+/* A region with a zeroed Thread; NULL: out of memory. */
+Thread *thread_new(Process *p);
+/* Its memory only: nobody runs on it. */
+void thread_free(Thread *t);
+/* Links and unlinks it as one of the process's. */
+void thread_link(Thread *t);
+void thread_unlink(Thread *t);
+/* First thing on the thread's own stack. */
+void thread_install_altstack(Thread *t);
+/* Runs the guest until it ends. */
+_Noreturn void thread_loop(Thread *t);
+/* exit(2) of this thread. */
+_Noreturn void thread_exit(Thread *t, int status);
+/* exit_group(2). */
+_Noreturn void process_exit(Thread *t, int status);
+
+/* A system call of the host on the guest's behalf that may sleep: can be interrupted, see host.h. */
+#define thread_sys(t, n, ...) thread_sys_((t), (n), SYS_ARG_(0, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0))
+#define thread_sys_(t, n, ...) thread_sys6((t), (n), __VA_ARGS__)
+static inline long thread_sys6(Thread *t, long n, long a, long b, long c, long d, long e, long f) {
+    u64 args[6] = {(u64)a, (u64)b, (u64)c, (u64)d, (u64)e, (u64)f};
+    return host_sys(&t->pending, n, args);
+}
+
+/* Checked access to guest memory: 0 or -EFAULT. */
+static inline long guest_read(void *to, u64 from, size_t size) { return host_copy(to, (const void *)from, size); }
+static inline long guest_write(u64 to, const void *from, size_t size) { return host_copy((void *)to, from, size); }
+/* A string of the guest into buf: its length, -EFAULT, or -ENAMETOOLONG. */
+long guest_read_string(char *buf, size_t size, u64 from);
+
+#endif
