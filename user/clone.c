@@ -6,6 +6,7 @@
 #include "user/exec.h"
 #include "user/signal.h"
 #include "user/syscall.h"
+#include "user/trace.h"
 #include <errno.h>
 #include <linux/sched.h>
 
@@ -149,6 +150,7 @@ static i64 clone_copying(Thread *t, const CloneRequest *r) {
 
 static i64 clone_any(Thread *t, const CloneRequest *r) {
     if (r->flags & (CLONE_NEWNS | CLONE_NEWUSER)) exec_pin_self(t->process);
+    t->process->trace_tids = true;
     return (r->flags & CLONE_VM) ? clone_sharing(t, r) : clone_copying(t, r);
 }
 
@@ -185,5 +187,11 @@ i64 do_setns(Thread *t, u64 *a) {
     return thread_sys(t, SYS_setns, a[0], a[1]);
 }
 
-i64 do_exit(Thread *t, u64 *a) { thread_exit(t, (int)a[0]); }
-i64 do_exit_group(Thread *t, u64 *a) { process_exit(t, (int)a[0]); }
+i64 do_exit(Thread *t, u64 *a) {
+    trace_syscall(t, 93, a, SYSCALL_NO_RESULT);
+    thread_exit(t, (int)a[0]);
+}
+i64 do_exit_group(Thread *t, u64 *a) {
+    trace_syscall(t, 94, a, SYSCALL_NO_RESULT);
+    process_exit(t, (int)a[0]);
+}

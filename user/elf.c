@@ -135,7 +135,7 @@ static const char *map_bss(Space *s, const Elf64_Phdr *p, u64 bias) {
     u64 page_end = p->p_filesz ? align_up(file_end, PAGE_BYTES) : align_down(file_end, PAGE_BYTES);
     if ((p->p_flags & PF_W) && page_end > file_end) {
         static const u8 zeros[PAGE_BYTES];
-        if (host_copy((void *)file_end, zeros, MIN(page_end, end) - file_end) < 0) return "a segment cannot be read";
+        if (host_copy((void *)file_end, zeros, page_end - file_end) < 0) return "a segment cannot be read";
     }
     if (end <= page_end) return NULL;
     i64 r = space_map(s, page_end, align_up(end, PAGE_BYTES) - page_end, segment_prot(p),

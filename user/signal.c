@@ -148,6 +148,7 @@ static void raise_on_host(int sig) {
 }
 
 _Noreturn void signal_die(Thread *t, int sig) {
+    trace_exit(t, 0, sig);
     trace_flush(t);
     struct rlimit none = {0, 0};
     sys_call(SYS_setrlimit, RLIMIT_CORE, &none); /* a core of the VMM would be of the wrong architecture */

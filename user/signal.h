@@ -54,8 +54,6 @@ u64 signal_host_mask(u64 guest_mask);
 /* After a host call that waited with `mask` in place of the thread's: notes it for the handler's frame. Returns r. */
 long signal_waited(Thread *t, long r, u64 mask);
 
-/* "{si_signo=SIGCHLD, ...}", for -strace. */
-void signal_print_info(Text *t, const u8 info[128]);
 const char *signal_name(int sig);
 
 #endif

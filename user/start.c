@@ -6,6 +6,7 @@
 #include "user/program.h"
 #include "user/signal.h"
 #include "user/stack.h"
+#include "user/trace.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -310,6 +311,7 @@ int user_run(const RunOptions *o) {
     p->abi->start(t->cpu, s->file.interp[0] ? s->interp.entry : s->image.entry, sp);
     thread_link(t);
     hide_core(p);
+    trace_execve(t, s->program.path, argv, o->envp);
     sys_call(SYS_rt_sigprocmask, SIG_BLOCK, 0, &t->mask, 8);
     signal_block_all();
     program_drop(&s->program);

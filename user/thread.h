@@ -40,6 +40,7 @@ typedef struct Process {
     u32 thread_count;
     int self_fd;         /* our own executable, when /proc may get lost (chroot); -1: /proc/self/exe will do */
     u64 vdso;            /* where it lies */
+    bool trace_tids;     /* -strace: more than one thread or process by now */
     u64 core_limit;      /* what the guest thinks of RLIMIT_CORE: the host's is 0 */
     char exe[4096];      /* absolute path of the program */
     u8 *auxv;            /* on the guest's stack: as the guest got it, for /proc/self/auxv */
