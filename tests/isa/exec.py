@@ -108,14 +108,17 @@ class Maker:
         m = re.search(r"\((\w+'?)\)", syntax)
         reg = m[1]
         number = int(reg[1:]) if reg not in row['fields'] else self.value(row, reg, word) + (8 if reg.endswith("'") else 0)
+        return number, self.displacement(row, word), size, 'amo' in ' '.join(row['facts']) or row['op'].startswith(('lr.', 'sc.'))
+
+    def displacement(self, row, word):
         imm = 0
         for name in ('imm', 'uimm'):
-            if name in row['fields'] and name in syntax:
+            if name in row['fields'] and name in row['syntax']:
                 imm = self.value(row, name, word)
                 top = max(vlo + hi - lo + 1 for hi, lo, vlo in row['fields'][name])
                 if name == 'imm' and imm >> top - 1:
                     imm -= 1 << top
-        return number, imm, size, 'amo' in ' '.join(row['facts']) or row['op'].startswith(('lr.', 'sc.'))
+        return imm
 
     def access_size(self, row):
         full = next(r for r in self.rows if r['name'] == row['op'])
@@ -152,6 +155,8 @@ class Maker:
     def single(self, row):
         while True:
             word = self.encode(row)
+            if row['op'] in ('beq', 'bne', 'blt', 'bge', 'bltu', 'bgeu', 'jal') and -10 <= self.displacement(row, word) <= 0:
+                continue  # an endless loop
             x, f, fcsr, memory = self.state(self.width_of(row))
             base = self.base_register(row, word)
             if base:
@@ -222,10 +227,10 @@ def build_exec_tool():
 
 
 def run_cases(command, blob):
-    done = subprocess.run(command, input=blob, stdout=subprocess.PIPE)
+    done = subprocess.run(['timeout', '300'] + command, input=blob, stdout=subprocess.PIPE)
     out = done.stdout
     if done.returncode:
-        print('%s: status %d' % (os.path.basename(command[0]), done.returncode))
+        print('%s: status %d' % (' '.join(command), done.returncode))
     return [RESULT.unpack_from(out, at) for at in range(0, len(out) - RESULT.size + 1, RESULT.size)]
 
 
@@ -261,6 +266,9 @@ def main():
     if not args.row:
         full = [r for r in chosen if r['size'] == 4]
         transfers = ('branch', 'jump', 'fence', 'csr', 'sys', 'cbo')
+        # qemu 10 drops the flags of froundnx and the like when a later instruction overwrites the result: it takes
+        # the helper for free of side effects. So these are tested alone.
+        full = [r for r in full if not r['name'].startswith('fround')]
         calm = [r for r in full if not maker.access_size(r) and not set(r['facts']) & set(transfers)]
         accesses = [r for r in full if maker.access_size(r) in (1, 2, 4, 8) and not set(r['facts']) & {'cbo'} and 'aq' not in r['fields']]
         for _ in range(args.count * 40):
