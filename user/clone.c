@@ -85,23 +85,23 @@ static i64 clone_sharing(Thread *t, const CloneRequest *r) {
     child->shares_parent = !(r->flags & CLONE_THREAD);
     child->lent = child->shares_parent && (r->flags & CLONE_VFORK);
     if (!child->shares_parent) thread_link(child);
+    bool lent = child->lent, linked = !child->shares_parent;
     signal_block_all();
     long pid = t->pending ? SYSCALL_RESTART : host_start(child, r);
-    bool lent = child->lent;
     signal_set_mask(t, t->mask);
-    if (pid >= 0 && !lent) return pid;
-    if (pid < 0 && !child->shares_parent) thread_unlink(child);
+    if (pid >= 0 && !lent) return pid; /* the child may have ended: it is not ours to look at any more */
+    if (linked) thread_unlink(child);
     child_drop(child);
     return pid;
 }
 
-/* In the child of a fork the other threads are gone; their memory is still here. */
+/* In the child of a fork the other threads are gone; their memory is still here (engine_fork_done frees the Vcpus). */
 static void forget_threads(Thread *self) {
     Process *p = self->process;
     for (Thread *t = p->threads, *next; t; t = next) {
         next = t->next;
         if (t == self) continue;
-        engine_vcpu_drop(t->cpu);
+        arena_drop(&t->scratch);
         thread_free(t);
     }
     p->threads = self;

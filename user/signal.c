@@ -53,12 +53,14 @@ static void record(Thread *t, int sig, const siginfo_t *info) {
     t->pending = (u32)sig;
 }
 
+extern const char __ehdr_start[]; /* the linker's: where our own file begins in memory */
+
 static void on_fault(Thread *t, int sig, siginfo_t *info, void *uc) {
     if (host_copy_faulted(uc)) return;
     memcpy(t->fault_info, info, 128);
     if (t->cpu && engine_on_fault(t->cpu, sig, info, uc)) return;
-    fd_print(2, "isomer: internal error: %s at host pc %#lx, address %#lx, guest pc %#lx\n", signal_name(sig), host_pc(uc),
-             (u64)info->si_addr, t->cpu ? t->cpu->pc : 0);
+    fd_print(2, "isomer: internal error: %s at %#lx of the program, address %#lx, guest pc %#lx\n", signal_name(sig),
+             host_pc(uc) - (u64)__ehdr_start, (u64)info->si_addr, t->cpu ? t->cpu->pc : 0);
     signal_die(t, sig);
 }
 
