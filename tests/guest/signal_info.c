@@ -2,7 +2,7 @@
 /* What siginfo tells about each source of signals, and that the process dies rightly where nobody handles one. */
 #include "t.h"
 
-static siginfo_t got;
+siginfo_t got; /* not static: libc calls its functions leaves, and the compiler would believe that they leave it alone */
 static volatile int count;
 static sigjmp_buf back;
 

@@ -4,8 +4,8 @@
 
 static sigjmp_buf back;
 static char *alt_base;
-static stack_t inside;
-static bool on_alt;
+stack_t inside; /* not static, as in signal_info.c */
+bool on_alt;
 
 static bool is_on_alt(void *p) { return (char *)p >= alt_base && (char *)p < alt_base + 65536; }
 

@@ -4,8 +4,8 @@
 #include "t.h"
 #include <unwind.h>
 
-static void *frames[64];
-static int frame_count;
+void *frames[64];
+int frame_count; /* not static, as in signal_info.c */
 
 static _Unwind_Reason_Code note(struct _Unwind_Context *context, void *arg) {
     if (frame_count < COUNT(frames)) frames[frame_count++] = (void *)_Unwind_GetRegionStart(context);
