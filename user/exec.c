@@ -143,7 +143,8 @@ static i64 exec_any(Thread *t, int dirfd, u64 path_at, u64 argv, u64 envp, int f
     long r = guest_read_string(path, sizeof path, path_at);
     if (r < 0) return r;
     if (!path[0] && !(flags & AT_EMPTY_PATH)) return -ENOENT;
-    const char *run = proc_is_own_exe(t, path) ? t->process->exe : path;
+    char exe[PATH_MAX];
+    const char *run = proc_exe(t, path, exe) ? exe : path;
     Program prog;
     r = program_find(&prog, t->process->options->prefix, dirfd, run, flags, t->process->abi->elf_machine, &t->scratch);
     if (r >= 0) r = exec_found(t, &prog, path, argv, envp);

@@ -5,8 +5,10 @@
 #include "base/sys.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <elf.h>
 #include <linux/prctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 typedef VEC(char) Bytes;
 
@@ -27,7 +29,9 @@ static void bytes_print(Bytes *b, const char *fmt, ...) {
     bytes_add(b, line, t.len);
 }
 
+/* Appends the file to out; out->at is never NULL afterwards. */
 static i64 read_file(const char *path, Bytes *out) {
+    vec_reserve(out, out->len + 1);
     int fd = (int)sys_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return fd;
     long n;
@@ -203,11 +207,79 @@ static const char *own_name(const char *path) {
     return slash ? slash + 1 : NULL;
 }
 
-bool proc_is_own_exe(Thread *t, const char *path) {
-    if (strncmp(path, "/proc/", 6) != 0) return false;
-    const char *name = own_name(path);
-    return name && strcmp(name, "exe") == 0;
+/* --- executables -------------------------------------------------------------------------------------------------- */
+
+/* Is the file at `path` the one that we are? */
+static bool is_isomer(const char *path) {
+    struct stat self, other;
+    if (sys_call(SYS_newfstatat, AT_FDCWD, "/proc/self/exe", &self, 0) < 0) return false;
+    if (sys_call(SYS_newfstatat, AT_FDCWD, path, &other, 0) < 0) return false;
+    return self.st_dev == other.st_dev && self.st_ino == other.st_ino;
 }
+
+/* Where a process has the program headers of its executable: from its auxv, which proc_publish made the guest's. */
+static u64 phdr_of(const char *pid) {
+    char path[64];
+    Text t = text_init(path, sizeof path);
+    text_print(&t, "/proc/%s/auxv", pid);
+    Bytes b = {0};
+    u64 phdr = 0;
+    read_file(path, &b);
+    for (u32 at = 0; at + 16 <= b.len; at += 16) {
+        u64 pair[2];
+        memcpy(pair, b.at + at, sizeof pair);
+        if (pair[0] == AT_PHDR) phdr = pair[1];
+    }
+    vec_drop(&b);
+    return phdr;
+}
+
+/* The name of the file that process `pid` has mapped at `addr`. */
+static bool mapped_file(const char *pid, u64 addr, char *out) {
+    char path[64];
+    Text t = text_init(path, sizeof path);
+    text_print(&t, "/proc/%s/maps", pid);
+    Bytes b = {0};
+    read_file(path, &b);
+    bool found = false;
+    for (const char *s = b.at, *end = b.at + b.len; s < end && !found;) {
+        const char *eol = memchr(s, '\n', (size_t)(end - s));
+        if (!eol) eol = end;
+        MapLine l;
+        const char *slash = memchr(s, '/', (size_t)(eol - s));
+        if (slash && parse_line(s, eol, &l) && l.start <= addr && addr < l.end) {
+            t = text_init(out, PATH_MAX);
+            text_print(&t, "%.*s", (int)(eol - slash), slash);
+            found = true;
+        }
+        s = eol + 1;
+    }
+    vec_drop(&b);
+    return found;
+}
+
+/* Another process's executable, if it runs in an Isomer, too. */
+static bool other_exe(const char *path, const char *pid_at, char *out) {
+    u64 pid;
+    const char *end;
+    if (!parse_u64(pid_at, &end, &pid) || strcmp(end, "/exe") != 0 || !is_isomer(path)) return false;
+    char number[24];
+    Text t = text_init(number, sizeof number);
+    text_print(&t, "%lu", pid);
+    u64 phdr = phdr_of(number);
+    return phdr && mapped_file(number, phdr, out);
+}
+
+bool proc_exe(Thread *t, const char *path, char out[PATH_MAX]) {
+    const char *s = skip_word(path, "/proc");
+    if (!s) return false;
+    const char *name = own_name(path);
+    if (!name || strcmp(name, "exe") != 0) return other_exe(path, s, out);
+    memcpy(out, t->process->exe, sizeof t->process->exe);
+    return true;
+}
+
+/* --- opening ---------------------------------------------------------------------------------------------------------- */
 
 static const ProcFile *file_find(const char *path) {
     const char *own = own_name(path), *top = skip_word(path, "/proc");

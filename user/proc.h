@@ -5,9 +5,10 @@
 #define USER_PROC_H
 
 #include "user/thread.h"
+#include <limits.h>
 
-/* Is `path` /proc/self/exe, or another name of it? */
-bool proc_is_own_exe(Thread *t, const char *path);
+/* Is `path` /proc/self/exe, by whichever name, or that of another process in an Isomer? Then `out` is the guest's file. */
+bool proc_exe(Thread *t, const char *path, char out[PATH_MAX]);
 /* If `path` is one of our files: a descriptor of its contents with `flags` (O_CLOEXEC), or -errno. -ENOSYS: it is not. */
 i64 proc_open(Thread *t, const char *path, int flags);
 /* Tells the host's kernel where the guest's arguments, environment and auxv lie, and its name, so that others see them. */

@@ -33,19 +33,19 @@ static i64 stat_out(u64 to, const struct stat *st) {
 }
 
 /* A path argument: the host path to use instead, or the guest's own pointer where nothing is to be changed. Sets
- * *own_exe if it names the guest's executable through /proc. buf: PATH_MAX bytes. */
-static u64 path_arg(Thread *t, u64 at, char *buf, bool *own_exe) {
+ * *exe if it names a guest's executable through /proc. buf: PATH_MAX bytes. */
+static u64 path_arg(Thread *t, u64 at, char *buf, bool *exe) {
     char path[PATH_MAX];
-    *own_exe = false;
+    *exe = false;
     const char *prefix = t->process->options->prefix;
     char start[6];
     /* Most paths cannot be special: look at the beginning before copying. */
     if (!at || guest_read(start, at, 1) < 0 || start[0] != '/') return at;
     if (!prefix && (guest_read(start, at, 5) < 0 || memcmp(start, "/proc", 5) != 0)) return at;
     if (guest_read_string(path, sizeof path, at) < 0) return at;
-    if (proc_is_own_exe(t, path)) {
-        *own_exe = true;
-        return (u64)t->process->exe;
+    if (proc_exe(t, path, buf)) {
+        *exe = true;
+        return (u64)buf;
     }
     const char *host = path_lookup(prefix, path, buf);
     return host == buf ? (u64)buf : at;
@@ -53,10 +53,10 @@ static u64 path_arg(Thread *t, u64 at, char *buf, bool *own_exe) {
 
 i64 do_newfstatat(Thread *t, u64 *a) {
     char buf[PATH_MAX];
-    bool own_exe;
+    bool exe;
     struct stat st;
-    u64 path = path_arg(t, a[1], buf, &own_exe);
-    if (own_exe && (a[3] & AT_SYMLINK_NOFOLLOW)) path = a[1]; /* the link itself */
+    u64 path = path_arg(t, a[1], buf, &exe);
+    if (exe && (a[3] & AT_SYMLINK_NOFOLLOW)) path = a[1]; /* the link itself */
     i64 r = thread_sys(t, SYS_newfstatat, a[0], path, &st, a[3]);
     return r < 0 ? r : stat_out(a[2], &st);
 }
@@ -70,9 +70,9 @@ i64 do_fstat(Thread *t, u64 *a) {
 
 i64 do_statx(Thread *t, u64 *a) {
     char buf[PATH_MAX];
-    bool own_exe;
-    u64 path = path_arg(t, a[1], buf, &own_exe);
-    if (own_exe && (a[2] & AT_SYMLINK_NOFOLLOW)) path = a[1];
+    bool exe;
+    u64 path = path_arg(t, a[1], buf, &exe);
+    if (exe && (a[2] & AT_SYMLINK_NOFOLLOW)) path = a[1];
     return thread_sys(t, SYS_statx, a[0], path, a[2], a[3], a[4]);
 }
 
@@ -86,29 +86,29 @@ static i64 open_special(Thread *t, u64 path_at, int flags) {
 
 i64 do_openat(Thread *t, u64 *a) {
     char buf[PATH_MAX];
-    bool own_exe;
+    bool exe;
     i64 r = open_special(t, a[1], (int)a[2]);
     if (r != -ENOSYS) return r;
-    u64 path = path_arg(t, a[1], buf, &own_exe);
-    if (own_exe && (a[2] & O_NOFOLLOW)) path = a[1];
+    u64 path = path_arg(t, a[1], buf, &exe);
+    if (exe && (a[2] & O_NOFOLLOW)) path = a[1];
     return thread_sys(t, SYS_openat, a[0], path, a[2], a[3]);
 }
 
 i64 do_openat2(Thread *t, u64 *a) {
     char buf[PATH_MAX];
-    bool own_exe;
-    u64 path = path_arg(t, a[1], buf, &own_exe);
+    bool exe;
+    u64 path = path_arg(t, a[1], buf, &exe);
     return thread_sys(t, SYS_openat2, a[0], path, a[2], a[3]);
 }
 
 i64 do_readlinkat(Thread *t, u64 *a) {
     char buf[PATH_MAX];
-    bool own_exe;
-    u64 path = path_arg(t, a[1], buf, &own_exe);
-    if (!own_exe) return thread_sys(t, SYS_readlinkat, a[0], path, a[2], a[3]);
+    bool exe;
+    u64 path = path_arg(t, a[1], buf, &exe);
+    if (!exe) return thread_sys(t, SYS_readlinkat, a[0], path, a[2], a[3]);
     if ((i64)a[3] <= 0) return -EINVAL;
-    size_t size = MIN(strlen(t->process->exe), a[3]);
-    i64 r = guest_write(a[2], t->process->exe, size);
+    size_t size = MIN(strlen(buf), a[3]);
+    i64 r = guest_write(a[2], buf, size);
     return r < 0 ? r : (i64)size;
 }
 
