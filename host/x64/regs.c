@@ -3,6 +3,8 @@
 #include "host/x64/cg.h"
 
 static bool alive(const Cg *g, u32 id) { return id && cg_insn(g, id)->last > g->cur; }
+/* Like alive, but the current instruction may still have to read it. */
+static bool needed(const Cg *g, u32 id) { return id && cg_insn(g, id)->last >= g->cur; }
 static bool is_xmm(unsigned reg) { return reg >= X64_XMM; }
 static unsigned xn(unsigned reg) { return reg - X64_XMM; }
 
@@ -27,7 +29,7 @@ static void emit_move(Cg *g, unsigned dst, unsigned src) {
 static void spill(Cg *g, u32 id, unsigned reg) {
     u32 n = 0;
     for (; n < 32; n++)
-        if (!alive(g, g->spill_val[n]) || g->val.at[g->spill_val[n]].spill != (i16)n) break;
+        if (!needed(g, g->spill_val[n]) || g->val.at[g->spill_val[n]].spill != (i16)n) break;
     if (n == 32) BUG("out of spill places");
     g->spill_val[n] = id;
     g->val.at[id].spill = (i16)n;
@@ -81,9 +83,27 @@ unsigned cg_temp(Cg *g, bool xmm) {
     return r;
 }
 
+/* A scratch register that holds nothing needed, other than those to be avoided; NO_REG if there is none. */
+static unsigned free_scratch(const Cg *g, u32 avoid) {
+    for (u32 s = X64_SCRATCH_GPR & ~(g->locked | avoid); s; s &= s - 1) {
+        unsigned r = __builtin_ctz(s);
+        if (!needed(g, g->reg_val[r]) || g->val.at[g->reg_val[r]].reg != r) return r;
+    }
+    return NO_REG;
+}
+
 void cg_take(Cg *g, unsigned reg) {
     u32 id = g->reg_val[reg];
-    if (id && g->val.at[id].reg == reg && cg_insn(g, id)->last == g->cur && !has_place(g, id)) spill(g, id, reg);
+    if (needed(g, id) && g->val.at[id].reg == reg && !has_place(g, id)) {
+        unsigned to = free_scratch(g, 1u << RAX | 1u << RDX | 1u << reg);
+        if (to == NO_REG) {
+            spill(g, id, reg);
+        } else {
+            emit_move(g, to, reg);
+            g->reg_val[to] = id;
+            g->val.at[id].reg = (u8)to;
+        }
+    }
     vacate(g, reg);
     g->locked |= 1u << reg;
 }
@@ -188,11 +208,10 @@ static void put_pinned(Cg *g, u32 id, unsigned pin) {
 
 static void put_memory(Cg *g, u32 id, u32 slot) {
     u32 old = g->slot_val[slot];
-    if (old && old != id && alive(g, old) && g->val.at[old].home == (i16)slot) {
-        if (g->val.at[old].reg == NO_REG && g->val.at[old].spill < 0) cg_use(g, old);
+    if (old && old != id && g->val.at[old].home == (i16)slot) { /* it loses its place in memory */
+        if (alive(g, old) && g->val.at[old].reg == NO_REG && g->val.at[old].spill < 0) cg_use(g, old);
         g->val.at[old].home = -1;
     }
-    if (old) g->val.at[old].home = old == id ? g->val.at[old].home : -1;
     X64Mem m = slot_mem(g, slot);
     unsigned type = g->guest->slots[slot].type;
     i32 imm;
