@@ -14,6 +14,7 @@ The text format. Lines "key: value", then sections "--- name" of literal text; "
   run      command for sh; it finds $ISOMER, $RUN (isomer run, with the permutation's options), $TOP, $BUILD, and with
            `needs: root` $ROOT (riscv64 Debian), $DRUN ($RUN -L $ROOT) and $CHROOT ($RUN inside $ROOT). The working
            directory is new and empty. [.test only]
+  program  a C file below tests/, built for the guest as $PROGRAM (static) and $PROGRAM_DYNAMIC [.test only]
   args     arguments of the program [guest only]
   cflags   more compiler options; `libs` stand after the source [guest only]
   oracle   native (default: the host's own build must print the same), qemu, or none (expected text or `--- stdout`)
@@ -53,7 +54,7 @@ VARIANTS = {
 SYSROOT = "/usr/riscv64-linux-gnu"  # where Debian's cross compiler keeps the guest's libraries
 GUEST_CC, HOST_CC = "riscv64-linux-gnu-gcc", "gcc"
 CFLAGS = ["-O2", "-g", "-Wall", "-Wno-unused-result", "-pthread", "-D_GNU_SOURCE", "-fno-strict-aliasing", "-I" + HERE]
-KEYS = {"run", "args", "cflags", "libs", "oracle", "status", "needs", "skip", "timeout", "permute"}
+KEYS = {"run", "args", "cflags", "libs", "oracle", "status", "needs", "skip", "timeout", "permute", "program"}
 SECTIONS = {"stdin", "stdout", "stderr"}
 OUTPUT_LIMIT = 1 << 22  # bytes of output that are read back
 
@@ -324,7 +325,14 @@ class Runner:
 
     def case_run(self, case, variant):
         limit = float(case.get("timeout", "30")) * (3 if variant == "interp" else 1) * self.options.slack
-        got = self.in_work(["sh", "-c", case.keys["run"]], case, limit, self.env_get(variant, case.get("needs")))
+        env = self.env_get(variant, case.get("needs"))
+        if case.get("program"):
+            program = guest_parse(os.path.join(HERE, case.get("program")))
+            for name, kind in (("PROGRAM", "static"), ("PROGRAM_DYNAMIC", "dynamic")):
+                env[name], error = self.program_build(program, kind)
+                if error:
+                    return error
+        got = self.in_work(["sh", "-c", case.keys["run"]], case, limit, env)
         if self.options.bless and not got.timed_out:
             self.case_bless(case, got)
             return None
