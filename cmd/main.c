@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The isomer program: finds the subcommand, by its name or by the name the program was called by. One row per subcommand. */
+#include "cmd/explain.h"
+#include "cmd/run.h"
+#include <stdio.h>
+#include <string.h>
+
+#ifndef ISOMER_VERSION
+#define ISOMER_VERSION "0.1"
+#endif
+
+typedef struct Command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} Command;
+
+static const Command commands[] = {
+    {"run", cmd_run, "run a program of another instruction set (isomer run -h: options)"},
+    {"explain", cmd_explain, "show an instruction as bits, assembly, IR and host code"},
+};
+
+static void usage(FILE *to) {
+    fprintf(to, "usage: isomer COMMAND [ARGUMENTS]\n\n");
+    for (size_t k = 0; k < sizeof commands / sizeof commands[0]; k++) fprintf(to, "  %-10s %s\n", commands[k].name, commands[k].help);
+    fprintf(to, "\nisomer --version, isomer --help. Called as qemu-riscv64, it behaves like that program.\n");
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 0 && !strncmp(base_name(argv[0]), "qemu-riscv64", 12)) return cmd_run(argc, argv);
+    if (argc < 2) return usage(stderr), 2;
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return usage(stdout), 0;
+    if (!strcmp(argv[1], "--version")) return printf("isomer %s\n", ISOMER_VERSION), 0;
+    for (size_t k = 0; k < sizeof commands / sizeof commands[0]; k++)
+        if (!strcmp(argv[1], commands[k].name)) return commands[k].run(argc - 1, argv + 1);
+    fprintf(stderr, "isomer: no command '%s'; `isomer --help` lists them (to run a program: isomer run %s)\n", argv[1], argv[1]);
+    return 2;
+}
