@@ -386,6 +386,7 @@ int cmd_run(int argc, char **argv) {
     r->o.engine.log_fd = 2;
     r->o.exec_fd = -1;
     r->o.self = (const char *)getauxval(AT_EXECFN);
+    r->o.host_vdso = (const void *)getauxval(AT_SYSINFO_EHDR);
     for (char **e = environ; *e; e++) vec_push(&r->env, *e);
     bool preserve_argv0 = getauxval(AT_FLAGS) & 1; /* binfmt_misc flag P: PROGRAM ARGV0 ARGUMENTS... */
     int first = 1;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From guest bytes to a block in the cache: lift, compile, register. The engine's lock is held throughout. */
+#include "base/clock.h"
 #include "base/sys.h"
 #include "engine/internal.h"
 #include <time.h>
@@ -9,12 +10,6 @@ typedef struct Source { /* guest bytes being translated */
     size_t avail;
     bool pristine;
 } Source;
-
-static u64 now_ns(void) {
-    struct timespec t;
-    sys_call(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
 
 /* Mappings of files that have been truncated fault when read: test a byte of each page once. */
 static bool readable(Engine *e, const u8 *code, size_t *avail) {
@@ -198,7 +193,7 @@ static void check_ir(const IrFunc *f) { (void)f; }
 #endif
 
 TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
-    u64 start = now_ns();
+    u64 start = clock_ns();
     Source s;
     if (!fetch(e, pc, &s)) {
         cpu->trap_arg = pc;
@@ -224,7 +219,7 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
     if (interp) b->code = keep_ir(e, h);
     else install(e, h, b);
     publish(h, b);
-    e->stats.translate_ns += now_ns() - start;
+    e->stats.translate_ns += clock_ns() - start;
     if (UNLIKELY(e->options.dump)) dump(e, b, &s);
     perfmap_line(e, b);
     *code = b->code;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* user/start: user_run: from a path to a running first thread. */
+#include "base/clock.h"
 #include "base/sys.h"
 #include "user/exec.h"
 #include "user/proc.h"
@@ -12,7 +13,6 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
-#include <time.h>
 
 typedef struct Start { /* what is needed only until the guest runs */
     const RunOptions *options;
@@ -37,9 +37,7 @@ static u64 random_u64(Start *s) {
     u64 v = 0;
     if (s->options->seed) return hash_u64(s->random_state += 0x9e3779b97f4a7c15ull) * 0xd6e8feb86659fd93ull;
     if (sys_call(SYS_getrandom, &v, sizeof v, 1 /* GRND_NONBLOCK */) == sizeof v) return v;
-    struct timespec ts = {0};
-    sys_call(SYS_clock_gettime, CLOCK_MONOTONIC, &ts);
-    return hash_u64(((u64)ts.tv_nsec << 20 ^ (u64)&v) + (s->random_state += 0x9e3779b97f4a7c15ull));
+    return hash_u64((clock_ns() << 20 ^ (u64)&v) + (s->random_state += 0x9e3779b97f4a7c15ull));
 }
 
 static u64 random_pages(Start *s, unsigned bits) {
@@ -287,6 +285,7 @@ int user_run(const RunOptions *o) {
     Start *s = sys_mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     Process *p = process_new(o);
     if (sys_failed(s) || !p) return fail(o->program, EXIT_NOT_EXECUTABLE, "out of memory");
+    clock_init(o->host_vdso);
     s->options = o;
     s->process = p;
     s->random_state = o->seed;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* user/sys_system: system calls about limits, names, the processor and options of the process. */
+#include "base/clock.h"
 #include "base/sys.h"
 #include "user/exec.h"
 #include "user/signal.h"
@@ -24,6 +25,22 @@ i64 do_uname(Thread *t, u64 *a) {
         text_print(&text, "%s", release);
     }
     return guest_write(a[0], &u, sizeof u);
+}
+
+/* --- time ------------------------------------------------------------------------------------------------ */
+
+i64 do_clock_gettime(Thread *t, u64 *a) {
+    struct timespec ts;
+    i64 r = clock_read((int)a[0], &ts);
+    return r < 0 ? r : guest_write(a[1], &ts, sizeof ts);
+}
+
+i64 do_gettimeofday(Thread *t, u64 *a) {
+    if (a[1]) return thread_sys(t, SYS_gettimeofday, a[0], a[1]);
+    struct timespec ts;
+    clock_read(CLOCK_REALTIME, &ts);
+    u64 tv[2] = {(u64)ts.tv_sec, (u64)ts.tv_nsec / 1000};
+    return a[0] ? guest_write(a[0], tv, sizeof tv) : 0;
 }
 
 /* --- limits: those that would hit the VMM itself are kept for the guest ------------------------------------ */

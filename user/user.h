@@ -27,6 +27,7 @@ typedef struct RunOptions {
     bool stats;              /* print counts at exit */
     const char *const *inherit; /* options that a guest's execve hands on, NULL-terminated */
     const char *self;        /* path of our own executable, if /proc cannot tell */
+    const void *host_vdso;   /* AT_SYSINFO_EHDR of this process, or NULL */
     EngineOptions engine;
 } RunOptions;
 

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Helpers that look outside of the registers: counters, the 128-bit compare-and-swap, softfp's odd conversion. */
 #include "base/softfp.h"
-#include "base/sys.h"
+#include "base/clock.h"
 #include "isa/riscv/sem.h"
-
-#include <time.h>
 
 /* fcvtmod.w.d [unpriv zfa]. */
 u64 riscv_help_fcvtmod(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return softfp_to_int32_modular(a, &cpu->fflags); }
 
 /* The time CSR: nanoseconds of the host's monotonic clock, so RV_TIME_HZ is 10^9. */
 u64 riscv_help_time(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
-    struct timespec now;
-    sys_call(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
-    return (u64)now.tv_sec * RV_TIME_HZ + (u64)now.tv_nsec;
+    return clock_ns();
 }
 
 /* cycle and instret: the host's cycle counter, or time. Nothing more exact can be had at a bearable price. */
