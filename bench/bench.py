@@ -150,11 +150,17 @@ def main():
 
     if not options.no_stats:
         table = {name: stats_get(options.isomer, programs[name][1]) for name in names}
-        keys = list(dict.fromkeys(key for row in table.values() for key in row))
-        if keys:
-            print("\ncounts of `isomer run --stats`")
-            for name in names:
-                print(f"{name}: " + ", ".join(f"{k} {table[name][k]:.15g}" for k in keys if k in table[name]))
+        print("\ncounts of `isomer run --stats`: what was translated, and how well")
+        columns = [("blocks", "blocks"), ("guest_insns", "guest insns"), ("ir_per", "IR/insn"),
+                   ("host_bytes_per_guest_insn", "host B/insn"), ("host_insns_per_guest_insn", "host i/insn"),
+                   ("translate_ns_per_guest_insn", "ns/insn"), ("dispatches", "dispatches"), ("flushes", "flushes")]
+        for row in table.values():
+            if row.get("guest_insns"):
+                row["ir_per"] = row.get("ir_insns", 0) / row["guest_insns"]
+        columns = [c for c in columns if any(c[0] in row for row in table.values())]
+        print(f"{'':18s}" + "".join(f"{title:>13s}" for _, title in columns))
+        for name, row in table.items():
+            print(f"{name:18s}" + "".join(f"{row[key]:13.6g}" if key in row else f"{'-':>13s}" for key, _ in columns))
     return 1 if failed else 0
 
 
