@@ -6,7 +6,7 @@ import sys
 
 import common
 
-COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+COUNT = int(sys.argv[1]) if sys.argv[1:] else 300
 
 
 def corner_cases(rows, rng, count):
@@ -41,4 +41,5 @@ def main():
     score.finish()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ static void on_fault(int sig) { siglongjmp(fault, sig); }
 
 static IrFunc func;
 static IrInterp interp;
-static unsigned verify_errors;
+static unsigned errors;
 
 enum { PAGE = 4096 };
 
@@ -34,19 +34,21 @@ static bool translate(Vcpu *cpu) {
     return true;
 }
 
-#ifndef NO_VERIFY
-static void verify(void) {
-    char why[256];
+/* The block must verify, and its text must parse to a function that prints the same; that one is run. */
+static const IrFunc *check(void) {
+    static char text[65536], again[65536], why[256];
+    static IrFunc parsed;
+    Text t = text_init(text, sizeof text), t2 = text_init(again, sizeof again);
     const char *error = ir_verify(&func, why, sizeof why);
-    if (!error) return;
-    static char text[65536];
-    Text t = text_init(text, sizeof text);
     ir_print(&func, &t);
-    if (verify_errors++ < 5) fprintf(stderr, "exec_tool: %s\n%s\n", error, text);
+    int line = ir_parse(&parsed, &riscv_guest, text);
+    if (!error && line) error = "the text does not parse";
+    if (!line) ir_print(&parsed, &t2);
+    if (!error && strcmp(text, again)) error = "the text is another after parsing";
+    if (!error) return &parsed;
+    if (errors++ < 5) fprintf(stderr, "exec_tool: %s (%d)\n%s\n%s\n", error, line, text, again);
+    return &func;
 }
-#else
-static void verify(void) {}
-#endif
 
 static int signal_of(TrapCode code) {
     switch (code) {
@@ -62,8 +64,8 @@ static int run(Vcpu *cpu) {
     if (sig) return sig;
     for (int blocks = 0; blocks < 100; blocks++) {
         if (!translate(cpu)) return SIGSEGV;
-        verify();
-        TrapCode code = ir_interp(&interp, &func, cpu);
+        const IrFunc *f = check();
+        TrapCode code = ir_interp(&interp, f, cpu);
         if (code == TRAP_FENCE_I) cpu->pc += 4;
         sig = signal_of(code);
         if (sig) return sig;
@@ -103,5 +105,5 @@ int main(void) {
         memcpy(r.memory, (void *)CASE_MEMORY, sizeof r.memory);
         fwrite(&r, sizeof r, 1, stdout);
     }
-    return verify_errors ? 1 : 0;
+    return errors ? 1 : 0;
 }

@@ -43,4 +43,5 @@ def main():
     score.finish()
 
 
-main()
+if __name__ == "__main__":
+    main()

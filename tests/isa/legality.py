@@ -9,7 +9,7 @@ import sys
 
 import common
 
-COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 200000
+COUNT = int(sys.argv[1]) if sys.argv[1:] else 200000
 
 
 def illegal_but_known_to_binutils(word, theirs):
@@ -67,4 +67,5 @@ def main():
     score.finish()
 
 
-main()
+if __name__ == "__main__":
+    main()
