@@ -23,7 +23,7 @@ static const GuestSlot slots[SLOT_COUNT] = {
 
 /* By static frequency in compiled code (gcc -O2, Debian's coreutils and libc): arguments, stack pointer, saved ones. */
 static const u8 hot_slots[] = {
-    14, 13, 9, 1, 12, 7, 11, 10, 8, 15, 17, 0, 18, 19, 16, 5, 27, 20, 21, 4, 22, 28, 6, 23, 24, 25, 26, 29, 30, 3, 2,
+    14, 13, 9, 12, 1, 11, 7, 10, 8, 17, 15, 0, 18, 19, 16, 5, 27, 20, 21, 28, 22, 4, 6, 23, 24, 25, 26, 29, 30, 3, 2,
 };
 static const u8 hot_fslots[] = {
     SLOT_F0 + 15, SLOT_F0 + 14, SLOT_F0 + 10, SLOT_F0 + 13, SLOT_F0 + 12, SLOT_F0 + 11, SLOT_F0 + 16, SLOT_F0 + 17,
