@@ -8,6 +8,7 @@
 #include <sys/shm.h>
 #include <sys/stat.h>
 
+#define DEFAULT_LIMIT (1ull << 38) /* a smaller one was asked for, and is kept strictly */
 enum { STACK_GAP = 256 * PAGE_BYTES }; /* as the kernel keeps free below what grows down */
 
 void space_init(Space *s, u64 limit, u64 hint_limit) {
@@ -161,7 +162,7 @@ static Vma vma_make(u64 at, u64 size, int prot, int flags, int fd, u64 offset, V
     return v;
 }
 
-/* Where an mmap goes: an address, or -errno. */
+/* Where an mmap goes: an address, 0 if there is no room below the limit, or -errno. */
 static i64 map_place(Space *s, u64 at, u64 size, int flags) {
     u64 align = (flags & MAP_HUGETLB) ? MIB(2) : PAGE_BYTES;
     bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
@@ -176,19 +177,21 @@ static i64 map_place(Space *s, u64 at, u64 size, int flags) {
     if (at >= 0x10000 && at <= s->hint_limit && size <= s->hint_limit - at && range_is_free(s, at, at + size) &&
         reserve_high(s, at, at + size))
         return (i64)at;
-    at = find_free(s, size, align);
-    return at ? (i64)at : -ENOMEM;
+    return (i64)find_free(s, size, align);
 }
 
 static i64 map_locked(Space *s, u64 at, u64 size, int prot, int flags, int fd, u64 offset, VmaKind kind) {
     i64 place = map_place(s, at, size, flags);
     if (place < 0) return place;
     if (size > s->total_max || s->total > s->total_max - size) return -ENOMEM;
-    int host_flags = (flags & ~(MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | 0x40 | 0x80)) | MAP_FIXED;
+    int host_flags = flags & ~(MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | 0x40 | 0x80);
+    /* What does not fit below the limit (a TB reserved by a language's runtime) may lie where the host finds room. */
+    if (place || (flags & MAP_FIXED)) host_flags |= MAP_FIXED;
+    else if (s->limit < DEFAULT_LIMIT) return -ENOMEM;
     void *p = sys_mmap((void *)place, size, host_prot(prot), host_flags, fd, offset);
     if (sys_failed(p)) return (i64)p;
-    vma_add(s, vma_make((u64)place, size, prot, flags, fd, offset, kind));
-    return place;
+    vma_add(s, vma_make((u64)p, size, prot, flags, fd, offset, kind));
+    return (i64)p;
 }
 
 /* --- operations ------------------------------------------------------------------------------------ */

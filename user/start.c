@@ -136,6 +136,8 @@ static void plan_space(Start *s) {
     const RunOptions *o = s->options;
     u64 limit = o->reserved ? align_down(o->reserved, PAGE_BYTES) : 1ull << p->abi->address_bits;
     space_init(&p->space, limit, MAX(limit, (1ull << 47) - PAGE_BYTES));
+    struct rlimit as;
+    if (sys_call(SYS_getrlimit, RLIMIT_AS, &as) == 0) p->space.total_max = as.rlim_cur;
     struct rlimit stack = {.rlim_cur = MIB(8)};
     sys_call(SYS_getrlimit, RLIMIT_STACK, &stack);
     u64 size = o->stack_size ? o->stack_size : stack.rlim_cur;
