@@ -325,7 +325,7 @@ static void kill_block(Engine *e, Half *h, u32 n) {
     cache_enter(h, cache_key(b->pc, b->mode), NULL);
     if (e->options.tier == ENGINE_INTERP) return;
     u32 at = (u32)((const u8 *)b->code - h->rx);
-    cache_own(&e->cache, h->rw + at, 8);
+    cache_own(&e->cache, h->rw + at - HOST_PAD, HOST_PAD + 2);
     e->host->unlink_entry(&e->cache.stubs, h->rw + at, h->rx + at);
 }
 

@@ -9,6 +9,7 @@ typedef struct Source { /* guest bytes being translated */
     const u8 *code;
     size_t avail;
     bool pristine;
+    u8 copy[BLOCK_MAX_INSNS * 8]; /* of code that other threads may be writing: lifted and hashed must be the same bytes */
 } Source;
 
 /* Mappings of files that have been truncated fault when read: test a byte of each page once. */
@@ -21,7 +22,12 @@ static bool readable(Engine *e, const u8 *code, size_t *avail) {
 
 static bool fetch(Engine *e, u64 pc, Source *s) {
     s->code = e->hooks.fetch(e->hooks.ctx, pc, &s->avail, &s->pristine);
-    return s->code && s->avail >= e->guest->insn_align && readable(e, s->code, &s->avail);
+    if (!s->code || s->avail < e->guest->insn_align || !readable(e, s->code, &s->avail)) return false;
+    if (!s->pristine) {
+        s->avail = MIN(s->avail, sizeof s->copy);
+        s->code = memcpy(s->copy, s->code, s->avail);
+    }
+    return true;
 }
 
 static bool wanted_next(Engine *e, u64 pc, u32 insns) {
@@ -84,7 +90,7 @@ static void publish(Half *h, Block *b) {
 
 /* --- generated code ---------------------------------------------------------------------------------- */
 
-static size_t entry_offset(const Half *h) { return align_up((u64)h->rx + h->used + 8, 16) - (u64)h->rx; }
+static size_t entry_offset(const Half *h) { return align_up((u64)h->rx + h->used + HOST_PAD, 16) - (u64)h->rx; }
 
 static bool compile(Engine *e, Half *h) {
     HostCode *c = &e->code;
@@ -97,7 +103,7 @@ static bool compile(Engine *e, Half *h) {
 static void install(Engine *e, Half *h, Block *b) {
     const HostCode *c = &e->code;
     size_t at = entry_offset(h);
-    cache_own(&e->cache, h->rw + at - 8, c->size + 8);
+    cache_own(&e->cache, h->rw + at - HOST_PAD, c->size + HOST_PAD);
     u32 number = h->block_count;
     memcpy(h->rw + at - 4, &number, 4); /* for stubs.stale */
     memcpy(h->rw + at, c->rw, c->size);

@@ -35,6 +35,9 @@ typedef struct HostCode { /* one block: filled by compile; vectors are reused fr
     void *scratch;    /* likewise; NULL at first */
 } HostCode;
 
+/* Bytes before a block's entry: room for the host's call of stubs->stale, one byte, and the block's number (u32). */
+enum { HOST_PAD = 10 };
+
 typedef struct HostStubs {
     u32 (*enter)(Vcpu *cpu, const void *code); /* runs generated code; returns TrapCode */
     u32 (*enter_c)(Vcpu *cpu, u32 (*fn)(Vcpu *)); /* runs fn so that `leave` can abandon it */
@@ -56,7 +59,7 @@ typedef struct Host {
     bool (*compile)(const HostStubs *stubs, IrFunc *f, HostCode *code);
     /* Redirects the direct exit whose field is at `field_rw` to the host address `target`; atomic for running threads. */
     void (*link)(u8 *field_rw, const u8 *field_rx, const u8 *target);
-    /* Makes a block's entry jump to stubs->stale; atomic likewise. */
+    /* Makes a block's entry jump to stubs->stale, by way of the HOST_PAD bytes before it; atomic likewise. */
     void (*unlink_entry)(const HostStubs *stubs, u8 *entry_rw, const u8 *entry_rx);
     /* Empties the shadow return stack of cpu. */
     void (*reset_shadow)(const HostStubs *stubs, Vcpu *cpu);

@@ -165,10 +165,10 @@ static void make_underflow(X64Buf *b, const u8 *lookup) {
     x64_jmp(b, lookup);
 }
 
-/* Called from the first bytes of an invalidated block, whose number stands before its entry. */
+/* Called from the pad before the entry of an invalidated block, where its number stands, too (unlink_entry). */
 static void make_stale(X64Buf *b, const Guest *g, const u8 *leave) {
     x64_pop(b, RAX);
-    x64_rm(b, I_MOV_R_RM, RAX, x64_mem(RAX, -9));
+    x64_rm(b, I_MOV_R_RM, RAX, x64_mem(RAX, 1));
     x64_alu_ri(b, ALU_OR, 0, RAX, (i32)EXIT_SITE_STALE);
     make_exit(b, g, TRAP_NONE, leave);
 }
@@ -261,13 +261,15 @@ static void link_field(u8 *field_rw, const u8 *field_rx, const u8 *target) {
     __atomic_store_n((u32 *)field_rw, (u32)(target - (field_rx + 4)), __ATOMIC_RELEASE);
 }
 
-/* The entry is 16-byte aligned: one 8-byte store replaces its first five bytes by a call of stubs->stale. */
+/* The first two bytes become a short jump back to the pad, HOST_PAD bytes before the entry, where `call stubs->stale` and
+ * the block's number are. Only two: another thread may be past the first instruction, which is never shorter, but not
+ * past the second, and must find that whole. */
 static void unlink_entry(const HostStubs *stubs, u8 *entry_rw, const u8 *entry_rx) {
-    u64 old;
-    memcpy(&old, entry_rw, 8);
-    u32 rel = (u32)(stubs->stale - (entry_rx + 5));
-    u64 call = 0xe8 | (u64)rel << 8;
-    __atomic_store_n((u64 *)entry_rw, (old & ~0xffffffffffull) | call, __ATOMIC_RELEASE);
+    u8 *pad = entry_rw - HOST_PAD;
+    u32 rel = (u32)(stubs->stale - (entry_rx - HOST_PAD + 5));
+    pad[0] = 0xe8;
+    memcpy(pad + 1, &rel, 4);
+    __atomic_store_n((u16 *)entry_rw, (u16)(0xeb | (u8)(-HOST_PAD - 2) << 8), __ATOMIC_RELEASE);
 }
 
 /* --- a cpu's host state ------------------------------------------------------------------------------ */

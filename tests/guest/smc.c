@@ -266,6 +266,7 @@ static void from_file(void) {
 }
 
 int main(void) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     one_mapping();
     two_mappings();
     cycles();
