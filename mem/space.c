@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include <errno.h>
 #include <linux/mman.h>
+#include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 
@@ -162,6 +163,10 @@ static Vma vma_make(u64 at, u64 size, int prot, int flags, int fd, u64 offset, V
     return v;
 }
 
+static i64 lock_pages(u64 at, u64 size, bool on_fault) {
+    return sys_call(SYS_mlock2, at, size, on_fault ? MLOCK_ONFAULT : 0);
+}
+
 /* Where an mmap goes: an address, 0 if there is no room below the limit, or -errno. */
 static i64 map_place(Space *s, u64 at, u64 size, int flags) {
     u64 align = (flags & MAP_HUGETLB) ? MIB(2) : PAGE_BYTES;
@@ -191,6 +196,7 @@ static i64 map_locked(Space *s, u64 at, u64 size, int prot, int flags, int fd, u
     void *p = sys_mmap((void *)place, size, host_prot(prot), host_flags, fd, offset);
     if (sys_failed(p)) return (i64)p;
     vma_add(s, vma_make((u64)p, size, prot, flags, fd, offset, kind));
+    if (UNLIKELY(s->lock_future)) lock_pages((u64)p, size, s->lock_future & MCL_ONFAULT);
     return (i64)p;
 }
 
@@ -358,6 +364,30 @@ u64 space_brk(Space *s, u64 brk) {
     lock_give(&s->lock);
     if (now < old) report_change(s, align_up(now, PAGE_BYTES), align_up(old, PAGE_BYTES) - align_up(now, PAGE_BYTES));
     return now;
+}
+
+i64 space_lock_all(Space *s, int flags) {
+    if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT) return -EINVAL;
+    i64 r = 0;
+    lock_take(&s->lock);
+    s->lock_future = (flags & MCL_FUTURE) ? flags & (MCL_FUTURE | MCL_ONFAULT) : 0;
+    for (u32 i = 0; (flags & MCL_CURRENT) && i < s->vmas.len && !r; i++) {
+        const Vma *v = &s->vmas.at[i];
+        /* The stack is mapped to its limit, but natively has only what was touched. */
+        i64 one = lock_pages(v->start, v->end - v->start, (flags & MCL_ONFAULT) || v->kind == VMA_STACK);
+        if (one < 0 && v->prot) r = one; /* what cannot be read cannot be made present: no error natively */
+    }
+    lock_give(&s->lock);
+    return r;
+}
+
+i64 space_unlock_all(Space *s) {
+    lock_take(&s->lock);
+    s->lock_future = 0;
+    for (u32 i = 0; i < s->vmas.len; i++)
+        sys_call(SYS_munlock, s->vmas.at[i].start, s->vmas.at[i].end - s->vmas.at[i].start);
+    lock_give(&s->lock);
+    return 0;
 }
 
 static i64 shm_attach_locked(Space *s, int id, u64 at, int flags, u64 *size_out) {

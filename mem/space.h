@@ -39,6 +39,7 @@ typedef struct Space {
     u64 brk_start, brk;
     u64 total;      /* bytes mapped */
     u64 total_max;  /* the guest's RLIMIT_AS, ~0: none */
+    int lock_future; /* MCL_FUTURE, MCL_ONFAULT of mlockall, or 0 */
     void *ctx;
     void (*changed)(void *ctx, u64 start, u64 size); /* may be NULL */
 } Space;
@@ -54,6 +55,9 @@ i64 space_remap(Space *s, u64 at, u64 old_size, u64 new_size, int flags, u64 new
 i64 space_advise(Space *s, u64 at, u64 size, int advice);
 /* Returns the new break, or the old one if it cannot be had. */
 u64 space_brk(Space *s, u64 brk);
+/* mlockall(2) and munlockall(2), for the guest's memory alone. */
+i64 space_lock_all(Space *s, int flags);
+i64 space_unlock_all(Space *s);
 i64 space_shm_attach(Space *s, int id, u64 at, int flags);
 i64 space_shm_detach(Space *s, u64 at);
 

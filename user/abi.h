@@ -38,6 +38,8 @@ typedef struct Abi {
     long (*frame_push)(Vcpu *cpu, u64 sp, const AbiFrame *frame, int sig, u64 handler, u64 trampoline);
     /* Restores the registers from the frame at the stack pointer. 0 or -EFAULT. */
     long (*frame_pop)(Vcpu *cpu, AbiFrame *frame);
+    /* The address that the load or store at pc, which just faulted, is about. */
+    u64 (*fault_addr)(const Vcpu *cpu);
     /* Writes /proc/cpuinfo's text for `count` processors. */
     void (*cpuinfo)(Text *t, unsigned count);
     /* Value of hwprobe key, or false if there is no such key. RISC-V only; else NULL. */

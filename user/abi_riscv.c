@@ -146,6 +146,14 @@ static bool riscv_hwprobe(i64 key, u64 *value) {
     return false;
 }
 
+static u64 riscv_fault_addr(const Vcpu *cpu) {
+    u32 bits = 0;
+    RvInsn insn;
+    size_t size = cpu->pc % 4096 == 4094 ? 2 : 4; /* what follows a short instruction may not be there */
+    if (host_copy(&bits, (const void *)cpu->pc, size) < 0 || !riscv_decode(bits, &insn)) return 0;
+    return state_const(cpu)->x[insn.rs1] + (u64)(i64)insn.imm; /* atomics have no immediate: 0 */
+}
+
 static void print_isa(Text *t) {
     text_print(t, "rv64imafdc");
     for (u32 i = 0; i < ARRAY_LEN(extensions); i++) text_print(t, "_%s", extensions[i].name);
@@ -182,6 +190,7 @@ const Abi abi_riscv64 = {
     .start = riscv_start,
     .frame_push = riscv_frame_push,
     .frame_pop = riscv_frame_pop,
+    .fault_addr = riscv_fault_addr,
     .cpuinfo = riscv_cpuinfo,
     .hwprobe = riscv_hwprobe,
 };

@@ -18,6 +18,9 @@ i64 do_brk(Thread *t, u64 *a) { return (i64)space_brk(&t->process->space, a[0]);
 i64 do_shmat(Thread *t, u64 *a) { return space_shm_attach(&t->process->space, (int)a[0], a[1], (int)a[2]); }
 i64 do_shmdt(Thread *t, u64 *a) { return space_shm_detach(&t->process->space, a[0]); }
 
+i64 do_mlockall(Thread *t, u64 *a) { return space_lock_all(&t->process->space, (int)a[0]); }
+i64 do_munlockall(Thread *t, u64 *a) { return space_unlock_all(&t->process->space); }
+
 i64 do_riscv_flush_icache(Thread *t, u64 *a) {
     if (a[2] & ~1ull) return -EINVAL;
     engine_flush(t->process->engine, a[0], a[1] > a[0] ? a[1] - a[0] : ~0ull);

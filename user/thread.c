@@ -72,7 +72,7 @@ static void raise_fault(Thread *t) {
     int code = info.si_code;
     if (info.si_signo == SIGSEGV) {
         Vma v;
-        if (code == SI_KERNEL) addr = t->cpu->trap_arg; /* not an address of the host at all */
+        if (code == SI_KERNEL) addr = t->process->abi->fault_addr(t->cpu); /* not an address of the host at all */
         code = space_find(&t->process->space, addr, &v) && v.start <= addr ? SEGV_ACCERR : SEGV_MAPERR;
     }
     signal_force(t, info.si_signo, code, addr);
