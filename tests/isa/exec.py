@@ -7,7 +7,7 @@
 The semantics alone are tested by exec_tool, which lifts, verifies, prints, parses and interprets. Where the environment names
 ISOMER, that runs exec_guest with its interpreter and with generated code. PROGRAM (`build/isomer run --something`)
 replaces these. N cases for each row, then short random sequences: for state forwarded from instruction to
-instruction, for exact state at a fault in their middle, for fcsr, and for reservations.
+instruction, for branches, loops and calls, for exact state at a fault in their middle, for fcsr, and for reservations.
 """
 import argparse
 import glob
@@ -19,8 +19,8 @@ import subprocess
 
 import common
 
-CODE_AT, MEMORY, CODE_SIZE, MEMORY_SIZE = 0x20000008, 0x10001000, 64, 256
-CASE = struct.Struct('<64sQ32Q32Q256s')
+CODE_AT, MEMORY, CODE_SIZE, MEMORY_SIZE = 0x20000008, 0x10001000, 256, 256
+CASE = struct.Struct('<256sQ32Q32Q256s')
 RESULT = struct.Struct('<QQQ32Q32Q256s')
 CEBREAK = b'\x02\x90'
 MASK = (1 << 64) - 1
@@ -178,7 +178,10 @@ class Maker:
         return code, CASE.pack(code, fcsr, *x, *f, bytes(memory))
 
     def writes(self, row, word, registers):
-        return 'rd' in row['fields'] and self.value(row, 'rd', word) in registers
+        for name, first in (('rd', 0), ("rd'", 8)):
+            if name in row['fields'] and self.value(row, name, word) + first in registers:
+                return True
+        return False
 
     def sequence(self, calm, accesses, at_end=False):
         """Eleven instructions; x8 and x9 point into memory, or to where its page ends, and are not written."""
@@ -192,18 +195,72 @@ class Maker:
             word = self.encode(row)
             if self.writes(row, word, (8, 9)):
                 continue
-            if row in accesses:
-                word = word & ~(31 << 15) | r.choice((8, 9)) << 15
-                size = self.access_size(row)
-                if 'imm' in row['fields']:
-                    disp = r.randrange(-32, 33) * r.choice((1, size))
-                    disp = max(-64, min(64, disp))
-                    for hi, lo, vlo in row['fields']['imm']:
-                        mask = (1 << hi - lo + 1) - 1
-                        word = word & ~(mask << lo) | (disp >> vlo & mask) << lo
-            words.append(word)
+            words.append(self.aimed(row, word) if row in accesses else word)
         return self.case(words, x, f, fcsr, memory)
 
+
+    def put(self, row, name, value, word):
+        for hi, lo, vlo in row['fields'][name]:
+            mask = (1 << hi - lo + 1) - 1
+            word = word & ~(mask << lo) | (value >> vlo & mask) << lo
+        return word
+
+    def aimed(self, row, word):
+        """The access made to go by x8 or x9, some way up or down."""
+        r = self.rng
+        word = word & ~(31 << 15) | r.choice((8, 9)) << 15
+        if 'imm' not in row['fields']:
+            return word
+        disp = r.randrange(-32, 33) * r.choice((1, self.access_size(row)))
+        return self.put(row, 'imm', max(-64, min(64, disp)), word)
+
+    def program(self, calm, accesses):
+        """A loop of x7 rounds with branches and jumps forward in it, and a subroutine behind it. x1 (while it is
+        the link), x7, x8 and x9 are not written by chance."""
+        r = self.rng
+        x, f, fcsr, memory = self.state(r.choice((64, 64, 32, 32, 16)))
+        fcsr &= 0x7f if fcsr >> 5 < 5 else 0
+        x[7], x[8], x[9] = r.choice((1, 2, 3, 20, 100)), MEMORY + 64, MEMORY + 128
+        rows = {row['name']: row for row in self.rows}
+        branches = [rows[n] for n in ('beq', 'bne', 'blt', 'bge', 'bltu', 'bgeu')]
+        items = []  # a word, or (row, word without displacement, index of the target)
+
+        def some(count):
+            while count:
+                row = r.choice(accesses if r.randrange(4) == 0 else calm)
+                word = self.encode(row)
+                if not self.writes(row, word, (1, 7, 8, 9)):
+                    items.append(self.aimed(row, word) if row in accesses else word)
+                    count -= 1
+
+        for _ in range(r.randrange(2, 6)):
+            some(r.randrange(1, 5))
+            kind = r.randrange(4)
+            if kind < 2:  # over a few
+                row, skip = r.choice(branches), r.randrange(1, 4)
+                items.append((row, self.encode(row), len(items) + 1 + skip))
+                some(skip)
+            elif kind == 2:
+                items.append((rows['jal'], 0x6f, len(items) + 2))
+                some(1)
+            else:
+                items.append((rows['jal'], 0xef, None))  # call
+        items.append(0xfff38393)  # addi x7,x7,-1
+        items.append((rows['bne'], 0x00039063, 0))
+        items.append(0x9002)
+        subroutine = len(items)
+        some(r.randrange(1, 4))
+        items.append(r.choice((0x8082, 0x00008067)))  # ret
+        at = [0]
+        for item in items:
+            at.append(at[-1] + (4 if isinstance(item, tuple) else common.insn_len(item)))
+        words = []
+        for k, item in enumerate(items):
+            if isinstance(item, tuple):
+                row, word, target = item
+                item = self.put(row, 'imm', at[subroutine if target is None else target] - at[k], word)
+            words.append(item)
+        return self.case(words, x, f, fcsr, memory)
 
     def reservation(self, calm):
         """lr, perhaps something between (but wrs, at which qemu drops the reservation), sc: to the same or another place, of the same or another size, twice perhaps."""
@@ -288,6 +345,8 @@ def make_cases(rows, args):
         accesses = [r for r in full if maker.access_size(r) in (1, 2, 4, 8) and 'cbo' not in r['facts'] and 'aq' not in r['fields']]
         csrs = [r for r in full if 'csr' in r['facts']]
         made += [('sequence', maker.sequence(calm, accesses)) for _ in range(args.count * 30)]
+        short = [r for r in chosen if r['size'] == 2 and not maker.access_size(r) and r['op'] not in ('beq', 'bne', 'jal', 'jalr')]
+        made += [('program', maker.program(calm + short, accesses)) for _ in range(args.count * 30)]
         made += [('faults', maker.sequence(calm, accesses, at_end=True)) for _ in range(args.count * 30)]
         made += [('csrs', maker.sequence([r for r in calm if r['ext'] in 'FD'] + csrs * 3, accesses)) for _ in range(args.count * 10)]
         made += [('reservation', maker.reservation([r for r in calm if r['ext'] != 'Zawrs'])) for _ in range(args.count * 10)]
@@ -322,7 +381,7 @@ def main():
             if w == g:
                 score.passed += 1
             else:
-                words = code.rstrip(CEBREAK)[:48].hex()
+                words = code.rstrip(CEBREAK).hex()
                 score.check(False, '%s %s' % (target, name), '%s: %s' % (words, difference(w, g)))
     score.finish()
 

@@ -10,7 +10,7 @@
 #define CASE_PROLOGUE 0x00001f97, 0x000fbf83 /* auipc t6,1; ld t6,0(t6) */
 #define CASE_X31 (CASE_CODE + 4096) /* a page of its own, not executable */
 #define CASE_MEMORY 0x10001000ul
-#define CASE_CODE_SIZE 64
+#define CASE_CODE_SIZE 256
 #define CASE_MEMORY_SIZE 256
 
 typedef struct ExecCase {

@@ -32,6 +32,8 @@ static ExecResult result;
 static u64 home_regs[16]; /* ra sp gp tp s0..s11 of the caller of enter() */
 static unsigned char signal_stack[65536] __attribute__((aligned(16)));
 
+_Static_assert(__builtin_offsetof(ExecCase, fcsr) == 256, "enter() knows it");
+
 /* Loads the state of `current` and runs its code; comes back when the handler says so. */
 void enter(const ExecCase *c, u64 *save);
 void resume(void);
@@ -41,7 +43,7 @@ __asm__(".text\n"
         "  sd s2,48(a1)\n sd s3,56(a1)\n sd s4,64(a1)\n sd s5,72(a1)\n sd s6,80(a1)\n sd s7,88(a1)\n sd s8,96(a1)\n"
         "  sd s9,104(a1)\n sd s10,112(a1)\n sd s11,120(a1)\n"
         "  mv t6,a0\n"
-        "  ld t5,64(t6)\n fscsr t5\n addi t6,t6,72\n"
+        "  ld t5,256(t6)\n fscsr t5\n addi t6,t6,264\n" /* offsets of fcsr and x */
 #define LX(n) "  ld x" #n "," #n "*8(t6)\n"
 #define LF(n) "  fld f" #n ",256+" #n "*8(t6)\n"
         LF(0) LF(1) LF(2) LF(3) LF(4) LF(5) LF(6) LF(7) LF(8) LF(9) LF(10) LF(11) LF(12) LF(13) LF(14) LF(15)

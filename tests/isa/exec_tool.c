@@ -62,7 +62,7 @@ static int signal_of(TrapCode code) {
 static int run(Vcpu *cpu) {
     int sig = sigsetjmp(fault, 1);
     if (sig) return sig;
-    for (int blocks = 0; blocks < 100; blocks++) {
+    for (int blocks = 0; blocks < 100000; blocks++) {
         if (!translate(cpu)) return SIGSEGV;
         const IrFunc *f = check();
         TrapCode code = ir_interp(&interp, f, cpu);
