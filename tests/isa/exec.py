@@ -374,6 +374,8 @@ def main():
     score = common.Score(3)
     ended = 'ended after %d of %d cases with status %d'
     score.check(len(want) == len(names), 'qemu', ended % (len(want), len(names), status))
+    lift = subprocess.run([tool, 'lift', str(args.count * 1000)], stdout=subprocess.PIPE, text=True)
+    score.check(lift.returncode == 0, 'lift', lift.stdout.strip())
     for target, command in targets.items():
         got, status = run_cases(command, blob)
         score.check(len(got) == len(names) and status == 0, target, ended % (len(got), len(names), status))
