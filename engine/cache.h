@@ -26,6 +26,7 @@ typedef struct Block {
     u32 mode;
     u32 guest_size, host_size; /* bytes */
     u32 first_pc, pc_count;    /* in Half.pcs */
+    u32 incoming;   /* first exit (number + 1) that is linked to this block */
     u32 next[2];    /* next block (number + 1) on the first and on the last page that this one touches */
     bool pristine, dead, shadowable;
 } Block;
@@ -33,7 +34,9 @@ typedef struct Block {
 typedef struct ExitRecord { /* a direct exit */
     u64 pc;
     u32 field;      /* offset of the patchable field from the half's start */
-    bool poll;
+    u32 stub;       /* offset of what it leads to while not linked */
+    u32 next;       /* next exit (number + 1) linked to the same block */
+    bool poll, linked;
 } ExitRecord;
 
 typedef struct TableEntry { /* key = pc | mode << 56; 0: free (pc 0 is never executable: keys are stored + 1) */

@@ -139,16 +139,36 @@ static TrapCode find_code(Engine *e, Vcpu *cpu, const void **code) {
 
 static ExitRecord *exit_record(Engine *e, u64 site) { return &e->cache.half[site >> 30 & 1].exits[site & 0x3fffffff]; }
 
+static void patch_exit(Engine *e, Half *h, const ExitRecord *x, const u8 *target) {
+    cache_own(&e->cache, h->rw + x->field, 4);
+    e->host->link(h->rw + x->field, h->rx + x->field, target);
+}
+
 static void link_exit(Engine *e, Vcpu *cpu, u64 site, const void *target) {
     lock_take(&e->lock);
     Half *h = cache_half(&e->cache);
-    if (cpu->generation == e->cache.generation && cache_find(h, cache_key(cpu->pc, cpu->mode)) == target) {
-        u32 field = exit_record(e, site)->field;
-        cache_own(&e->cache, h->rw + field, 4);
-        e->host->link(h->rw + field, h->rx + field, target);
+    ExitRecord *x = exit_record(e, site);
+    if (cpu->generation == e->cache.generation && !x->linked && cache_find(h, cache_key(cpu->pc, cpu->mode)) == target) {
+        const Half *half;
+        Block *b = (Block *)cache_block_at(&e->cache, (u64)target, &half);
+        patch_exit(e, h, x, target);
+        x->linked = true;
+        x->next = b->incoming;
+        b->incoming = (u32)(x - h->exits) + 1;
         e->stats.links++;
     }
     lock_give(&e->lock);
+}
+
+/* Exits that lead to a block leave through their stubs again. */
+static void unlink_incoming(Engine *e, Half *h, Block *b) {
+    for (u32 n = b->incoming; n;) {
+        ExitRecord *x = &h->exits[n - 1];
+        patch_exit(e, h, x, h->rx + x->stub);
+        x->linked = false;
+        n = x->next;
+    }
+    b->incoming = 0;
 }
 
 /* Shadow stack and jump cache hold host addresses of the generation that they were filled in. */
@@ -249,7 +269,7 @@ static TrapCode step(Engine *e, Vcpu *cpu, u64 *site, bool *indirect) {
         u64 left = cpu->exit_site;
         if (cpu->lockstepped) return cpu->lockstepped = false, trap;
         if (resolve_exit(e, cpu, left) && generation == e->cache.generation) *site = left;
-        *indirect = left == EXIT_SITE_NONE;
+        *indirect = left == EXIT_SITE_NONE || (left & EXIT_SITE_STALE);
     }
     return trap;
 }
@@ -324,6 +344,7 @@ static void kill_block(Engine *e, Half *h, u32 n) {
     e->stats.invalidated++;
     cache_enter(h, cache_key(b->pc, b->mode), NULL);
     if (e->options.tier == ENGINE_INTERP) return;
+    unlink_incoming(e, h, b);
     u32 at = (u32)((const u8 *)b->code - h->rx);
     cache_own(&e->cache, h->rw + at - HOST_PAD, HOST_PAD + 2);
     e->host->unlink_entry(&e->cache.stubs, h->rw + at, h->rx + at);

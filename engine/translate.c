@@ -114,7 +114,7 @@ static void install(Engine *e, Half *h, Block *b) {
     for (u32 k = 0; k < c->pcs.len; k++) h->pcs[h->pc_count++] = (HostPc){c->pcs.at[k].at, (u32)(e->ir.frames.at[c->pcs.at[k].frame].pc - b->pc)};
     for (u32 k = 0; k < c->exits.len; k++) {
         const HostExit *x = &c->exits.at[k];
-        h->exits[h->exit_count++] = (ExitRecord){.pc = x->pc, .field = (u32)(at + x->at), .poll = x->poll};
+        h->exits[h->exit_count++] = (ExitRecord){.pc = x->pc, .field = (u32)(at + x->at), .stub = (u32)(at + x->stub), .poll = x->poll};
     }
     h->used = at + c->size;
     e->stats.host_bytes += c->size;

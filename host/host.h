@@ -16,6 +16,7 @@
 
 typedef struct HostExit { /* a direct exit: a branch that the engine may link */
     u32 at;               /* offset of its patchable field in the block's code */
+    u32 stub;             /* offset of the code that it leads to while it is not linked */
     u8 poll;              /* it is the poll of an exit, never linked */
     u64 pc;               /* guest pc it leaves to */
 } HostExit;

@@ -72,3 +72,19 @@ u64 ir_eval(IrOp op, IrType type, IrType operand_type, unsigned aux, u64 a, u64 
     }
     return type == IR_I64 ? r : type == IR_I1 ? r & 1 : (u32)r;
 }
+
+u64 ir_eval_amo(AmoOp op, unsigned bits, u64 old, u64 v) {
+    i64 so = sext_bits(old, bits), sv = sext_bits(v, bits);
+    switch (op) {
+    case AMO_SWAP: return v;
+    case AMO_ADD: return old + v;
+    case AMO_AND: return old & v;
+    case AMO_OR: return old | v;
+    case AMO_XOR: return old ^ v;
+    case AMO_MINS: return so < sv ? old : v;
+    case AMO_MAXS: return so > sv ? old : v;
+    case AMO_MINU: return low_bits(old, bits) < low_bits(v, bits) ? old : v;
+    case AMO_MAXU: return low_bits(old, bits) > low_bits(v, bits) ? old : v;
+    }
+    return 0;
+}

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 READY */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The interface between the engine and a guest instruction set: what isa/NAME exports.
  *
  * A guest's CPU state is one flat structure, described to the engine as slots: name, type, byte offset. The engine

@@ -48,22 +48,6 @@ static void guest_write(IrInterp *in, u64 addr, unsigned log2size, u64 v) {
     vec_push(&in->log->stores, ((IrStore){addr, v, 1u << log2size}));
 }
 
-static u64 amo_result(AmoOp op, unsigned bits, u64 old, u64 v) {
-    i64 so = sext_bits(old, bits), sv = sext_bits(v, bits);
-    switch (op) {
-    case AMO_SWAP: return v;
-    case AMO_ADD: return old + v;
-    case AMO_AND: return old & v;
-    case AMO_OR: return old | v;
-    case AMO_XOR: return old ^ v;
-    case AMO_MINS: return so < sv ? old : v;
-    case AMO_MAXS: return so > sv ? old : v;
-    case AMO_MINU: return low_bits(old, bits) < low_bits(v, bits) ? old : v;
-    case AMO_MAXU: return low_bits(old, bits) > low_bits(v, bits) ? old : v;
-    }
-    return 0;
-}
-
 /* Atomic compare-and-swap of `size` bytes; the old value, zero-extended. */
 static u64 host_cas(u64 addr, unsigned log2size, u64 expected, u64 desired) {
     switch (log2size) {
@@ -91,7 +75,7 @@ static u64 guest_cas(IrInterp *in, u64 addr, unsigned log2size, u64 expected, u6
 static u64 guest_amo(IrInterp *in, AmoOp op, u64 addr, unsigned log2size, u64 v) {
     u64 old = guest_read(in, addr, log2size);
     for (;;) {
-        u64 seen = guest_cas(in, addr, log2size, old, amo_result(op, 8u << log2size, old, v));
+        u64 seen = guest_cas(in, addr, log2size, old, ir_eval_amo(op, 8u << log2size, old, v));
         if (seen == old) return old;
         old = seen;
     }

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 READY */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ir: the intermediate representation that every guest is translated to and every host compiles.
  *
  * An IrFunc is the translation of a piece of guest code: a control-flow graph of blocks in SSA form,
@@ -212,6 +212,8 @@ int ir_parse(IrFunc *f, const Guest *guest, const char *text);
 /* NULL, or one sentence that names what is wrong, in the caller's buffer. */
 const char *ir_verify(const IrFunc *f, char *buf, size_t size);
 
+/* The new value of an atomic operation on `bits` bits (upper bits of the result are junk). */
+u64 ir_eval_amo(AmoOp op, unsigned bits, u64 old, u64 v);
 /* The value of a pure integer operation on constants: the one definition that folding and interpreter share. */
 u64 ir_eval(IrOp op, IrType type, IrType operand_type, unsigned aux, u64 a, u64 b, u64 c);
 

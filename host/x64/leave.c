@@ -84,7 +84,7 @@ static void leave_return(Cg *g, unsigned target) {
     x64_ret(&g->b);
 }
 
-/* [rbp + rdx * 8 + jumps] is the entry of the target: 16 bytes at (pc >> 1) % JUMP_CACHE_LEN. Key in rax or rcx. */
+/* [rbp + rdx * 8 + jumps] is the entry of the target: 16 bytes at (pc >> 1) % JUMP_CACHE_LEN. *key: register to compare with. */
 static X64Mem jump_entry(Cg *g, unsigned target, unsigned *key) {
     x64_rr(&g->b, I_MOV_R_RM, RDX, target);
     x64_alu_ri(&g->b, ALU_AND, 0, RDX, (JUMP_CACHE_LEN - 1) << 1);
@@ -184,6 +184,7 @@ static void emit_one(Cg *g, const Late *l) {
     switch ((LateKind)l->kind) {
     case LATE_EXIT:
     case LATE_POLL:
+        g->code->exits.at[l->exit].stub = (u32)(g->b.at - g->start);
         x64_mov_imm_keep_flags(&g->b, RAX, g->code->first_exit + l->exit);
         x64_jmp(&g->b, l->kind == LATE_EXIT ? g->stubs->exit_link : g->stubs->exit_poll);
         break;

@@ -16,27 +16,10 @@ u64 x64_soft_fp(Vcpu *cpu, u64 a, u64 b, u64 c, u64 what) {
     return ir_eval_fp((IrOp)(what & 0xff), (IrType)(what >> 8 & 0xff), (IrType)(what >> 16 & 0xff), what >> 24 & 0xff, what >> 32 & 0xff, a, b, c, &cpu->fflags);
 }
 
-static u64 amo_value(AmoOp op, unsigned bits, u64 old, u64 v) {
-    i64 so = sext_bits(old, bits), sv = sext_bits(v, bits);
-    u64 uo = low_bits(old, bits), uv = low_bits(v, bits);
-    switch (op) {
-    case AMO_SWAP: return v;
-    case AMO_ADD: return old + v;
-    case AMO_AND: return old & v;
-    case AMO_OR: return old | v;
-    case AMO_XOR: return old ^ v;
-    case AMO_MINS: return so < sv ? old : v;
-    case AMO_MAXS: return so > sv ? old : v;
-    case AMO_MINU: return uo < uv ? old : v;
-    case AMO_MAXU: return uo > uv ? old : v;
-    }
-    return 0;
-}
-
 #define SOFT_AMO(T)                                                                                                  \
     {                                                                                                                \
         T old = __atomic_load_n((T *)addr, __ATOMIC_RELAXED);                                                        \
-        while (!__atomic_compare_exchange_n((T *)addr, &old, (T)amo_value(op, 8 * sizeof(T), old, v), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {} \
+        while (!__atomic_compare_exchange_n((T *)addr, &old, (T)ir_eval_amo(op, 8 * sizeof(T), old, v), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {} \
         return old;                                                                                                  \
     }
 
