@@ -194,6 +194,9 @@ static i64 map_locked(Space *s, u64 at, u64 size, int prot, int flags, int fd, u
     if (place || (flags & MAP_FIXED)) host_flags |= MAP_FIXED;
     else if (s->limit < DEFAULT_LIMIT) return -ENOMEM;
     void *p = sys_mmap((void *)place, size, host_prot(prot), host_flags, fd, offset);
+    /* Some files (io_uring's) choose the address themselves. */
+    if (p == (void *)-EINVAL && !(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_ANONYMOUS)))
+        p = sys_mmap(NULL, size, host_prot(prot), host_flags & ~MAP_FIXED, fd, offset);
     if (sys_failed(p)) return (i64)p;
     vma_add(s, vma_make((u64)p, size, prot, flags, fd, offset, kind));
     if (UNLIKELY(s->lock_future)) lock_pages((u64)p, size, s->lock_future & MCL_ONFAULT);
@@ -345,6 +348,23 @@ i64 space_advise(Space *s, u64 at, u64 size, int advice) {
     lock_give(&s->lock);
     report_change(s, at, size);
     return r < 0 ? r : end < at + size ? -ENOMEM : 0;
+}
+
+static bool grow_locked(Space *s, u64 at, u64 room) {
+    u32 i = vma_index(s, at);
+    if (i == s->vmas.len) return false;
+    Vma v = s->vmas.at[i];
+    u64 low = i > 0 ? s->vmas.at[i - 1].end + STACK_GAP : 0;
+    if (!(v.flags & VMA_GROWS_DOWN) || v.start <= at || at < low || v.end - at > room) return false;
+    return map_locked(s, at, v.start - at, v.prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, -1, 0,
+                      (VmaKind)v.kind) >= 0;
+}
+
+bool space_grow(Space *s, u64 at, u64 room) {
+    lock_take(&s->lock);
+    bool grown = grow_locked(s, align_down(at, PAGE_BYTES), room);
+    lock_give(&s->lock);
+    return grown;
 }
 
 static bool brk_set(Space *s, u64 brk) {

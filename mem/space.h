@@ -55,6 +55,9 @@ i64 space_remap(Space *s, u64 at, u64 old_size, u64 new_size, int flags, u64 new
 i64 space_advise(Space *s, u64 at, u64 size, int advice);
 /* Returns the new break, or the old one if it cannot be had. */
 u64 space_brk(Space *s, u64 brk);
+/* After a fault at `at`, outside of all mappings: extends the MAP_GROWSDOWN mapping above it down to there, by at most
+ * `room` bytes in all (RLIMIT_STACK). False: there is none, or something stands in the way. */
+bool space_grow(Space *s, u64 at, u64 room);
 /* mlockall(2) and munlockall(2), for the guest's memory alone. */
 i64 space_lock_all(Space *s, int flags);
 i64 space_unlock_all(Space *s);

@@ -8,6 +8,7 @@
 #include "user/syscall.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 
 typedef struct GuestStat { /* asm-generic/stat.h */
@@ -97,8 +98,11 @@ i64 do_openat(Thread *t, u64 *a) {
 i64 do_openat2(Thread *t, u64 *a) {
     char buf[PATH_MAX];
     bool exe;
+    struct open_how how;
     u64 path = path_arg(t, a[1], buf, &exe);
-    return thread_sys(t, SYS_openat2, a[0], path, a[2], a[3]);
+    bool no_links = a[3] >= sizeof how && guest_read(&how, a[2], sizeof how) == 0 &&
+                    (how.resolve & (RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS));
+    return thread_sys(t, SYS_openat2, a[0], exe && no_links ? a[1] : path, a[2], a[3]);
 }
 
 i64 do_readlinkat(Thread *t, u64 *a) {

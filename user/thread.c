@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 /* --- memory ---------------------------------------------------------------------------------------- */
 
@@ -64,6 +65,12 @@ long guest_read_string(char *buf, size_t size, u64 from) {
 
 /* --- running ------------------------------------------------------------------------------------------ */
 
+static bool grow_stack(Thread *t, u64 addr) {
+    struct rlimit l;
+    if (sys_call(SYS_getrlimit, RLIMIT_STACK, &l) < 0) return false;
+    return space_grow(&t->process->space, addr, l.rlim_cur);
+}
+
 /* A host fault is a guest fault, but the host knows protections and its own memory, not the guest's view of them. */
 static void raise_fault(Thread *t) {
     siginfo_t info;
@@ -74,6 +81,7 @@ static void raise_fault(Thread *t) {
         Vma v;
         if (code == SI_KERNEL) addr = t->process->abi->fault_addr(t->cpu); /* not an address of the host at all */
         code = space_find(&t->process->space, addr, &v) && v.start <= addr ? SEGV_ACCERR : SEGV_MAPERR;
+        if (code == SEGV_MAPERR && grow_stack(t, addr)) return; /* the instruction is made again */
     }
     signal_force(t, info.si_signo, code, addr);
 }
