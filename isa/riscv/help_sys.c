@@ -23,8 +23,14 @@ u64 riscv_help_counter(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
 
 /* 128 bits at p: if they equal `expected`, `desired` is stored; returns what was there. */
 #if defined(__x86_64__)
-__attribute__((target("cx16"))) static u128 cas128(u128 *p, u128 expected, u128 desired) {
-    return __sync_val_compare_and_swap(p, expected, desired);
+/* By hand: compilers call a library for this unless the whole program requires cmpxchg16b. */
+static u128 cas128(u128 *p, u128 expected, u128 desired) {
+    u64 low = (u64)expected, high = (u64)(expected >> 64);
+    __asm__ volatile("lock cmpxchg16b %0"
+                     : "+m"(*p), "+a"(low), "+d"(high)
+                     : "b"((u64)desired), "c"((u64)(desired >> 64))
+                     : "cc", "memory");
+    return (u128)high << 64 | low;
 }
 #else
 /* Atomic among guest threads only, which is all that uses it on these hosts. */
