@@ -119,23 +119,12 @@ static void enter_generation(Engine *e, Vcpu *cpu) {
     } while (__atomic_load_n(&e->cache.generation, __ATOMIC_SEQ_CST) != g);
 }
 
-/* Finds or makes the code for the cpu's pc. On TRAP_NONE phase is PHASE_CODE. */
-static TrapCode find_code(Engine *e, Vcpu *cpu, const void **code) {
-    enter_generation(e, cpu);
-    u64 key = cache_key(cpu->pc, cpu->mode);
-    *code = cache_find(&e->cache.half[cpu->generation & 1], key);
-    if (LIKELY(*code)) return TRAP_NONE;
-    __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
-    lock_take(&e->lock);
-    e->stats.lookups_missed++;
-    cpu->generation = e->cache.generation;
-    TrapCode trap = TRAP_NONE;
-    *code = cache_find(cache_half(&e->cache), key);
-    if (!*code) trap = translate(e, cpu, cpu->pc, cpu->mode, code);
-    if (trap == TRAP_NONE) __atomic_store_n(&cpu->phase, PHASE_CODE, __ATOMIC_SEQ_CST);
-    lock_give(&e->lock);
-    return trap;
-}
+/* How the cpu left generated code last. */
+typedef struct Left {
+    u64 site;       /* the direct exit taken, if it can be linked; EXIT_SITE_NONE */
+    u32 generation; /* that it belongs to */
+    bool indirect;  /* through the jump cache, which should know the target next time */
+} Left;
 
 static ExitRecord *exit_record(Engine *e, u64 site) { return &e->cache.half[site >> 30 & 1].exits[site & 0x3fffffff]; }
 
@@ -144,20 +133,46 @@ static void patch_exit(Engine *e, Half *h, const ExitRecord *x, const u8 *target
     e->host->link(h->rw + x->field, h->rx + x->field, target);
 }
 
-static void link_exit(Engine *e, Vcpu *cpu, u64 site, const void *target) {
-    lock_take(&e->lock);
+static void link_exit(Engine *e, const Left *left, const void *target) {
     Half *h = cache_half(&e->cache);
-    ExitRecord *x = exit_record(e, site);
-    if (cpu->generation == e->cache.generation && !x->linked && cache_find(h, cache_key(cpu->pc, cpu->mode)) == target) {
-        const Half *half;
-        Block *b = (Block *)cache_block_at(&e->cache, (u64)target, &half);
-        patch_exit(e, h, x, target);
-        x->linked = true;
-        x->next = b->incoming;
-        b->incoming = (u32)(x - h->exits) + 1;
-        e->stats.links++;
+    ExitRecord *x = exit_record(e, left->site);
+    if (left->generation != e->cache.generation || x->linked) return;
+    const Half *half;
+    Block *b = (Block *)cache_block_at(&e->cache, (u64)target, &half);
+    patch_exit(e, h, x, target);
+    x->linked = true;
+    x->next = b->incoming;
+    b->incoming = (u32)(x - h->exits) + 1;
+    e->stats.links++;
+}
+
+/* The cpu's phase is PHASE_VMM while it waits for the lock: a flush waits for those that are not. */
+static TrapCode find_code_locked(Engine *e, Vcpu *cpu, const Left *left, const void **code) {
+    lock_take(&e->lock);
+    cpu->generation = e->cache.generation;
+    TrapCode trap = TRAP_NONE;
+    *code = cache_find(cache_half(&e->cache), cache_key(cpu->pc, cpu->mode));
+    if (!*code) {
+        e->stats.lookups_missed++;
+        trap = translate(e, cpu, cpu->pc, cpu->mode, code);
+    }
+    if (trap == TRAP_NONE) {
+        if (left->site != EXIT_SITE_NONE) link_exit(e, left, *code);
+        __atomic_store_n(&cpu->phase, PHASE_CODE, __ATOMIC_SEQ_CST);
     }
     lock_give(&e->lock);
+    return trap;
+}
+
+/* Finds or makes the code for the cpu's pc. On TRAP_NONE phase is PHASE_CODE. */
+static TrapCode find_code(Engine *e, Vcpu *cpu, const Left *left, const void **code) {
+    if (left->site == EXIT_SITE_NONE) {
+        enter_generation(e, cpu);
+        *code = cache_find(&e->cache.half[cpu->generation & 1], cache_key(cpu->pc, cpu->mode));
+        if (LIKELY(*code)) return TRAP_NONE;
+        __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
+    }
+    return find_code_locked(e, cpu, left, code);
 }
 
 /* Exits that lead to a block leave through their stubs again. */
@@ -241,43 +256,42 @@ static bool poll_pending(Vcpu *cpu) {
     return true;
 }
 
-/* Runs one piece of linked code. Returns TRAP_NONE to go on at cpu->pc. *site: the exit taken, if it can be linked. */
-static TrapCode step(Engine *e, Vcpu *cpu, u64 *site, bool *indirect) {
+/* What left generated code with TRAP_NONE or TRAP_POLL means for pc and for the next look-up. */
+static void note_exit(Engine *e, Vcpu *cpu, Left *left) {
+    u64 site = cpu->exit_site;
+    if (cpu->lockstepped) {
+        cpu->lockstepped = false;
+        return;
+    }
+    if (resolve_exit(e, cpu, site) && !e->options.no_link) *left = (Left){.site = site, .generation = cpu->generation};
+    else left->indirect = site == EXIT_SITE_NONE || (site & EXIT_SITE_STALE);
+}
+
+/* Runs one piece of linked code. Returns TRAP_NONE to go on at cpu->pc. */
+static TrapCode step(Engine *e, Vcpu *cpu, Left *left) {
     const void *code;
-    TrapCode trap = find_code(e, cpu, &code);
+    TrapCode trap = find_code(e, cpu, left, &code);
     if (trap != TRAP_NONE) return trap;
-    if (e->options.tier == ENGINE_INTERP) {
-        if (poll_pending(cpu)) return TRAP_POLL;
-        trace(e, cpu);
-        trap = interp_run(e, cpu, code, NULL);
-        e->host->sync_fp(cpu);
-        return trap;
+    bool interp = e->options.tier == ENGINE_INTERP;
+    if (!interp) {
+        renew_caches(e, cpu);
+        if (left->indirect && !e->options.no_link) remember_jump(cpu, code);
     }
-    renew_caches(e, cpu);
-    if (LIKELY(!e->options.no_link)) {
-        if (*site != EXIT_SITE_NONE) link_exit(e, cpu, *site, code);
-        else if (*indirect) remember_jump(cpu, code);
-    }
-    trace(e, cpu);
+    *left = (Left){.site = EXIT_SITE_NONE};
+    if (UNLIKELY(e->options.trace_insn || e->options.trace_block)) trace(e, cpu);
     if (poll_pending(cpu)) return TRAP_POLL; /* maybe asked for before the jump cache was filled again */
-    u32 generation = cpu->generation;
-    trap = e->options.lockstep ? lockstep_run(e, cpu, code) : (TrapCode)e->cache.stubs.enter(cpu, code);
+    if (interp) trap = interp_run(e, cpu, code, NULL);
+    else if (e->options.lockstep) trap = lockstep_run(e, cpu, code);
+    else trap = (TrapCode)e->cache.stubs.enter(cpu, code);
+    if (!interp && (trap == TRAP_NONE || trap == TRAP_POLL)) note_exit(e, cpu, left);
+    __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST); /* only now may the tables behind that exit be reused */
     e->host->sync_fp(cpu);
-    *site = EXIT_SITE_NONE;
-    *indirect = false;
-    if (trap == TRAP_NONE || trap == TRAP_POLL) {
-        u64 left = cpu->exit_site;
-        if (cpu->lockstepped) return cpu->lockstepped = false, trap;
-        if (resolve_exit(e, cpu, left) && generation == e->cache.generation) *site = left;
-        *indirect = left == EXIT_SITE_NONE || (left & EXIT_SITE_STALE);
-    }
     return trap;
 }
 
 TrapCode engine_run(Vcpu *cpu) {
     Engine *e = cpu->engine;
-    u64 site = EXIT_SITE_NONE;
-    bool indirect = false;
+    Left left = {.site = EXIT_SITE_NONE};
     for (;;) {
         u32 mode = e->guest->mode(cpu);
         if (mode != cpu->mode) { /* frames of the other mode must not be returned to */
@@ -285,7 +299,7 @@ TrapCode engine_run(Vcpu *cpu) {
             cpu->cached_generation = cpu->generation - 1;
             e->host->sync_fp(cpu);
         }
-        TrapCode trap = step(e, cpu, &site, &indirect);
+        TrapCode trap = step(e, cpu, &left);
         e->stats.dispatches++;
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
         if (trap == TRAP_POLL) __atomic_store_n(&cpu->poll, 0, __ATOMIC_SEQ_CST);

@@ -84,10 +84,10 @@ static void make_enter_c(X64Buf *b, const u8 *leave) {
     x64_jmp(b, leave);
 }
 
-/* Expects the trap code in eax and all guest state in the Vcpu. */
+/* Expects the trap code in eax and all guest state in the Vcpu. The phase stays as it is: the engine still has to
+ * look at tables that belong to the code left. */
 static void make_leave(X64Buf *b) {
     load64(b, RSP, CPU_MEM(host_sp));
-    set_phase(b, PHASE_VMM);
     x64_alu_ri(b, ALU_ADD, W1, RSP, 8);
     for (unsigned k = ARRAY_LEN(callee_saved); k-- > 0;) x64_pop(b, callee_saved[k]);
     x64_ret(b);
