@@ -2,8 +2,10 @@
 /* The isomer program: finds the subcommand, by its name or by the name the program was called by. One row per subcommand. */
 #include "cmd/explain.h"
 #include "cmd/run.h"
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #ifndef ISOMER_VERSION
 #define ISOMER_VERSION "0.1"
@@ -31,8 +33,14 @@ static const char *base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+/* Are we called to run a program straight away? By qemu's name (container builders copy us to names like
+ * .buildkit_qemu_emulator), or by the kernel, which says so where binfmt_misc has the flag P or O. */
+static bool called_as_interpreter(int argc, char **argv) {
+    return argc > 0 && (strstr(base_name(argv[0]), "qemu") || (getauxval(AT_FLAGS) & 1) || getauxval(AT_EXECFD));
+}
+
 int main(int argc, char **argv) {
-    if (argc > 0 && !strncmp(base_name(argv[0]), "qemu-riscv64", 12)) return cmd_run(argc, argv);
+    if (called_as_interpreter(argc, argv)) return cmd_run(argc, argv);
     if (argc < 2) return usage(stderr), 2;
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return usage(stdout), 0;
     if (!strcmp(argv[1], "--version")) return printf("isomer %s\n", ISOMER_VERSION), 0;
