@@ -84,7 +84,7 @@ int cmd_explain(int argc, char **argv) {
     size_t size;
     int status = parse_code(argc, argv, code, &size);
     if (status) return status;
-    const char *error = host->init();
+    const char *error = host->init(NULL);
     if (error) return fprintf(stderr, "isomer: %s\n", error), 1;
     static IrFunc f;
     print_assembly(g, code, size);

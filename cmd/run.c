@@ -174,6 +174,7 @@ static bool opt_cpu(Run *r, const char *arg) {
 /* --- the engine, logs ----------------------------------------------------------------------------------------------- */
 
 static bool opt_one_insn(Run *r, const char *arg) { return r->o.engine.one_insn = true; }
+static bool opt_host_features(Run *r, const char *arg) { return r->o.engine.host_features = arg, true; }
 static bool opt_perfmap(Run *r, const char *arg) { return r->o.engine.perfmap = true; }
 static bool opt_lockstep(Run *r, const char *arg) { return r->o.engine.lockstep = true; }
 static bool opt_stats(Run *r, const char *arg) { return r->o.stats = true; }
@@ -285,6 +286,7 @@ static const Option options[] = {
     {"strace", "STRACE", NULL, true, opt_strace, "print system calls"},
     {"seed", "RAND_SEED", "NUMBER", true, opt_seed, "make random placement repeatable"},
     {"tb-size", "TB_SIZE", "SIZE", true, opt_tb_size, "size of the code cache in MiB (K, M, G)"},
+    {"host-features", "HOST_FEATURES", "LIST", true, opt_host_features, "do without features of the host's processor (-avx,-bmi2)"},
     {"perfmap", "PERFMAP", NULL, true, opt_perfmap, "write /tmp/perf-PID.map for perf"},
     {"jitdump", "JITDUMP", NULL, true, opt_jitdump, NULL},
     {"g", "GDB", "PORT", false, opt_gdb, NULL},

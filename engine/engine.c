@@ -32,7 +32,7 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
     if (!e->options.log_fd) e->options.log_fd = 2;
     if (e->options.trace_insn) e->options.one_insn = true;
     if (e->options.trace_insn || e->options.trace_block || e->options.lockstep) e->options.no_link = true;
-    if ((*error = e->host->init())) return NULL;
+    if ((*error = e->host->init(e->options.host_features))) return NULL;
     if (cache_init(&e->cache, e->host, guest, e->options.cache_size) != 0) {
         *error = "the host refuses executable memory for generated code (mmap, mprotect)";
         return NULL;

@@ -33,6 +33,7 @@ typedef struct EngineOptions {
     unsigned dump;       /* ENGINE_DUMP_* stages printed on log_fd as blocks are translated */
     bool trace_insn;     /* log every guest instruction executed (implies one_insn, no_link) */
     bool trace_block;    /* log every block entered (implies no_link) */
+    const char *host_features; /* what generated code must not use although the host has it ("-avx,-bmi2"); NULL: use all */
     int log_fd;          /* where dumps and traces go; 2 by default */
     u64 dump_start, dump_size; /* guest pc range for dumps; size 0: all */
 } EngineOptions;

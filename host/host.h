@@ -52,8 +52,9 @@ typedef struct HostStubs {
 typedef struct Host {
     const char *name;
     size_t stubs_max; /* bytes to reserve */
-    /* Detects features. NULL, or one sentence why this processor cannot be used. */
-    const char *(*init)(void);
+    /* Detects features, less those that `without` names ("-avx,-bmi2"; NULL: none). NULL, or one sentence why this
+     * processor cannot be used. */
+    const char *(*init)(const char *without);
     /* Emits the stubs for `guest` at rw/rx. */
     void (*make_stubs)(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out);
     /* Compiles a function of one block. False: code->cap is too small. */

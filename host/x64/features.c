@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What this processor has, by CPUID [SDM vol. 2, CPUID]. SSE4.2 and popcnt are the least. ISOMER_HOST_FEATURES in the
- * environment (a list such as "-avx,-bmi2") takes features away, for tests. */
+/* What this processor has, by CPUID [SDM vol. 2, CPUID]. SSE4.2 and popcnt are the least. */
 #include "host/x64/x64.h"
 #include <cpuid.h>
 
@@ -12,8 +11,22 @@ static u64 xcr0(void) {
     return lo | (u64)hi << 32;
 }
 
-const char *x64_init(void);
-const char *x64_init(void) {
+/* Takes away what `list` names ("-avx,-bmi2"). */
+static void take_away(const char *list) {
+    static const struct {
+        const char *name;
+        size_t offset;
+    } names[] = {{"avx", offsetof(X64Features, avx)}, {"fma", offsetof(X64Features, fma)}, {"bmi1", offsetof(X64Features, bmi1)},
+        {"bmi2", offsetof(X64Features, bmi2)}, {"lzcnt", offsetof(X64Features, lzcnt)}, {"avx2", offsetof(X64Features, avx2)}, {"avx512", offsetof(X64Features, avx512)}};
+    for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+        size_t len = strlen(names[k].name);
+        for (const char *s = list; (s = strchr(s, '-')); s++)
+            if (!strncmp(s + 1, names[k].name, len) && (s[1 + len] == 0 || s[1 + len] == ',')) *((bool *)&x64_features + names[k].offset) = false;
+    }
+    if (!x64_features.avx) x64_features.fma = x64_features.avx2 = x64_features.avx512 = false;
+}
+
+const char *x64_init(const char *without) {
     u32 a, b, c, d, b7 = 0, c7, d7;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return "the processor has no CPUID";
     if (!(c & bit_SSE4_2) || !(c & bit_POPCNT)) return "the processor lacks SSE4.2 or popcnt, the least that generated code needs";
@@ -30,21 +43,6 @@ const char *x64_init(void) {
         .avx2 = os_avx && (b7 & bit_AVX2),
         .avx512 = os_avx && (xcr0() & 0xe6) == 0xe6 && (b7 & bit_AVX512F) && (b7 & bit_AVX512VL) && (b7 & bit_AVX512DQ),
     };
+    if (without) take_away(without);
     return NULL;
-}
-
-/* Takes away what `list` names ("-avx,-bmi2"). */
-void x64_features_limit(const char *list);
-void x64_features_limit(const char *list) {
-    static const struct {
-        const char *name;
-        size_t offset;
-    } names[] = {{"avx", offsetof(X64Features, avx)}, {"fma", offsetof(X64Features, fma)}, {"bmi1", offsetof(X64Features, bmi1)},
-        {"bmi2", offsetof(X64Features, bmi2)}, {"lzcnt", offsetof(X64Features, lzcnt)}, {"avx2", offsetof(X64Features, avx2)}, {"avx512", offsetof(X64Features, avx512)}};
-    for (size_t k = 0; k < ARRAY_LEN(names); k++) {
-        size_t len = strlen(names[k].name);
-        for (const char *s = list; (s = strchr(s, '-')); s++)
-            if (!strncmp(s + 1, names[k].name, len) && (s[1 + len] == 0 || s[1 + len] == ',')) *((bool *)&x64_features + names[k].offset) = false;
-    }
-    if (!x64_features.avx) x64_features.fma = x64_features.avx2 = x64_features.avx512 = false;
 }

@@ -6,8 +6,6 @@
 #include <signal.h>
 #include <ucontext.h>
 
-const char *x64_init(void);
-
 static const u8 callee_saved[] = {RBX, RBP, R12, R13, R14, R15};
 
 /* --- slow paths in C -------------------------------------------------------------------------------- */

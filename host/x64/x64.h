@@ -25,6 +25,8 @@ typedef struct X64Features {
     bool avx, fma, bmi1, bmi2, lzcnt, avx2, avx512;
 } X64Features;
 extern X64Features x64_features;
+/* Host.init */
+const char *x64_init(const char *without);
 
 /* Displacement of a slot from rbp. */
 static inline i64 x64_slot_off(const Guest *g, u32 slot) { return (i64)g->slots[slot].offset - X64_BIAS; }
