@@ -9,8 +9,10 @@ import common
 
 FIELDS = 'field rd 5 x0 rd\nfield rs1 5 x0 rs1\nfield rs2 5 x0 rs2\n'
 GOOD = 'add | 0000000 rs2 rs1 000 rd 0110011 | rd,rs1,rs2 | I\n'
+VECTOR = 'field vd 5 v0 rd\nfield vs1 5 v0 rs1\nfield vs2 5 v0 rs2\nfield vm 1 n vm\n'
 CASES = [
     ('good', GOOD, None),
+    ('vectors', VECTOR + 'vadd.vv | 000000 vm vs2 vs1 000 vd 1010111 | vd,vs2,vs1[,vm] | V', None),
     ('bits missing', 'add | 000000 rs2 rs1 000 rd 0110011 | rd,rs1,rs2 | I', '31 bits'),
     ('unknown field', 'add | 0000000 rs9 rs1 000 rd 0110011 | rd,rs1 | I', 'rs9'),
     ('field not used', 'add | 0000000 rs2 rs1 000 rd 0110011 | rd,rs1 | I', 'unused: rs2'),
