@@ -450,6 +450,9 @@ def main():
     parser.add_argument("--times", type=int, default=0, metavar="N", help="print the N slowest tests")
     parser.add_argument("--list", action="store_true", help="print the names of the tests and stop")
     parser.add_argument("-v", "--verbose", action="store_true")
+    for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # what nohup and background jobs hand down
+        if signal.getsignal(ignored) == signal.SIG_IGN:
+            signal.signal(ignored, signal.SIG_DFL)
     try:
         return Runner(parser.parse_args()).run()
     except Bad as error:
