@@ -37,6 +37,7 @@ static void vma_insert(Space *s, u32 i, Vma v) {
 }
 
 static void vma_remove(Space *s, u32 from, u32 to) {
+    if (from == to) return;
     memmove(&s->vmas.at[from], &s->vmas.at[to], (s->vmas.len - to) * sizeof(Vma));
     s->vmas.len -= to - from;
 }
