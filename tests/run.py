@@ -19,7 +19,7 @@ The text format. Lines "key: value", then sections "--- name" of literal text; "
   cflags   more compiler options; `libs` stand after the source [guest only]
   oracle   native (default: the host's own build must print the same), qemu, or none (expected text or `--- stdout`)
   status   exit status, or -N for death by signal N; default 0, or what the oracle returned
-  needs    what the test cannot do without: root, qemu, chroot, admin (user 0)
+  needs    what the test cannot do without: root, qemu, chroot, admin (user 0), static (a static build)
   skip     VARIANT REASON: don't run that permutation; may be repeated [variants: see below]
   timeout  seconds; 30 by default; three times that for the interpreter
   stdin, stdout, stderr   sections. "--- stdout re" holds one regular expression for each line. Without the section
@@ -225,7 +225,9 @@ class Runner:
                 return "needs user 0"
             if need == "qemu" and not shutil.which("qemu-riscv64"):
                 return "qemu-riscv64 is not installed"
-            if need not in ("root", "chroot", "admin", "qemu"):
+            if need == "static" and b"ld-linux" in open(self.isomer, "rb").read(8192):
+                return "this build is not static"
+            if need not in ("root", "chroot", "admin", "qemu", "static"):
                 return f"unknown need {need}"
         return None
 
