@@ -139,7 +139,7 @@ static bool riscv_hwprobe(i64 key, u64 *value) {
     case KEY_ZICBOZ_BLOCK_SIZE:
     case KEY_ZICBOM_BLOCK_SIZE: *value = 64; return true;
     case KEY_HIGHEST_VIRT_ADDRESS: *value = (1ull << 38) - 1; return true;
-    case KEY_TIME_CSR_FREQ: *value = 1000000000; return true;
+    case KEY_TIME_CSR_FREQ: *value = RV_TIME_HZ; return true;
     case KEY_MISALIGNED_VECTOR_PERF: *value = 4; /* unsupported */ return true;
     case KEY_VENDOR_EXT_THEAD_0: *value = 0; return true;
     }
