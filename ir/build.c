@@ -154,12 +154,37 @@ static unsigned extension_bits(const IrInsn *x, IrOp op) {
     return 64;
 }
 
+/* An i32 shifted right by a constant: bit 31 is 0. */
+static bool high_bit_clear(const IrBuilder *b, const IrInsn *x) {
+    if (x->op != IR_shr || x->type != IR_I32) return false;
+    const IrInsn *by = &b->insns.at[x->b];
+    return by->op == IR_const && (by->imm & 31);
+}
+
+/* The low 32 bits of a sum, difference or product depend on those of the operands only, so what extended an operand need not be
+ * waited for. Bought: a chain of addw costs one cycle a link, not two. */
+static Ref without_extension(const IrBuilder *b, u32 id) {
+    const IrInsn *x = &b->insns.at[id];
+    bool extension = (x->op == IR_sext || x->op == IR_zext) && x->aux == 32 && b->insns.at[x->a].type == IR_I64;
+    return (Ref){extension ? x->a : id};
+}
+
+static Ref narrow(IrBuilder *b, Ref x) {
+    IrInsn in = *ir_insn_of(b, x);
+    if ((in.op != IR_add && in.op != IR_sub && in.op != IR_mul) || in.type != IR_I64) return x;
+    Ref p = without_extension(b, in.a), q = without_extension(b, in.b);
+    if (p.id == in.a && q.id == in.b) return x;
+    return ir_emit(b, (IrOp)in.op, IR_I64, 0, 0, p, q, NONE, 0);
+}
+
 static Ref extend(IrBuilder *b, IrOp op, unsigned bits, Ref x) {
     const IrInsn *in = ir_insn_of(b, x);
     if (in->op == IR_const) return ir_i64(b, ir_eval(op, IR_I64, in->type, bits, in->imm, 0, 0));
     if (bits >= 64 || extension_bits(in, op) <= bits) return x;
+    if (op == IR_sext && bits == 32 && high_bit_clear(b, in)) op = IR_zext; /* which costs nothing on hosts that zero-extend by themselves */
     /* what is zero-extended from fewer bits is already sign-extended */
     if (op == IR_sext && extension_bits(in, IR_zext) < bits) return x;
+    if (op == IR_sext && bits == 32) x = narrow(b, x);
     return ir_emit(b, op, IR_I64, bits, 0, x, NONE, NONE, 0);
 }
 Ref ir_sext(IrBuilder *b, unsigned bits, Ref x) { return extend(b, IR_sext, bits, x); }

@@ -54,9 +54,14 @@ typedef struct Cg {
 } Cg;
 
 static inline IrInsn *cg_insn(const Cg *g, u32 id) { return &g->f->insns.at[id]; }
-/* trunc and flow do not exist as code: their value is the operand's register. */
+/* What does not exist as code, because its value is the operand's register: trunc and flow; and a zero-extension of what a 32-bit
+ * instruction made, which the processor has extended already. */
+static inline bool cg_is_alias(const Cg *g, const IrInsn *i) {
+    if (i->op == IR_trunc || i->op == IR_flow) return true;
+    return i->op == IR_zext && i->aux == 32 && cg_insn(g, i->a)->type == IR_I32 && cg_insn(g, i->a)->op != IR_trunc;
+}
 static inline u32 cg_root(const Cg *g, u32 id) {
-    while (cg_insn(g, id)->op == IR_trunc || cg_insn(g, id)->op == IR_flow) id = cg_insn(g, id)->a;
+    while (cg_is_alias(g, cg_insn(g, id))) id = cg_insn(g, id)->a;
     return id;
 }
 static inline bool cg_is_const(const Cg *g, u32 id) { return cg_insn(g, id)->op == IR_const; }

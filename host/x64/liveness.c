@@ -58,6 +58,20 @@ static bool drop_dead(Back *k, IrInsn *i) {
     return false;
 }
 
+/* A dead put is a hint too: nobody looks at the slot before it is written again, so its pin is free for the value. */
+static void hint_put(Cg *g, Back *k, const IrInsn *i, u32 id) {
+    g->val.at[i->a].hint = (i16)i->imm;
+    k->next_put[i->imm] = id;
+}
+
+/* An extension that is not needed any more, since all its users took the operand instead, leaves the operand its place. */
+static void hint_operand(Cg *g, Back *k, const IrInsn *i, u32 id, i16 slot) {
+    IrInsn *put = cg_insn(g, k->next_put[slot]);
+    if (put->op != IR_nop || put->a != id || g->val.at[i->a].hint >= 0) return;
+    put->a = i->a;
+    g->val.at[i->a].hint = slot;
+}
+
 void cg_analyse(Cg *g) {
     Back k = {.barrier = ~0u};
     memset(k.next_put, 0xff, sizeof k.next_put);
@@ -69,24 +83,26 @@ void cg_analyse(Cg *g) {
         Val *v = &g->val.at[id];
         v->fused = 0;
         if (drop_dead(&k, i)) {
+            if (i->op == IR_put) hint_put(g, &k, i, id);
+            else if (i->op == IR_sext && v->hint >= 0) hint_operand(g, &k, i, id, v->hint);
             i->op = IR_nop;
             continue;
         }
         if (v->hint >= 0) {
             u32 slot = (u32)v->hint;
-            if (g->pin[slot] == NO_REG || !hint_holds(&k, slot, k.next_put[slot], id) || cg_insn(g, k.next_put[slot])->a != id) v->hint = -1;
+            if (g->pin[slot] == NO_REG || !hint_holds(&k, slot, k.next_put[slot], id) || cg_root(g, cg_insn(g, k.next_put[slot])->a) != cg_root(g, id)) v->hint = -1;
         }
         if (i->op == IR_put) {
-            g->val.at[i->a].hint = (i16)i->imm;
-            k.next_put[i->imm] = id;
+            hint_put(g, &k, i, id);
         } else if (i->op == IR_get) {
             k.next_get[i->imm] = id;
             k.dead[i->imm >> 6] &= ~(1ull << (i->imm & 63));
         } else if (ir_op_facts[i->op] & (F_FAULTS | F_EXIT | F_CALL | F_TERM)) {
             k.barrier = id;
             memset(k.dead, 0, sizeof k.dead);
-        } else if (i->op == IR_trunc || i->op == IR_flow) { /* the operand's register lives on under this name */
+        } else if (cg_is_alias(g, i)) { /* the operand's register lives on under this name */
             IrInsn *o = cg_insn(g, i->a);
+            if (v->hint >= 0 && g->val.at[i->a].hint < 0) g->val.at[i->a].hint = v->hint;
             o->uses += i->uses;
             o->last = MAX(o->last, i->last);
             continue;

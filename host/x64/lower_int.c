@@ -23,7 +23,8 @@ static void alu_imm(Cg *g, IrInsn *i, i32 imm) {
         x64_rm(&g->b, I_LEA | w, dst, x64_mem(a, imm));
     } else {
         x64_mov(&g->b, dst, a);
-        x64_alu_ri(&g->b, alu_digit(i->op), w, dst, imm);
+        if (i->op == IR_xor && imm == -1) x64_group3(&g->b, 2, w, dst);
+        else x64_alu_ri(&g->b, alu_digit(i->op), w, dst, imm);
     }
     cg_set(g, dst);
 }

@@ -147,7 +147,7 @@ bool cg_use_mem(Cg *g, u32 id, X64Mem *m) {
     if (v->home >= 0) *m = slot_mem(g, (u32)v->home);
     else if (v->spill >= 0) *m = spill_mem((u32)v->spill);
     else return false;
-    return cg_insn(g, id)->uses == 1; /* else a register pays */
+    return cg_insn(g, id)->last == g->cur; /* else a register pays */
 }
 
 /* May the pin of a slot take a new value now? Its old one must be dead (or die here), or live elsewhere as well. */
