@@ -18,6 +18,7 @@ typedef struct Abi {
     const Guest *guest;
     const char *machine;      /* uname's */
     u16 elf_machine;
+    u32 elf_flags;            /* of a core dump */
     u64 address_bits;         /* of user space, unasked */
     u64 hwcap;
     u64 min_sigstack;         /* AT_MINSIGSTKSZ */
@@ -38,6 +39,9 @@ typedef struct Abi {
     long (*frame_push)(Vcpu *cpu, u64 sp, const AbiFrame *frame, int sig, u64 handler, u64 trampoline);
     /* Restores the registers from the frame at the stack pointer. 0 or -EFAULT. */
     long (*frame_pop)(Vcpu *cpu, AbiFrame *frame);
+    /* elf_gregset and elf_fpregset of a core dump: written to out, the size returned. */
+    u32 (*core_regs)(const Vcpu *cpu, u8 *out);
+    u32 (*core_fpregs)(Vcpu *cpu, u8 *out);
     /* The address that the load or store at pc, which just faulted, is about. */
     u64 (*fault_addr)(const Vcpu *cpu);
     /* Writes /proc/cpuinfo's text for `count` processors. */

@@ -100,6 +100,20 @@ static long riscv_frame_pop(Vcpu *cpu, AbiFrame *frame) {
     return 0;
 }
 
+static u32 riscv_core_regs(const Vcpu *cpu, u8 *out) {
+    memcpy(out, &cpu->pc, 8);
+    memcpy(out + 8, &state_const(cpu)->x[1], 31 * 8);
+    return 32 * 8;
+}
+
+static u32 riscv_core_fpregs(Vcpu *cpu, u8 *out) {
+    const RvState *s = state_of(cpu);
+    u64 fcsr = (s->frm & 7) << 5 | engine_fflags_get(cpu);
+    memcpy(out, s->f, sizeof s->f);
+    memcpy(out + sizeof s->f, &fcsr, 8);
+    return sizeof s->f + 8;
+}
+
 /* --- what the processor is ---------------------------------------------------------------------------- */
 
 /* Extensions beyond IMAFDC, in the canonical order of /proc/cpuinfo; bit: of hwprobe's IMA_EXT_0, -1: none. */
@@ -175,6 +189,7 @@ const Abi abi_riscv64 = {
     .guest = &riscv_guest,
     .machine = "riscv64",
     .elf_machine = 243,
+    .elf_flags = 5, /* compressed instructions, double-float ABI */
     .address_bits = 38,
     .hwcap = HWCAP_BIT('i') | HWCAP_BIT('m') | HWCAP_BIT('a') | HWCAP_BIT('f') | HWCAP_BIT('d') | HWCAP_BIT('c'),
     .min_sigstack = sizeof(RvFrame),
@@ -190,6 +205,8 @@ const Abi abi_riscv64 = {
     .start = riscv_start,
     .frame_push = riscv_frame_push,
     .frame_pop = riscv_frame_pop,
+    .core_regs = riscv_core_regs,
+    .core_fpregs = riscv_core_fpregs,
     .fault_addr = riscv_fault_addr,
     .cpuinfo = riscv_cpuinfo,
     .hwprobe = riscv_hwprobe,

@@ -2,6 +2,7 @@
 /* user/signal: bodies. See signal.h. */
 #include "user/signal.h"
 #include "base/sys.h"
+#include "user/core.h"
 #include "user/syscall.h"
 #include "user/trace.h"
 #include <errno.h>
@@ -76,10 +77,12 @@ static void on_signal(int sig, siginfo_t *info, void *uc) {
     engine_kick(t->cpu);
 }
 
-/* Gives the host the disposition that belongs to the guest's. */
-static void host_install(int sig, const SigAction *a) {
+/* Gives the host the disposition that belongs to the guest's. `dumps`: the guest wants cores, which its default actions
+ * must come to us for. */
+static void host_install(int sig, const SigAction *a, bool dumps) {
     HostAction h = {.handler = a->handler, .restorer = (u64)host_restorer, .mask = ~FAULTS};
     bool ours = a->handler > GUEST_SIG_IGN || (sig_bit(sig) & FAULTS);
+    ours |= dumps && a->handler == GUEST_SIG_DFL && core_signal(sig);
     if (ours) h.handler = (u64)on_signal;
     h.flags = SA_RESTORER_BIT | (a->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_RESTART));
     if (ours) h.flags |= SA_SIGINFO | SA_ONSTACK;
@@ -110,8 +113,8 @@ void sigtable_clear(SigTable *s) {
 
 void signal_install_faults(void) {
     SigAction none = {0};
-    host_install(SIGSEGV, &none);
-    host_install(SIGBUS, &none);
+    host_install(SIGSEGV, &none, false);
+    host_install(SIGBUS, &none, false);
 }
 
 void sigtable_release(SigTable *s) {
@@ -128,6 +131,13 @@ void signal_init(Thread *t) {
     signal_install_faults();
 }
 
+void signal_core_limit_changed(Thread *t) {
+    lock_take(&t->signals->lock);
+    for (int sig = 1; sig <= SIG_COUNT; sig++)
+        if (core_signal(sig)) host_install(sig, &t->signals->at[sig - 1], t->process->core_limit != 0);
+    lock_give(&t->signals->lock);
+}
+
 static SigAction action_get(Thread *t, int sig) {
     lock_take(&t->signals->lock);
     SigAction a = t->signals->at[sig - 1];
@@ -138,8 +148,15 @@ static SigAction action_get(Thread *t, int sig) {
 static void action_set(Thread *t, int sig, const SigAction *a) {
     lock_take(&t->signals->lock);
     t->signals->at[sig - 1] = *a;
-    host_install(sig, a);
+    host_install(sig, a, t->process->core_limit != 0);
     lock_give(&t->signals->lock);
+}
+
+static void fill_fault(u8 info[128], int sig, int code, u64 addr) {
+    memset(info, 0, 128);
+    memcpy(info, &sig, 4);
+    memcpy(info + 8, &code, 4);
+    memcpy(info + 16, &addr, 8);
 }
 
 /* --- delivery ------------------------------------------------------------------------------------------ */
@@ -149,11 +166,12 @@ static void raise_on_host(int sig) {
     sys_call(SYS_tgkill, pid, tid, sig);
 }
 
-_Noreturn void signal_die(Thread *t, int sig) {
+/* The host's core limit is 0: a core of the VMM would be of the wrong architecture. */
+static _Noreturn void die_with_info(Thread *t, int sig, const u8 info[128]) {
+    signal_block_all();
     trace_exit(t, 0, sig);
     trace_flush(t);
-    struct rlimit none = {0, 0};
-    sys_call(SYS_setrlimit, RLIMIT_CORE, &none); /* a core of the VMM would be of the wrong architecture */
+    core_dump(t, sig, info);
     HostAction h = {.handler = GUEST_SIG_DFL, .flags = SA_RESTORER_BIT, .restorer = (u64)host_restorer};
     sys_call(SYS_rt_sigaction, sig, &h, 0, 8);
     host_set_mask(~sig_bit(sig));
@@ -161,12 +179,18 @@ _Noreturn void signal_die(Thread *t, int sig) {
     sys_exit_group(128 + sig); /* PID 1 of a namespace does not die of its own signals */
 }
 
+_Noreturn void signal_die(Thread *t, int sig) {
+    u8 info[128];
+    fill_fault(info, sig, SI_KERNEL, 0);
+    die_with_info(t, sig, info);
+}
+
 /* Signals that stop or are ignored by default are left to the host, whose disposition is the default, too. */
-static void act_by_default(Thread *t, int sig) {
+static void act_by_default(Thread *t, int sig, const u8 info[128]) {
     u64 ignored = sig_bit(SIGCHLD) | sig_bit(SIGCONT) | sig_bit(SIGURG) | sig_bit(SIGWINCH);
     u64 stops = sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU) | sig_bit(SIGSTOP);
     if (sig_bit(sig) & ignored) return;
-    if (!(sig_bit(sig) & stops)) signal_die(t, sig);
+    if (!(sig_bit(sig) & stops)) die_with_info(t, sig, info);
     host_set_mask(~sig_bit(sig));
     raise_on_host(sig);
 }
@@ -197,19 +221,12 @@ static bool enter_handler(Thread *t, int sig, const u8 info[128], const SigActio
     return true;
 }
 
-static void fill_fault(u8 info[128], int sig, int code, u64 addr) {
-    memset(info, 0, 128);
-    memcpy(info, &sig, 4);
-    memcpy(info + 8, &code, 4);
-    memcpy(info + 16, &addr, 8);
-}
-
 static void deliver_one(Thread *t, int sig, const u8 info[128]) {
     SigAction a = action_get(t, sig);
     trace_signal(t, sig, info);
     if (a.handler == GUEST_SIG_IGN) return;
     if (a.handler == GUEST_SIG_DFL) {
-        act_by_default(t, sig);
+        act_by_default(t, sig, info);
         return;
     }
     if (a.flags & SA_RESETHAND) action_set(t, sig, &(SigAction){.flags = a.flags, .mask = a.mask});
@@ -250,7 +267,7 @@ void signal_force(Thread *t, int sig, int code, u64 addr) {
     SigAction a = action_get(t, sig);
     if (a.handler <= GUEST_SIG_IGN || (t->mask & sig_bit(sig))) {
         trace_signal(t, sig, info);
-        signal_die(t, sig);
+        die_with_info(t, sig, info);
     }
     deliver_one(t, sig, info);
     signal_set_mask(t, t->mask);

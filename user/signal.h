@@ -36,6 +36,9 @@ void sigtable_clear(SigTable *s);
 void signal_install_faults(void);
 void sigtable_release(SigTable *s);
 
+/* Process.core_limit was set: which default actions the host may take by itself depends on it. */
+void signal_core_limit_changed(Thread *t);
+
 /* Is there anything for signal_deliver to do? */
 static inline bool signal_due(const Thread *t) { return t->pending || (t->held & ~t->mask); }
 /* Enters the handlers of recorded signals, or does what is the default; may not return. */

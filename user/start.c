@@ -262,6 +262,7 @@ static void first_thread(void *arg) {
     Thread *t = arg;
     thread_install_altstack(t);
     signal_init(t);
+    if (t->process->core_limit) signal_core_limit_changed(t);
     signal_set_mask(t, t->mask);
     thread_loop(t);
 }
