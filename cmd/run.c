@@ -124,7 +124,7 @@ static bool opt_page(Run *r, const char *arg) {
 }
 static bool opt_gdb(Run *r, const char *arg) { return refuse("-g", "there is no GDB stub yet"); }
 static bool opt_plugin(Run *r, const char *arg) { return refuse("-plugin", "there are no plugins"); }
-static bool opt_jitdump(Run *r, const char *arg) { return refuse("-jitdump", "not available yet: use -perfmap"); }
+static bool opt_jitdump(Run *r, const char *arg) { return r->o.engine.jitdump = true; }
 static bool opt_seed(Run *r, const char *arg) {
     if (!parse_u64(arg, NULL, &r->o.seed)) return refuse(arg, "-seed wants a number");
     r->o.seed += !r->o.seed; /* 0 means none */
@@ -288,7 +288,7 @@ static const Option options[] = {
     {"tb-size", "TB_SIZE", "SIZE", true, opt_tb_size, "size of the code cache in MiB (K, M, G)"},
     {"host-features", "HOST_FEATURES", "LIST", true, opt_host_features, "do without features of the host's processor (-avx,-bmi2)"},
     {"perfmap", "PERFMAP", NULL, true, opt_perfmap, "write /tmp/perf-PID.map for perf"},
-    {"jitdump", "JITDUMP", NULL, true, opt_jitdump, NULL},
+    {"jitdump", "JITDUMP", NULL, true, opt_jitdump, "write /tmp/jit-PID.dump for perf inject --jit"},
     {"g", "GDB", "PORT", false, opt_gdb, NULL},
     {"plugin", "PLUGIN", "FILE", false, opt_plugin, NULL},
     {"engine", "ENGINE", "NAME", true, opt_engine, "quick (default) or interp"},

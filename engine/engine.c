@@ -13,13 +13,6 @@
 
 enum { SHADOW_BYTES = 64 * 1024, SHADOW_TOP = 512 /* sentinels */ };
 
-static int open_perfmap(void) {
-    char path[64];
-    Text t = text_init(path, sizeof path);
-    text_print(&t, "/tmp/perf-%d.map", (int)sys_call(SYS_getpid));
-    return (int)sys_call(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-}
-
 Engine *engine_new(const Guest *guest, const EngineOptions *options, const EngineHooks *hooks, const char **error) {
     Arena arena = {0};
     Engine *e = arena_alloc(&arena, sizeof *e);
@@ -27,7 +20,6 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
     e->host = &host_x64;
     e->options = *options;
     e->hooks = *hooks;
-    e->perfmap_fd = -1;
     if (!e->options.cache_size) e->options.cache_size = MIB(64);
     if (!e->options.log_fd) e->options.log_fd = 2;
     if (e->options.trace_insn) e->options.one_insn = true;
@@ -42,7 +34,7 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
         *error = "out of memory";
         return NULL;
     }
-    if (e->options.perfmap) e->perfmap_fd = open_perfmap();
+    perf_begin(&e->perf, e->options.perfmap, e->options.jitdump);
     e->vcpu_size = align_up(PAGE_BYTES + SHADOW_BYTES + SHADOW_TOP + sizeof(Vcpu) + guest->state_size + 64, PAGE_BYTES);
     return e;
 }
@@ -52,7 +44,6 @@ void engine_drop(Engine *e) {
     cache_fini(&e->cache);
     ir_drop(&e->ir);
     sys_munmap(e->buffer, COMPILE_BUFFER);
-    if (e->perfmap_fd >= 0) sys_call(SYS_close, e->perfmap_fd);
 }
 
 /* One mapping: guard page, shadow stack, sentinels, Vcpu. */
@@ -418,10 +409,7 @@ void engine_fork_done(Engine *e, bool child, Vcpu *self) {
         }
         self->next = NULL;
         e->vcpus = self;
-        if (e->perfmap_fd >= 0) {
-            sys_call(SYS_close, e->perfmap_fd);
-            e->perfmap_fd = open_perfmap();
-        }
+        perf_begin(&e->perf, e->perf.map, e->perf.dump);
     }
     lock_give(&e->lock);
 }

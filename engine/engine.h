@@ -29,7 +29,7 @@ typedef struct EngineOptions {
     bool one_insn;       /* one guest instruction per block */
     bool no_link;        /* blocks return to the dispatcher (for tracing) */
     bool lockstep;       /* the interpreter checks every block of generated code */
-    bool perfmap;        /* write /tmp/perf-PID.map */
+    bool perfmap, jitdump; /* write /tmp/perf-PID.map, /tmp/jit-PID.dump */
     unsigned dump;       /* ENGINE_DUMP_* stages printed on log_fd as blocks are translated */
     bool trace_insn;     /* log every guest instruction executed (implies one_insn, no_link) */
     bool trace_block;    /* log every block entered (implies no_link) */

@@ -4,6 +4,7 @@
 #define ENGINE_INTERNAL_H
 
 #include "engine/cache.h"
+#include "engine/perf.h"
 #include "ir/interp.h"
 
 enum { BLOCK_MAX_INSNS = 64, COMPILE_BUFFER = 256 * 1024 };
@@ -21,7 +22,7 @@ struct Engine {
     u8 *buffer;         /* COMPILE_BUFFER bytes: where compile writes before the code moves to the cache */
     size_t vcpu_size;   /* bytes mapped per cpu */
     EngineStats stats;
-    int perfmap_fd;
+    Perf perf;
 };
 
 /* Translates (pc, mode); the lock is held. TRAP_NONE and *code set, or TRAP_FETCH with cpu->trap_arg. */

@@ -179,10 +179,6 @@ static void dump(Engine *e, const Block *b, const Source *s) {
     if ((o->dump & ENGINE_DUMP_HOST) && o->tier != ENGINE_INTERP) dump_host(e, b);
 }
 
-static void perfmap_line(Engine *e, const Block *b) {
-    if (e->perfmap_fd >= 0) fd_print(e->perfmap_fd, "%lx %x %s:%lx\n", (u64)b->code, b->host_size, e->guest->name, b->pc);
-}
-
 /* ----------------------------------------------------------------------------------------------------- */
 
 #ifndef NDEBUG
@@ -227,7 +223,7 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
     publish(h, b);
     e->stats.translate_ns += clock_ns() - start;
     if (UNLIKELY(e->options.dump)) dump(e, b, &s);
-    perfmap_line(e, b);
+    if (UNLIKELY(e->perf.map || e->perf.dump)) perf_note(&e->perf, e->guest->name, pc, b->code, b->host_size, start);
     *code = b->code;
     return TRAP_NONE;
 }
