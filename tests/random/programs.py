@@ -16,7 +16,7 @@ import tempfile
 ISOMER, SEED = os.environ["ISOMER"], int(os.environ.get("SEED", "1"))
 COUNT = int(os.environ.get("COUNT", "40"))
 ENGINES = {"default": [], "interp": ["--engine=interp"], "tiny": ["-tb-size", "64K"], "lockstep": ["--lockstep"],
-           "one": ["-one-insn-per-tb"]}
+           "one": ["-one-insn-per-tb"], "plain": ["-host-features", "-avx,-fma,-bmi1,-bmi2,-lzcnt"]}
 TYPES = ["int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t", "int64_t", "uint64_t"]
 HEAD = """#include <math.h>
 #include <stdint.h>
