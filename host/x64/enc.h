@@ -106,6 +106,17 @@ static inline void x64_vrm(X64Buf *b, u32 insn, unsigned reg, unsigned v, X64Mem
     x64_modrm_mem(b, reg, m);
 }
 
+/* EVEX, registers 0..15, no masking, scalar [SDM vol. 2, 2.7] */
+static inline void x64_evex_rr(X64Buf *b, u32 insn, unsigned reg, unsigned v, unsigned rm) {
+    unsigned pp = insn >> 12 & 3, map = insn >> 8 & 3, w = insn & W1 ? 0x80 : 0;
+    x64_u8(b, 0x62);
+    x64_u8(b, (reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | 0x10 | map);
+    x64_u8(b, w | (~v & 15) << 3 | 4 | pp);
+    x64_u8(b, 0x08);
+    x64_u8(b, insn);
+    x64_u8(b, 0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+
 /* --- the instructions, in the manual's notation ------------------------------------------------- */
 
 enum {
@@ -171,6 +182,9 @@ enum {
 #define I_CVTTS2SI(pp) INSN(1, pp, 0x2c)
 #define I_CVTS2SI(pp) INSN(1, pp, 0x2d)
 #define I_CVTSI2S(pp) INSN(1, pp, 0x2a)
+#define I_VCVTTS2USI(pp) INSN(1, pp, 0x78) /* AVX-512F: EVEX */
+#define I_VCVTS2USI(pp) INSN(1, pp, 0x79)
+#define I_VCVTUSI2S(pp) INSN(1, pp, 0x7b)
 #define I_CVTS2S(pp) INSN(1, pp, 0x5a) /* pp of the source */
 #define I_MOVD_X_R INSN(1, 1, 0x6e)
 #define I_MOVD_R_X INSN(1, 1, 0x7e)

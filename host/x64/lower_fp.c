@@ -229,11 +229,28 @@ static void check_unsigned(Cg *g, const IrInsn *i, unsigned a, u8 *slow[3]) {
     slow[2] = x64_jcc(&g->b, CC_AE, NULL);
 }
 
+/* AVX-512 converts to unsigned integers; what does not fit gives all ones, and softfp decides. Inexact is raised only if the
+ * value fits, as in the guest. */
+static void to_unsigned_avx512(Cg *g, IrInsn *i) {
+    unsigned pp = scalar(cg_insn(g, i->a)->type);
+    u32 w = cg_w(i->type);
+    u8 operand[3] = {(u8)cg_use(g, i->a)};
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    x64_evex_rr(&g->b, (i->aux == 1 ? I_VCVTTS2USI(pp) : I_VCVTS2USI(pp)) | w, dst, 0, xn(operand[0]));
+    x64_alu_ri(&g->b, ALU_CMP, w, dst, -1);
+    soft_late(g, x64_jcc(&g->b, CC_E, NULL), operand, dst);
+    cg_set(g, dst);
+}
+
 /* cvt(t)sd2si gives the least integer for what does not fit; that value leads to softfp, which knows better. */
 static void to_integer(Cg *g, IrInsn *i) {
     bool truncates = i->aux == 1, is_signed = i->aux2 & IR_SIGNED;
     if (!truncates && !native_rounding(g, i)) {
         soft_inline(g, i);
+        return;
+    }
+    if (!is_signed && x64_features.avx512) {
+        to_unsigned_avx512(g, i);
         return;
     }
     unsigned pp = scalar(cg_insn(g, i->a)->type);
@@ -261,6 +278,13 @@ static void from_integer(Cg *g, IrInsn *i) {
     u8 operand[3] = {(u8)cg_use(g, i->a)}, *slow = NULL;
     unsigned a = operand[0];
     u32 w = from == IR_I64 ? W1 : 0;
+    if (!is_signed && x64_features.avx512) {
+        unsigned dst = cg_target(g, true, 0, NO_REG);
+        x64_rr(&g->b, I_XORPS, xn(dst), xn(dst));
+        x64_evex_rr(&g->b, I_VCVTUSI2S(scalar(i->type)) | w, xn(dst), xn(dst), a);
+        cg_set(g, dst);
+        return;
+    }
     if (!is_signed && from == IR_I32) {
         unsigned t = cg_temp(g, false);
         x64_rr(&g->b, I_MOV_R_RM, t, a);
