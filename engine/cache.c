@@ -78,6 +78,7 @@ void cache_reset_half(Cache *c) {
     h->used = 0;
     h->block_count = h->pc_count = h->exit_count = 0;
     h->impure.len = 0;
+    memset(h->starts, 0, sizeof h->starts);
     h->page_mask = PAGES_MIN - 1;
     h->page_used = 0;
     h->pages = arena_alloc(&h->arena, PAGES_MIN * sizeof(PageEntry));

@@ -66,6 +66,7 @@ typedef struct Half {
     u32 block_max, pc_max, exit_max;
     PageEntry *pages;
     u32 page_mask, page_used;
+    u64 starts[4096];          /* filter over the pcs of blocks: bit clear, no block starts there */
     VEC(u32) impure;           /* blocks whose bytes may change without notice */
     Arena arena;               /* tables, interpreter functions */
 } Half;
@@ -96,6 +97,9 @@ void cache_disown(Cache *c);
 static inline u64 cache_key(u64 pc, u32 mode) { return (pc | (u64)mode << 56) + 1; }
 /* Host code of (pc, mode), or NULL. Any thread, no lock. */
 const void *cache_find(const Half *h, u64 key);
+/* False: no block starts at pc in any mode. True: perhaps. Bought: translating asks after every instruction. */
+static inline u64 *cache_starts_word(Half *h, u64 pc) { return &h->starts[pc >> 7 & (ARRAY_LEN(h->starts) - 1)]; }
+static inline bool cache_may_start(Half *h, u64 pc) { return *cache_starts_word(h, pc) >> (pc >> 1 & 63) & 1; }
 /* Enters or replaces; code NULL: forgotten. */
 void cache_enter(Half *h, u64 key, const void *code);
 /* Registers block number n with the pages that it touches. */
@@ -104,6 +108,12 @@ void cache_note_pages(Half *h, u32 n);
 u32 cache_page_first(const Half *h, u64 page);
 /* Next block (number + 1) after n on that page. */
 u32 cache_page_next(const Half *h, u32 n, u64 page);
+/* The block that is entered at `code`, by the number before it (host.h, HOST_PAD). */
+static inline Block *cache_entry_block(Half *h, const void *code) {
+    u32 n;
+    memcpy(&n, (const u8 *)code - 4, 4);
+    return &h->blocks[n];
+}
 /* The block whose code holds this host address, or NULL. Any thread, no lock. */
 const Block *cache_block_at(const Cache *c, u64 host_pc, const Half **half);
 /* Guest pc of a host address inside a block. */

@@ -128,8 +128,7 @@ static void link_exit(Engine *e, const Left *left, const void *target) {
     Half *h = cache_half(&e->cache);
     ExitRecord *x = exit_record(e, left->site);
     if (left->generation != e->cache.generation || x->linked) return;
-    const Half *half;
-    Block *b = (Block *)cache_block_at(&e->cache, (u64)target, &half);
+    Block *b = cache_entry_block(h, target);
     patch_exit(e, h, x, target);
     x->linked = true;
     x->next = b->incoming;

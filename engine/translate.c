@@ -34,7 +34,8 @@ static bool wanted_next(Engine *e, u64 pc, u32 insns) {
     u32 limit = e->options.one_insn ? 1 : BLOCK_MAX_INSNS;
     if (insns >= limit) return false;
     /* run into code that is already there: jump to it instead of copying it */
-    return insns < 4 || !cache_find(cache_half(&e->cache), cache_key(pc, e->ir.mode));
+    Half *h = cache_half(&e->cache);
+    return insns < 4 || !cache_may_start(h, pc) || !cache_find(h, cache_key(pc, e->ir.mode));
 }
 
 /* Lifts from pc until the block closes. Returns its length in guest bytes; 0: not even one instruction is there. */
@@ -86,6 +87,7 @@ static void publish(Half *h, Block *b) {
     if (!b->pristine) vec_push(&h->impure, n);
     __atomic_store_n(&h->block_count, n + 1, __ATOMIC_RELEASE);
     cache_enter(h, cache_key(b->pc, b->mode), b->code);
+    *cache_starts_word(h, b->pc) |= 1ull << (b->pc >> 1 & 63);
 }
 
 /* --- generated code ---------------------------------------------------------------------------------- */
