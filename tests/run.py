@@ -19,7 +19,8 @@ The text format. Lines "key: value", then sections "--- name" of literal text; "
   cflags   more compiler options; `libs` stand after the source [guest only]
   oracle   native (default: the host's own build must print the same), qemu, or none (expected text or `--- stdout`)
   status   exit status, or -N for death by signal N; default 0, or what the oracle returned
-  needs    what the test cannot do without: root, qemu, chroot, admin (user 0), static (a static build)
+  needs    what the test cannot do without: root, chroot (the same, and user 0), runtimes (another tree), qemu, admin
+           (user 0), static (a static build)
   skip     VARIANT REASON: don't run that permutation; may be repeated [variants: see below]
   timeout  seconds; 30 by default; three times that for the interpreter
   stdin, stdout, stderr   sections. "--- stdout re" holds one regular expression for each line. Without the section
@@ -51,6 +52,7 @@ VARIANTS = {
     "interp": ["--engine=interp"],
     "tiny": ["-tb-size", "64K"],
 }
+ROOTS = {"root": "full", "chroot": "full", "runtimes": "runtimes"}  # what a test needs: which tree of Debian's packages
 SYSROOT = "/usr/riscv64-linux-gnu"  # where Debian's cross compiler keeps the guest's libraries
 GUEST_CC, HOST_CC = "riscv64-linux-gnu-gcc", "gcc"
 CFLAGS = ["-O2", "-g", "-Wall", "-Wno-unused-result", "-pthread", "-D_GNU_SOURCE", "-fno-strict-aliasing", "-I" + HERE]
@@ -197,37 +199,38 @@ class Runner:
         self.failures, self.times, self.skips = [], [], {}
         self.lock = threading.Lock()
         self.locks = {}
-        self.root = None
+        self.roots = {}
+        self.inside = f"/.isomer-{os.getpid()}"  # in each of the trees
         self.oracles = {}
 
     # --- what tests need -----------------------------------------------------------------
 
-    def root_get(self):
-        """The riscv64 Debian tree, with a copy of isomer inside; "" if it cannot be made."""
-        with self.lock_get("root"):
-            if self.root is None:
-                done = subprocess.run([os.path.join(HERE, "tools", "riscv-root"), "full"], stdout=subprocess.PIPE,
+    def root_get(self, kind):
+        """A riscv64 Debian tree (full, runtimes) with a copy of isomer inside; "" if it cannot be made."""
+        with self.lock_get("root " + kind):
+            if kind not in self.roots:
+                done = subprocess.run([os.path.join(HERE, "tools", "riscv-root"), kind], stdout=subprocess.PIPE,
                                       text=True, check=False)
-                self.root = done.stdout.strip() if done.returncode == 0 else ""
-                if self.root:
-                    self.inside = f"/.isomer-{os.getpid()}"
-                    shutil.copy(self.isomer, self.root + self.inside)
-            return self.root
+                root = done.stdout.strip() if done.returncode == 0 else ""
+                if root:
+                    shutil.copy(self.isomer, root + self.inside)
+                self.roots[kind] = root
+            return self.roots[kind]
 
     def lack_find(self, needs):
         """The first thing in `needs` that this machine lacks, or None."""
         for need in needs.split():
-            if need == "root" and not self.root_get():
-                return "no riscv64 Debian tree (network?)"
-            if need == "chroot" and not (os.geteuid() == 0 and self.root_get()):
+            if need in ("chroot", "runtimes") and os.geteuid() != 0:
                 return "chroot needs user 0"
+            if need in ROOTS and not self.root_get(ROOTS[need]):
+                return "no riscv64 Debian tree (network?)"
             if need == "admin" and os.geteuid() != 0:
                 return "needs user 0"
             if need == "qemu" and not shutil.which("qemu-riscv64"):
                 return "qemu-riscv64 is not installed"
             if need == "static" and b"ld-linux" in open(self.isomer, "rb").read(8192):
                 return "this build is not static"
-            if need not in ("root", "chroot", "admin", "qemu", "static"):
+            if need not in (*ROOTS, "admin", "qemu", "static"):
                 return f"unknown need {need}"
         return None
 
@@ -241,10 +244,11 @@ class Runner:
         env |= {"LANG": "C.UTF-8", "ISOMER": self.isomer, "TOP": TOP, "BUILD": self.build, "TESTS": HERE,
                 "SEED": str(self.options.seed), "RUN": shlex.join([self.isomer, *run]), "SYSROOT": SYSROOT,
                 "BIN": self.bin}
-        if "root" in needs.split() or "chroot" in needs.split():
-            env["ROOT"] = self.root
-            env["DRUN"] = shlex.join([self.isomer, *run, "-L", self.root])
-            env["CHROOT"] = shlex.join([os.path.join(HERE, "tools", "in-root"), self.root, self.inside, *run])
+        for need in set(needs.split()) & set(ROOTS):
+            root = self.root_get(ROOTS[need])
+            env["ROOT"] = root
+            env["DRUN"] = shlex.join([self.isomer, *run, "-L", root])
+            env["CHROOT"] = shlex.join([os.path.join(HERE, "tools", "in-root"), root, self.inside, *run])
         return env
 
     # --- guest programs ------------------------------------------------------------------
@@ -426,8 +430,8 @@ class Runner:
                 list(pool.map(lambda t: self.one(*t), tests))
         finally:
             subprocess.run(["rm", "-rf", "--one-file-system", self.work], check=False)
-            if self.root:
-                os.unlink(self.root + self.inside)
+            for root in filter(None, self.roots.values()):
+                os.unlink(root + self.inside)
         for why, names in sorted(self.skips.items()):
             print(f"skipped: {', '.join(names)}: {why}")
         if self.options.times:
