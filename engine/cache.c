@@ -30,22 +30,35 @@ static u8 *map_again(u8 *rw, size_t size) {
     return (u8 *)(long)err;
 }
 
-int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size) {
-    size_t stubs = align_up(host->stubs_max, CACHE_CHUNK), half = align_up(MAX(size / 2, (u64)CACHE_CHUNK), CACHE_CHUNK);
-    *c = (Cache){.size = stubs + 2 * half};
+static void give_back(const void *p, size_t size) {
+    if (p && !sys_failed(p)) sys_munmap((void *)p, size);
+}
+
+static int cache_map(Cache *c, size_t stubs, size_t half) {
     c->rw = sys_mmap(NULL, c->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (sys_failed(c->rw)) return (int)(long)c->rw;
-    u8 *rx = map_again(c->rw, c->size);
-    if (sys_failed(rx)) return (int)(long)rx;
-    c->rx = rx;
+    if (sys_failed(c->rw)) return -ENOMEM;
+    c->rx = map_again(c->rw, c->size);
+    if (sys_failed(c->rx)) return (int)(long)c->rx;
     c->owned = reserve(c->size / CACHE_CHUNK);
     if (sys_failed(c->owned)) return -ENOMEM;
-    memset(c->owned, 1, c->size / CACHE_CHUNK);
-    host->make_stubs(guest, c->rw, c->rx, &c->stubs);
     for (int k = 0; k < 2; k++) {
         int err = half_init(&c->half[k], c->rw + stubs + k * half, c->rx + stubs + k * half, half);
         if (err) return err;
     }
+    return 0;
+}
+
+int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size) {
+    size_t stubs = align_up(host->stubs_max, CACHE_CHUNK), half = align_up(MAX(size / 2, (u64)CACHE_CHUNK), CACHE_CHUNK);
+    memset(c, 0, sizeof *c);
+    c->size = stubs + 2 * half;
+    int err = cache_map(c, stubs, half);
+    if (err) {
+        cache_fini(c);
+        return err;
+    }
+    memset(c->owned, 1, c->size / CACHE_CHUNK);
+    host->make_stubs(guest, c->rw, c->rx, &c->stubs);
     cache_reset_half(c);
     return 0;
 }
@@ -53,15 +66,15 @@ int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size) {
 void cache_fini(Cache *c) {
     for (int k = 0; k < 2; k++) {
         Half *h = &c->half[k];
-        sys_munmap(h->blocks, h->block_max * sizeof(Block));
-        sys_munmap(h->pcs, h->pc_max * sizeof(HostPc));
-        sys_munmap(h->exits, h->exit_max * sizeof(ExitRecord));
+        give_back(h->blocks, h->block_max * sizeof(Block));
+        give_back(h->pcs, h->pc_max * sizeof(HostPc));
+        give_back(h->exits, h->exit_max * sizeof(ExitRecord));
         vec_drop(&h->impure);
         arena_drop(&h->arena);
     }
-    sys_munmap(c->owned, c->size / CACHE_CHUNK);
-    sys_munmap((u8 *)c->rx, c->size);
-    sys_munmap(c->rw, c->size);
+    give_back(c->owned, c->size / CACHE_CHUNK);
+    give_back(c->rx, c->size);
+    give_back(c->rw, c->size);
 }
 
 static Table *table_new(Half *h, u32 len) {

@@ -13,6 +13,14 @@
 
 enum { SHADOW_BYTES = 64 * 1024, SHADOW_TOP = 512 /* sentinels */ };
 
+/* Under a limit on address space (ulimit -v) a smaller cache may find room. */
+static int make_cache(Engine *e) {
+    for (u64 size = e->options.cache_size;; size /= 2) {
+        int err = cache_init(&e->cache, e->host, e->guest, size);
+        if (err != -ENOMEM || size <= MIB(1)) return err;
+    }
+}
+
 Engine *engine_new(const Guest *guest, const EngineOptions *options, const EngineHooks *hooks, const char **error) {
     Arena arena = {0};
     Engine *e = arena_alloc(&arena, sizeof *e);
@@ -25,8 +33,8 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
     if (e->options.trace_insn) e->options.one_insn = true;
     if (e->options.trace_insn || e->options.trace_block || e->options.lockstep) e->options.no_link = true;
     if ((*error = e->host->init(e->options.host_features))) return NULL;
-    if (cache_init(&e->cache, e->host, guest, e->options.cache_size) != 0) {
-        *error = "the host refuses executable memory for generated code (mmap, mprotect)";
+    if (make_cache(e) != 0) {
+        *error = "the host refuses executable memory for generated code (mmap, mprotect; a limit on address space?)";
         return NULL;
     }
     e->buffer = sys_mmap(NULL, COMPILE_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
