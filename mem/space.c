@@ -164,6 +164,17 @@ static Vma vma_make(u64 at, u64 size, int prot, int flags, int fd, u64 offset, V
     return v;
 }
 
+/* A call with a fixed destination that failed half-way has unmapped that already, or not: asks the host. */
+static void forget_unmapped(Space *s, u64 start, u64 end) {
+    while (start < end) {
+        u32 i = vma_index(s, start);
+        if (i == s->vmas.len || s->vmas.at[i].start >= end) return;
+        u64 from = MAX(start, s->vmas.at[i].start), to = MIN(end, s->vmas.at[i].end);
+        if (sys_call(SYS_msync, from, to - from, MS_ASYNC) == -ENOMEM) vma_carve(s, from, to);
+        start = to;
+    }
+}
+
 static i64 lock_pages(u64 at, u64 size, bool on_fault) {
     return sys_call(SYS_mlock2, at, size, on_fault ? MLOCK_ONFAULT : 0);
 }
@@ -198,7 +209,10 @@ static i64 map_locked(Space *s, u64 at, u64 size, int prot, int flags, int fd, u
     /* Some files (io_uring's) choose the address themselves. */
     if (p == (void *)-EINVAL && !(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_ANONYMOUS)))
         p = sys_mmap(NULL, size, host_prot(prot), host_flags & ~MAP_FIXED, fd, offset);
-    if (sys_failed(p)) return (i64)p;
+    if (sys_failed(p)) {
+        forget_unmapped(s, at, at + size);
+        return (i64)p;
+    }
     vma_add(s, vma_make((u64)p, size, prot, flags, fd, offset, kind));
     if (UNLIKELY(s->lock_future)) lock_pages((u64)p, size, s->lock_future & MCL_ONFAULT);
     return (i64)p;
@@ -267,54 +281,77 @@ i64 space_protect(Space *s, u64 at, u64 size, int prot) {
     return r;
 }
 
-/* The facts of the mapping that moved from old_at, for its new place. */
-static Vma moved_vma(const Space *s, u64 old_at, u64 at, u64 size) {
-    Vma v = s->vmas.at[vma_index(s, old_at)];
-    v.offset += old_at - v.start;
-    v.start = at;
-    v.end = at + size;
-    return v;
+/* The facts of [at, at + old_size) for its new place, where it is new_size long. The kernel has moved it already: several
+ * mappings, if the size stayed the same;
+ * holes between them do not move. */
+static void move_vmas(Space *s, u64 at, u64 old_size, u64 new_at, u64 new_size, bool stays) {
+    VEC(Vma) moved = {0};
+    u64 span = old_size ? MIN(old_size, new_size) : new_size; /* old_size 0: a second view of a shared mapping */
+    for (u32 i = vma_index(s, at); i < s->vmas.len && s->vmas.at[i].start < at + MAX(span, 1ul); i++) {
+        Vma v = s->vmas.at[i];
+        u64 start = MAX(v.start, at), end = MIN(v.end, at + span);
+        v.offset += start - v.start;
+        v.start = new_at + (start - at);
+        v.end = new_at + (end - at);
+        if (!old_size) v.end = new_at + new_size;
+        vec_push(&moved, v);
+        if (!old_size) break;
+    }
+    if (moved.len && new_size > old_size) moved.at[moved.len - 1].end = new_at + new_size;
+    if (!stays) vma_carve(s, at, at + old_size);
+    for (u32 i = 0; i < moved.len; i++) vma_add(s, moved.at[i]);
+    vec_drop(&moved);
 }
 
 static i64 remap_move(Space *s, u64 at, u64 old_size, u64 new_size, int flags, u64 new_at) {
-    Vma v = moved_vma(s, at, new_at, new_size);
     u64 grow = new_size > old_size ? new_size - old_size : 0;
     if (grow > s->total_max || s->total > s->total_max - grow) return -ENOMEM;
     i64 r = sys_call(SYS_mremap, at, old_size, new_size, flags | MREMAP_MAYMOVE | MREMAP_FIXED, new_at);
+    if (r >= 0) move_vmas(s, at, old_size, new_at, new_size, !old_size || (flags & MREMAP_DONTUNMAP));
+    else forget_unmapped(s, new_at, new_at + new_size);
+    return r;
+}
+
+static i64 remap_in_place(Space *s, u64 at, u64 old_size, u64 new_size) {
+    u64 grow = new_size - old_size;
+    if (grow > s->total_max || s->total > s->total_max - grow) return -ENOMEM;
+    if (at + new_size > s->limit) return -ENOMEM;
+    i64 r = sys_call(SYS_mremap, at, old_size, new_size, 0);
     if (r < 0) return r;
-    if (old_size && !(flags & MREMAP_DONTUNMAP)) vma_carve(s, at, at + old_size);
-    vma_add(s, v);
+    u32 i = vma_index(s, at + old_size - 1);
+    s->vmas.at[i].end = at + new_size;
+    s->total += grow;
+    vma_merge(s, i);
     return r;
 }
 
 static i64 remap_locked(Space *s, u64 at, u64 old_size, u64 new_size, int flags, u64 new_at) {
-    if (range_covered(s, at, at + MAX(old_size, (u64)PAGE_BYTES)) < at + MAX(old_size, (u64)PAGE_BYTES)) return -EFAULT;
+    /* The kernel wants a mapping at the start, and judges the rest itself; what is not the guest's is not its business. */
+    if (range_is_free(s, at, at + 1)) return -EFAULT;
+    u64 end = at + old_size;
+    if (end > s->limit && range_covered(s, at, end) < end) return -EFAULT;
     if (flags & MREMAP_FIXED) {
-        if ((new_at & (PAGE_BYTES - 1)) || new_at > s->hint_limit || new_size > s->hint_limit - new_at) return -EINVAL;
-        if (new_at < at + old_size && at < new_at + new_size) return -EINVAL;
         if (!reserve_high(s, new_at, new_at + new_size)) return -ENOMEM;
         return remap_move(s, at, old_size, new_size, flags, new_at);
     }
     bool stays = old_size && !(flags & MREMAP_DONTUNMAP);
-    if (stays && new_size <= old_size) {
-        i64 r = new_size < old_size ? unmap_locked(s, at + new_size, at + old_size) : 0;
+    if (stays && new_size < old_size) {
+        i64 r = unmap_locked(s, at + new_size, at + old_size);
         return r < 0 ? r : (i64)at;
     }
-    u64 grow = new_size - old_size;
-    if (stays && at + new_size <= s->limit && range_is_free(s, at + old_size, at + new_size) &&
-        grow <= s->total_max && s->total <= s->total_max - grow) {
-        i64 r = sys_call(SYS_mremap, at, old_size, new_size, 0);
-        if (r >= 0) {
-            u32 i = vma_index(s, at + old_size - 1);
-            s->vmas.at[i].end = at + new_size;
-            s->total += grow;
-            vma_merge(s, i);
-            return r;
-        }
+    if (stays && new_size == old_size) return sys_call(SYS_mremap, at, old_size, new_size, 0);
+    if (stays) {
+        i64 r = remap_in_place(s, at, old_size, new_size);
+        if (r >= 0 || !(flags & MREMAP_MAYMOVE)) return r;
     }
-    if (!(flags & MREMAP_MAYMOVE)) return -ENOMEM;
+    if (!(flags & MREMAP_MAYMOVE)) return sys_call(SYS_mremap, at, 0, new_size, 0); /* the kernel's word for it */
     u64 place = find_free(s, new_size, PAGE_BYTES);
     return place ? remap_move(s, at, old_size, new_size, flags, place) : -ENOMEM;
+}
+
+static bool remap_fixed_fits(const Space *s, u64 at, u64 old_size, u64 new_size, u64 new_at) {
+    if ((new_at & (PAGE_BYTES - 1)) || new_at > s->hint_limit || new_size > s->hint_limit - new_at) return false;
+    return !(new_at < at + old_size && at < new_at + new_size);
 }
 
 i64 space_remap(Space *s, u64 at, u64 old_size, u64 new_size, int flags, u64 new_at) {
@@ -327,6 +364,7 @@ i64 space_remap(Space *s, u64 at, u64 old_size, u64 new_size, int flags, u64 new
     if (at > s->hint_limit || old_size > s->hint_limit - at) return -EFAULT;
     old_size = align_up(old_size, PAGE_BYTES);
     new_size = align_up(new_size, PAGE_BYTES);
+    if ((flags & MREMAP_FIXED) && !remap_fixed_fits(s, at, old_size, new_size, new_at)) return -EINVAL;
     lock_take(&s->lock);
     i64 r = remap_locked(s, at, old_size, new_size, flags, new_at);
     lock_give(&s->lock);
