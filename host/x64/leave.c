@@ -36,12 +36,12 @@ static void late_exit(Cg *g, u8 *field, u64 pc) {
     cg_late(g, LATE_EXIT, field)->exit = n;
 }
 
-/* Backward: the only direction in which a cycle can close. */
-static void poll_if_backward(Cg *g, u64 target) {
+/* Backward: the only direction in which a cycle can close. `resume` is where the guest stands if it leaves here. */
+static void poll_if_backward(Cg *g, u64 target, u64 resume) {
     if (target > g->pc) return;
     x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
     u8 *from = x64_jcc(&g->b, CC_NE, NULL);
-    u32 n = add_exit(g, NULL, g->pc, true); /* the branch itself is done again */
+    u32 n = add_exit(g, NULL, resume, true);
     cg_late(g, LATE_POLL, from)->exit = n;
 }
 
@@ -66,7 +66,8 @@ static void after_return(Cg *g, u64 return_pc) {
 }
 
 static void leave_direct(Cg *g, const IrInsn *i) {
-    poll_if_backward(g, i->imm);
+    /* At the target: the instruction is complete, and jalr ra, imm(ra) has lost what it could be done again with. */
+    poll_if_backward(g, i->imm, i->imm);
     if (i->aux != EXIT_CALL) {
         jump_to(g, i->imm);
         return;
@@ -123,7 +124,7 @@ static void leave_indirect(Cg *g, const IrInsn *i) {
 }
 
 static void leave_if(Cg *g, const IrInsn *i) {
-    poll_if_backward(g, i->imm);
+    poll_if_backward(g, i->imm, g->pc); /* a branch that changes nothing is done again */
     unsigned cc = CC_NE;
     if (g->val.at[i->a].fused) {
         cc = cg_compare(g, i->a);
