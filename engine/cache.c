@@ -48,7 +48,11 @@ static int cache_map(Cache *c, size_t stubs, size_t half) {
     return 0;
 }
 
+/* All of it must be in reach of a 32-bit displacement. */
+#define CACHE_MAX MIB(1024)
+
 int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size) {
+    size = MIN(size, CACHE_MAX);
     size_t stubs = align_up(host->stubs_max, CACHE_CHUNK), half = align_up(MAX(size / 2, (u64)CACHE_CHUNK), CACHE_CHUNK);
     memset(c, 0, sizeof *c);
     c->size = stubs + 2 * half;

@@ -83,7 +83,7 @@ typedef struct Cache {
     u8 *owned;                 /* per chunk: this process may write it */
 } Cache;
 
-/* 0 or -errno. `size`: bytes for code, both halves. */
+/* 0 or -errno. `size`: bytes for code, both halves; 1 GiB at most is taken. */
 int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size);
 void cache_fini(Cache *c);
 static inline Half *cache_half(Cache *c) { return &c->half[c->generation & 1]; }
