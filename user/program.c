@@ -50,7 +50,7 @@ static long program_open(Program *p, int dirfd, const char *path, int flags) {
     if (r == -ENOSYS || r == -EPERM) r = sys_call(SYS_faccessat, dirfd, path, X_OK);
     if (r < 0) return r;
     p->fd = (int)sys_call(SYS_openat, dirfd, path, O_RDONLY | O_CLOEXEC);
-    return 0;
+    return p->fd == -EACCES ? 0 : MIN(p->fd, 0); /* what may be executed but not read is the host's business */
 }
 
 static char *skip_blanks(char *s) {

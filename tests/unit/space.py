@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """mem/space against the host's kernel; see space_test.c. Environment: BUILD, SEED. Ends with "N passed, N failed"."""
 import os
-import sys
 
 TOOL = os.path.join(os.environ["BUILD"], "tests", "unit", "space_test")
-sys.stdout.flush()
-os.execv(TOOL, [TOOL, os.environ.get("SEED", "1"), "20000"])
+
+if __name__ == "__main__":
+    os.execv(TOOL, [TOOL, os.environ.get("SEED", "1"), "20000"])
