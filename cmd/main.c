@@ -34,9 +34,11 @@ static const char *base_name(const char *path) {
 }
 
 /* Are we called to run a program straight away? By qemu's name (container builders copy us to names like
- * .buildkit_qemu_emulator), or by the kernel, which says so where binfmt_misc has the flag P or O. */
+ * .buildkit_qemu_emulator), or by the kernel, which says so where binfmt_misc has the flag P or O, and else gives an
+ * absolute path, which is no command of ours. */
 static bool called_as_interpreter(int argc, char **argv) {
-    return argc > 0 && (strstr(base_name(argv[0]), "qemu") || (getauxval(AT_FLAGS) & 1) || getauxval(AT_EXECFD));
+    return argc > 0 && (strstr(base_name(argv[0]), "qemu") || (getauxval(AT_FLAGS) & 1) || getauxval(AT_EXECFD) ||
+                        (argc > 1 && argv[1][0] == '/'));
 }
 
 int main(int argc, char **argv) {

@@ -20,7 +20,7 @@ The text format. Lines "key: value", then sections "--- name" of literal text; "
   oracle   native (default: the host's own build must print the same), qemu, or none (expected text or `--- stdout`)
   status   exit status, or -N for death by signal N; default 0, or what the oracle returned
   needs    what the test cannot do without: root, chroot (the same, and user 0), runtimes (another tree), qemu, admin
-           (user 0), static (a static build)
+           (user 0), static (a static build), binfmt (a user namespace with a binfmt_misc of its own)
   skip     VARIANT REASON: don't run that permutation; may be repeated [variants: see below]
   timeout  seconds; 30 by default; three times that for the interpreter
   stdin, stdout, stderr   sections. "--- stdout re" holds one regular expression for each line. Without the section
@@ -202,6 +202,7 @@ class Runner:
         self.roots = {}
         self.inside = f"/.isomer-{os.getpid()}"  # in each of the trees
         self.oracles = {}
+        self.binfmt = None  # whether user namespaces have their own: not asked yet
 
     # --- what tests need -----------------------------------------------------------------
 
@@ -228,11 +229,22 @@ class Runner:
                 return "needs user 0"
             if need == "qemu" and not shutil.which("qemu-riscv64"):
                 return "qemu-riscv64 is not installed"
+            if need == "binfmt" and self.binfmt_lack():
+                return self.binfmt_lack()
             if need == "static" and b"ld-linux" in open(self.isomer, "rb").read(8192):
                 return "this build is not static"
-            if need not in (*ROOTS, "admin", "qemu", "static"):
+            if need not in (*ROOTS, "admin", "qemu", "static", "binfmt"):
                 return f"unknown need {need}"
         return None
+
+    def binfmt_lack(self):
+        """Why tests/tools/with-binfmt cannot work here, or None."""
+        with self.lock_get("binfmt"):
+            if self.binfmt is None:
+                done = subprocess.run([os.path.join(HERE, "tools", "with-binfmt"), "F", self.isomer, "true"], check=False,
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                self.binfmt = done.returncode == 0
+        return None if self.binfmt else "no binfmt_misc in user namespaces here (Linux 6.7)"
 
     def lock_get(self, name):
         with self.lock:
