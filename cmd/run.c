@@ -131,6 +131,9 @@ static bool opt_seed(Run *r, const char *arg) {
     return true;
 }
 static bool opt_child(Run *r, const char *arg) { return r->o.child = true; }
+static bool opt_as_limit(Run *r, const char *arg) {
+    return parse_u64(arg, NULL, &r->o.as_limit) ? true : refuse(arg, "--as-limit wants a size");
+}
 static bool opt_exec_fd(Run *r, const char *arg) {
     u64 fd;
     if (!parse_u64(arg, NULL, &fd) || fd > INT32_MAX) return refuse(arg, "--exec-fd wants a descriptor");
@@ -297,6 +300,7 @@ static const Option options[] = {
     {"dump", "DUMP", "STAGE,...", true, opt_dump, "asm, ir, host"},
     {"lockstep", "LOCKSTEP", NULL, true, opt_lockstep, "check every block against the interpreter"},
     {"child", NULL, NULL, false, opt_child, NULL},
+    {"as-limit", NULL, "SIZE", false, opt_as_limit, NULL},
     {"exec-fd", NULL, "FD", false, opt_exec_fd, NULL},
 };
 

@@ -56,11 +56,19 @@ static long args_read(Arena *arena, Args *l, u64 argv) {
     return 0;
 }
 
-static const char *print_number(Arena *arena, int n) {
-    char *buf = arena_alloc(arena, 16);
-    Text t = text_init(buf, 16);
-    text_print(&t, "%d", n);
+static const char *print_number(Arena *arena, u64 n) {
+    char *buf = arena_alloc(arena, 24);
+    Text t = text_init(buf, 24);
+    text_print(&t, "%lu", n);
     return buf;
+}
+
+/* The guest's RLIMIT_AS, if it is another than the host's. */
+static void args_push_limit(Process *p, Arena *arena, Args *out) {
+    struct rlimit host;
+    if (sys_call(SYS_getrlimit, RLIMIT_AS, &host) < 0 || host.rlim_cur == p->space.total_max) return;
+    args_push(arena, out, "--as-limit");
+    args_push(arena, out, print_number(arena, MAX(p->space.total_max, 1ul)));
 }
 
 /* Isomer's own command line for the guest program. */
@@ -72,8 +80,9 @@ static void args_for_self(Thread *t, Args *out, const Program *prog, const Args 
     for (const char *const *o = t->process->options->inherit; o && *o; o++) args_push(arena, out, *o);
     if (exec_fd >= 0) {
         args_push(arena, out, "--exec-fd");
-        args_push(arena, out, print_number(arena, exec_fd));
+        args_push(arena, out, print_number(arena, (u64)exec_fd));
     }
+    args_push_limit(t->process, arena, out);
     const char *argv0 = prog->extra_count ? prog->extra[0] : guest->len ? guest->at[0] : "";
     args_push(arena, out, "-0");
     args_push(arena, out, argv0);

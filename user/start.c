@@ -138,6 +138,7 @@ static void plan_space(Start *s) {
     space_init(&p->space, limit, MAX(limit, (1ull << 47) - PAGE_BYTES));
     struct rlimit as;
     if (sys_call(SYS_getrlimit, RLIMIT_AS, &as) == 0) p->space.total_max = as.rlim_cur;
+    if (o->as_limit) p->space.total_max = o->as_limit;
     struct rlimit stack = {.rlim_cur = MIB(8)};
     sys_call(SYS_getrlimit, RLIMIT_STACK, &stack);
     u64 size = o->stack_size ? o->stack_size : stack.rlim_cur;

@@ -22,6 +22,7 @@ typedef struct RunOptions {
     u64 reserved;            /* -R: size of the guest's address space, 0: 2^38 */
     u64 seed;                /* -seed: for AT_RANDOM and placement; 0: the kernel's random numbers */
     int exec_fd;             /* the program, already open (binfmt_misc flag O), or -1 */
+    u64 as_limit;            /* the guest's RLIMIT_AS as its parent left it; 0: the host's */
     bool child;              /* started by execve of a guest: argv is exact */
     bool strace;             /* print system calls and signals on engine.log_fd */
     bool stats;              /* print counts at exit */
