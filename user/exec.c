@@ -13,10 +13,20 @@
 
 enum { ARGS_MAX = 0x7fffffff / 8, SELF_FD_LEAST = 500 };
 
+/* A program of the guest's, at the path that we know as our own? So it is where binfmt_misc started us. */
+static bool is_guest(const Process *p, int fd) {
+    u8 start[64];
+    long n = sys_call(SYS_pread64, fd, start, sizeof start, 0);
+    return n > 0 && elf_kind(start, (size_t)n, p->abi->elf_machine) == ELF_GUEST;
+}
+
 /* Our own executable, opened for execveat. */
 static int open_self(const Process *p) {
     int fd = (int)sys_call(SYS_openat, AT_FDCWD, "/proc/self/exe", O_PATH | O_CLOEXEC);
-    if (fd < 0 && p->options->self) fd = (int)sys_call(SYS_openat, AT_FDCWD, p->options->self, O_PATH | O_CLOEXEC);
+    if (fd >= 0 || !p->options->self) return fd;
+    int read_fd = (int)sys_call(SYS_openat, AT_FDCWD, p->options->self, O_RDONLY | O_CLOEXEC);
+    if (read_fd < 0 || !is_guest(p, read_fd)) fd = (int)sys_call(SYS_openat, AT_FDCWD, p->options->self, O_PATH | O_CLOEXEC);
+    if (read_fd >= 0) sys_call(SYS_close, read_fd);
     return fd;
 }
 
@@ -137,10 +147,14 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
     int fd = prog->kind == ELF_GUEST && !prog->extra_count ? keep_fd(prog, path) : -1;
     bool self = prog->kind == ELF_GUEST;
     if (self) args_for_self(t, &args, prog, &guest, fd);
-    else args_for_host(t, &args, prog, &guest);
     core_limit_set(t->process, true);
     trace_flush(t);
-    r = self ? exec_self(t, &args, envp) : sys_call(SYS_execve, prog->path, args.at, envp);
+    if (self) r = exec_self(t, &args, envp);
+    if (!self || r == -ENOEXEC) { /* without /proc we may not find ourselves: then binfmt_misc may */
+        args.len = 0;
+        args_for_host(t, &args, prog, &guest);
+        r = sys_call(SYS_execve, prog->path, args.at, envp);
+    }
     core_limit_set(t->process, false);
     if (fd >= 0) sys_call(SYS_close, fd);
     return r;
