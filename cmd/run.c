@@ -122,7 +122,7 @@ static bool opt_reserved(Run *r, const char *arg) {
 static bool opt_page(Run *r, const char *arg) {
     return strcmp(arg, "4096") == 0 ? true : refuse(arg, "-p: pages are 4096 bytes");
 }
-static bool opt_gdb(Run *r, const char *arg) { return refuse("-g", "there is no GDB stub yet"); }
+static bool opt_gdb(Run *r, const char *arg) { return r->o.gdb = arg, true; }
 static bool opt_plugin(Run *r, const char *arg) { return refuse("-plugin", "there are no plugins"); }
 static bool opt_jitdump(Run *r, const char *arg) { return r->o.engine.jitdump = true; }
 static bool opt_seed(Run *r, const char *arg) {
@@ -292,7 +292,7 @@ static const Option options[] = {
     {"host-features", "HOST_FEATURES", "LIST", true, opt_host_features, "do without features of the host's processor (-avx,-bmi2)"},
     {"perfmap", "PERFMAP", NULL, true, opt_perfmap, "write /tmp/perf-PID.map for perf"},
     {"jitdump", "JITDUMP", NULL, true, opt_jitdump, "write /tmp/jit-PID.dump for perf inject --jit"},
-    {"g", "GDB", "PORT", false, opt_gdb, NULL},
+    {"g", "GDB", "PORT", false, opt_gdb, "wait for GDB at a TCP port of this machine, or at the path of a Unix socket"},
     {"plugin", "PLUGIN", "FILE", false, opt_plugin, NULL},
     {"engine", "ENGINE", "NAME", true, opt_engine, "quick (default) or interp"},
     {"stats", "STATS", NULL, true, opt_stats, "print counts at exit"},

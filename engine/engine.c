@@ -305,6 +305,28 @@ TrapCode engine_run(Vcpu *cpu) {
     }
 }
 
+TrapCode engine_step(Vcpu *cpu) {
+    Engine *e = cpu->engine;
+    size_t avail;
+    bool pristine;
+    const u8 *code = e->hooks.fetch(e->hooks.ctx, cpu->pc, &avail, &pristine);
+    cpu->trap_arg = cpu->pc;
+    if (!code || e->cache.stubs.probe(code)) return TRAP_FETCH;
+    IrFunc f = {0};
+    cpu->mode = e->guest->mode(cpu);
+    ir_reset(&f, e->guest, cpu->pc, cpu->mode);
+    unsigned len = e->guest->lift(&f, cpu->pc, code, avail);
+    TrapCode trap = TRAP_FETCH;
+    if (len) {
+        if (!f.closed) ir_exit(&f, cpu->pc + len);
+        trap = interp_run(e, cpu, &f, NULL);
+        __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
+        e->host->sync_fp(cpu);
+    }
+    ir_drop(&f);
+    return trap == TRAP_MODE ? TRAP_NONE : trap;
+}
+
 /* --- faults ------------------------------------------------------------------------------------------------ */
 
 /* Guest pc of generated code at host_pc; false: that is no translated instruction. */

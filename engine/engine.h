@@ -67,6 +67,9 @@ void engine_vcpu_drop(Vcpu *cpu);
  * cpu->trap_arg carries what ir.h says for the code. TRAP_NONE, TRAP_MODE are handled inside and never returned. */
 TrapCode engine_run(Vcpu *cpu);
 
+/* Executes the one instruction at cpu->pc, by the interpreter. TRAP_NONE: done; else as engine_run. For debuggers: slow. */
+TrapCode engine_step(Vcpu *cpu);
+
 /* Makes a running cpu leave with TRAP_POLL within a bounded number of guest instructions (async-signal-safe, any
  * thread). A cpu that is not in engine_run leaves the next engine_run at once. Sticky until engine_run returned TRAP_POLL. */
 void engine_kick(Vcpu *cpu);

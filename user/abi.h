@@ -42,6 +42,12 @@ typedef struct Abi {
     /* elf_gregset and elf_fpregset of a core dump: written to out, the size returned. */
     u32 (*core_regs)(const Vcpu *cpu, u8 *out);
     u32 (*core_fpregs)(Vcpu *cpu, u8 *out);
+    /* GDB's view: target description, registers of the g packet, and one register by GDB's number: its size in bytes, 0 if there
+     * is none. */
+    const char *gdb_xml;
+    u32 gdb_core_count;
+    u32 (*gdb_read)(Vcpu *cpu, u32 n, u8 *out);
+    void (*gdb_write)(Vcpu *cpu, u32 n, const u8 *in);
     /* The address that the load or store at pc, which just faulted, is about. */
     u64 (*fault_addr)(const Vcpu *cpu);
     /* Writes /proc/cpuinfo's text for `count` processors. */

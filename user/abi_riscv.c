@@ -114,6 +114,51 @@ static u32 riscv_core_fpregs(Vcpu *cpu, u8 *out) {
     return sizeof s->f + 8;
 }
 
+/* --- GDB --------------------------------------------------------------------------------------------- */
+
+/* Numbers: x0..x31, pc, f0..f31, fflags, frm, fcsr, in the order of the standard features [GDB manual, G.5.9]. */
+enum { GDB_PC = 32, GDB_F0 = 33, GDB_FFLAGS = 65, GDB_FRM, GDB_FCSR, GDB_COUNT };
+#define X(n) "<reg name=\"x" #n "\" bitsize=\"64\" type=\"int\"/>"
+#define F(n) "<reg name=\"f" #n "\" bitsize=\"64\" type=\"ieee_double\"/>"
+#define EACH_32(R) \
+    R(0) R(1) R(2) R(3) R(4) R(5) R(6) R(7) R(8) R(9) R(10) R(11) R(12) R(13) R(14) R(15) R(16) R(17) R(18) R(19) R(20) \
+    R(21) R(22) R(23) R(24) R(25) R(26) R(27) R(28) R(29) R(30) R(31)
+static const char riscv_gdb_xml[] = "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target>"
+    "<architecture>riscv:rv64</architecture><osabi>GNU/Linux</osabi><feature name=\"org.gnu.gdb.riscv.cpu\">" EACH_32(X)
+    "<reg name=\"pc\" bitsize=\"64\" type=\"code_ptr\"/></feature><feature name=\"org.gnu.gdb.riscv.fpu\">" EACH_32(F)
+    "<reg name=\"fflags\" bitsize=\"32\" type=\"int\"/><reg name=\"frm\" bitsize=\"32\" type=\"int\"/>"
+    "<reg name=\"fcsr\" bitsize=\"32\" type=\"int\"/></feature></target>";
+#undef X
+#undef F
+#undef EACH_32
+
+static u32 riscv_gdb_read(Vcpu *cpu, u32 n, u8 *out) {
+    const RvState *s = state_of(cpu);
+    u64 v = 0;
+    if (n < GDB_PC) v = n ? s->x[n] : 0;
+    else if (n == GDB_PC) v = cpu->pc;
+    else if (n < GDB_FFLAGS) v = s->f[n - GDB_F0];
+    else if (n == GDB_FFLAGS) v = engine_fflags_get(cpu);
+    else if (n == GDB_FRM) v = s->frm & 7;
+    else if (n == GDB_FCSR) v = (s->frm & 7) << 5 | engine_fflags_get(cpu);
+    else return 0;
+    u32 size = n < GDB_FFLAGS ? 8 : 4;
+    memcpy(out, &v, size);
+    return size;
+}
+
+static void riscv_gdb_write(Vcpu *cpu, u32 n, const u8 *in) {
+    RvState *s = state_of(cpu);
+    u64 v = 0;
+    memcpy(&v, in, n < GDB_FFLAGS ? 8 : 4);
+    if (n < GDB_PC) s->x[n] = n ? v : 0;
+    else if (n == GDB_PC) cpu->pc = v & ~1ull;
+    else if (n < GDB_FFLAGS) s->f[n - GDB_F0] = v;
+    if (n == GDB_FFLAGS || n == GDB_FCSR) engine_fflags_set(cpu, v & 31);
+    if (n == GDB_FRM) s->frm = v & 7;
+    if (n == GDB_FCSR) s->frm = v >> 5 & 7;
+}
+
 /* --- what the processor is ---------------------------------------------------------------------------- */
 
 /* Extensions beyond IMAFDC, in the canonical order of /proc/cpuinfo; bit: of hwprobe's IMA_EXT_0, -1: none. */
@@ -205,6 +250,10 @@ const Abi abi_riscv64 = {
     .start = riscv_start,
     .frame_push = riscv_frame_push,
     .frame_pop = riscv_frame_pop,
+    .gdb_xml = riscv_gdb_xml,
+    .gdb_core_count = GDB_COUNT,
+    .gdb_read = riscv_gdb_read,
+    .gdb_write = riscv_gdb_write,
     .core_regs = riscv_core_regs,
     .core_fpregs = riscv_core_fpregs,
     .fault_addr = riscv_fault_addr,

@@ -3,6 +3,7 @@
  * memory and runs on a region of its own; without, it is a host fork, around which no lock is held.
  */
 #include "base/sys.h"
+#include "user/gdb.h"
 #include "user/exec.h"
 #include "user/signal.h"
 #include "user/syscall.h"
@@ -104,6 +105,7 @@ static void forget_threads(Thread *self) {
         arena_drop(&t->scratch);
         thread_free(t);
     }
+    if (p->gdb) gdb_forked(p);
     p->threads = self;
     p->thread_count = 1;
     self->next = self->prev = NULL;

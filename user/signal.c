@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* user/signal: bodies. See signal.h. */
+#include "user/gdb.h"
 #include "user/signal.h"
 #include "base/sys.h"
 #include "user/core.h"
@@ -171,6 +172,7 @@ static _Noreturn void die_with_info(Thread *t, int sig, const u8 info[128]) {
     signal_block_all();
     trace_exit(t, 0, sig);
     trace_flush(t);
+    if (t->process->gdb) gdb_died(t->process, sig);
     core_dump(t, sig, info);
     HostAction h = {.handler = GUEST_SIG_DFL, .flags = SA_RESTORER_BIT, .restorer = (u64)host_restorer};
     sys_call(SYS_rt_sigaction, sig, &h, 0, 8);
@@ -254,7 +256,7 @@ void signal_deliver(Thread *t) {
         u8 info[128];
         memcpy(info, t->pending_info, sizeof info);
         t->pending = 0; /* everything is blocked: nobody writes it */
-        deliver_one(t, sig, info);
+        if (LIKELY(!t->process->gdb) || gdb_signal(t, &sig)) deliver_one(t, sig, info);
     }
     deliver_held(t);
     t->waiting = false;
@@ -263,6 +265,7 @@ void signal_deliver(Thread *t) {
 
 void signal_force(Thread *t, int sig, int code, u64 addr) {
     u8 info[128];
+    if (UNLIKELY(t->process->gdb) && !gdb_signal(t, &sig)) return;
     fill_fault(info, sig, code, addr);
     SigAction a = action_get(t, sig);
     if (a.handler <= GUEST_SIG_IGN || (t->mask & sig_bit(sig))) {

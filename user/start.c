@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "user/exec.h"
+#include "user/gdb.h"
 #include "user/proc.h"
 #include "user/program.h"
 #include "user/signal.h"
@@ -314,6 +315,8 @@ int user_run(const RunOptions *o) {
     p->abi->start(t->cpu, s->file.interp[0] ? s->interp.entry : s->image.entry, sp);
     thread_link(t);
     hide_core(p);
+    const char *error = o->gdb ? gdb_start(p, o->gdb) : NULL;
+    if (error) return fail(o->gdb, EXIT_NOT_EXECUTABLE, error);
     trace_execve(t, s->program.path, argv, o->envp);
     sys_call(SYS_rt_sigprocmask, SIG_BLOCK, 0, &t->mask, 8);
     signal_block_all();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* user/thread: bodies. See thread.h. */
+#include "user/gdb.h"
 #include "user/thread.h"
 #include "base/sys.h"
 #include "user/signal.h"
@@ -118,7 +119,7 @@ static void thread_act(Thread *t, TrapCode trap) {
 _Noreturn void thread_loop(Thread *t) {
     for (;;) {
         if (UNLIKELY(signal_due(t))) signal_deliver(t);
-        thread_act(t, engine_run(t->cpu));
+        thread_act(t, UNLIKELY(t->process->gdb) ? gdb_run(t) : engine_run(t->cpu));
     }
 }
 
@@ -128,6 +129,7 @@ _Noreturn void process_exit(Thread *t, int status) {
     if (t->shares_parent) thread_exit(t, status);
     trace_exit(t, status & 0xff, 0);
     trace_flush(t);
+    if (t->process->gdb) gdb_exited(t->process, status);
     sys_exit_group(status);
 }
 
@@ -140,6 +142,7 @@ _Noreturn void thread_exit(Thread *t, int status) {
         lock_take(&p->lock);
         bool last = p->thread_count == 1;
         lock_give(&p->lock);
+        if (last && p->gdb) gdb_exited(p, status);
         if (last) trace_flush(t); /* the process ends with its first thread's status */
         thread_unlink(t);
     }

@@ -35,6 +35,7 @@ typedef struct Process {
     const Abi *abi;
     Engine *engine;
     Space space;
+    struct Gdb *gdb;     /* -g: user/gdb.h; NULL: none */
     Lock lock;
     Thread *threads;     /* of this process; guarded by lock */
     u32 thread_count;
@@ -69,6 +70,8 @@ struct Thread {
     u32 syscall_nr;
     Thread *next, *prev;
     bool fresh_handlers;      /* child side of clone: the host's fault handlers must be installed again */
+    u32 gdb_id;               /* its number for GDB (the host's tid); 0: GDB does not know it */
+    bool gdb_running;         /* in generated code, with GDB around */
     Arena scratch;            /* of one system call; the parent's to drop after vfork */
 };
 

@@ -17,6 +17,7 @@ typedef struct RunOptions {
     const char *const *envp;
     const char *prefix;      /* -L: absolute paths are looked up here first; NULL: none */
     const char *release;     /* -r: what uname says; NULL: the host's */
+    const char *gdb;         /* -g: port or path where to wait for GDB; NULL: don't */
     const char *cpu;         /* -cpu; NULL: everything that Isomer has */
     u64 stack_size;          /* -s: 0: RLIMIT_STACK */
     u64 reserved;            /* -R: size of the guest's address space, 0: 2^38 */
