@@ -84,6 +84,7 @@ static i64 clone_sharing(Thread *t, const CloneRequest *r) {
     child_registers(t, child->cpu, r);
     child_signals(t, child, r);
     child->shares_parent = !(r->flags & CLONE_THREAD);
+    child->self_fd = *exec_self_fd(t);
     child->lent = child->shares_parent && (r->flags & CLONE_VFORK);
     if (!child->shares_parent) thread_link(child);
     bool lent = child->lent, linked = !child->shares_parent;
@@ -122,6 +123,7 @@ static long host_fork(const CloneRequest *r) {
 
 static void fork_child(Thread *t, const CloneRequest *r) {
     t->held = 0;
+    t->process->self_fd = *exec_self_fd(t);
     t->lent = t->shares_parent = false;
     t->signals->users = 1;
     forget_threads(t);
@@ -151,7 +153,7 @@ static i64 clone_copying(Thread *t, const CloneRequest *r) {
 }
 
 static i64 clone_any(Thread *t, const CloneRequest *r) {
-    if (r->flags & (CLONE_NEWNS | CLONE_NEWUSER)) exec_pin_self(t->process);
+    if (r->flags & (CLONE_NEWNS | CLONE_NEWUSER)) exec_pin_self(t);
     t->process->trace_tids = true;
     return (r->flags & CLONE_VM) ? clone_sharing(t, r) : clone_copying(t, r);
 }
@@ -180,12 +182,12 @@ i64 do_clone3(Thread *t, u64 *a) {
 }
 
 i64 do_unshare(Thread *t, u64 *a) {
-    exec_pin_self(t->process);
+    exec_pin_self(t);
     return thread_sys(t, SYS_unshare, a[0]);
 }
 
 i64 do_setns(Thread *t, u64 *a) {
-    exec_pin_self(t->process);
+    exec_pin_self(t);
     return thread_sys(t, SYS_setns, a[0], a[1]);
 }
 

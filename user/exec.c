@@ -30,13 +30,13 @@ static int open_self(const Process *p) {
     return fd;
 }
 
-void exec_pin_self(Process *p) {
-    if (p->self_fd >= 0) return;
-    int fd = open_self(p);
+void exec_pin_self(Thread *t) {
+    if (*exec_self_fd(t) >= 0) return;
+    int fd = open_self(t->process);
     if (fd < 0) return;
     int high = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, SELF_FD_LEAST); /* out of the guest's way */
     if (high >= 0) sys_call(SYS_close, fd);
-    p->self_fd = high >= 0 ? high : fd;
+    *exec_self_fd(t) = high >= 0 ? high : fd;
 }
 
 /* --- arguments ------------------------------------------------------------------------------------- */
@@ -124,14 +124,15 @@ static long exec_self(Thread *t, const Args *args, u64 envp) {
     Process *p = t->process;
     u64 no_env[1] = {0};
     if (!envp) envp = (u64)no_env;
-    if (p->self_fd < 0) {
+    int own = *exec_self_fd(t);
+    if (own < 0) {
         long r = sys_call(SYS_execve, "/proc/self/exe", args->at, envp);
         if (r != -ENOENT && r != -EACCES) return r;
     }
-    int fd = p->self_fd >= 0 ? p->self_fd : open_self(p);
+    int fd = own >= 0 ? own : open_self(p);
     if (fd < 0) return -ENOEXEC;
     long r = sys_call(SYS_execveat, fd, "", args->at, envp, AT_EMPTY_PATH);
-    if (fd != p->self_fd) sys_call(SYS_close, fd);
+    if (fd != own) sys_call(SYS_close, fd);
     return r;
 }
 
@@ -182,7 +183,7 @@ i64 do_execveat(Thread *t, u64 *a) { return exec_any(t, (int)a[0], a[1], a[2], a
 /* --- calls that may take /proc from us --------------------------------------------------------------------- */
 
 static i64 pin_and_pass(Thread *t, long host, const u64 *a) {
-    exec_pin_self(t->process);
+    exec_pin_self(t);
     return thread_sys(t, host, a[0], a[1], a[2], a[3], a[4]);
 }
 i64 do_chroot(Thread *t, u64 *a) { return pin_and_pass(t, SYS_chroot, a); }
@@ -191,23 +192,23 @@ i64 do_umount2(Thread *t, u64 *a) { return pin_and_pass(t, SYS_umount2, a); }
 i64 do_pivot_root(Thread *t, u64 *a) { return pin_and_pass(t, SYS_pivot_root, a); }
 
 i64 do_close(Thread *t, u64 *a) {
-    return exec_owns_fd(t->process, (int)a[0]) ? -EBADF : thread_sys(t, SYS_close, a[0]);
+    return exec_owns_fd(t, (int)a[0]) ? -EBADF : thread_sys(t, SYS_close, a[0]);
 }
 
 i64 do_dup3(Thread *t, u64 *a) {
-    Process *p = t->process;
-    if (exec_owns_fd(p, (int)a[0])) return -EBADF;
-    if (exec_owns_fd(p, (int)a[1])) { /* make way */
-        int fd = (int)sys_call(SYS_fcntl, p->self_fd, F_DUPFD_CLOEXEC, p->self_fd + 1);
+    int *own = exec_self_fd(t);
+    if (exec_owns_fd(t, (int)a[0])) return -EBADF;
+    if (*own >= 0 && (int)a[1] == *own) { /* make way */
+        int fd = (int)sys_call(SYS_fcntl, *own, F_DUPFD_CLOEXEC, *own + 1);
         if (fd < 0) return -EBUSY;
-        p->self_fd = fd;
+        *own = fd;
     }
     return thread_sys(t, SYS_dup3, a[0], a[1], a[2]);
 }
 
 i64 do_close_range(Thread *t, u64 *a) {
     u64 first = (u32)a[0], last = (u32)a[1];
-    int own = t->process->self_fd;
+    int own = *exec_self_fd(t);
     if (first > last) return -EINVAL;
     if (own < 0 || (u64)own < first || (u64)own > last) return thread_sys(t, SYS_close_range, first, last, a[2]);
     long r = 0;

@@ -8,10 +8,12 @@
 #include "user/thread.h"
 
 /* Keeps our own executable reachable before the guest changes its root or mounts. */
-void exec_pin_self(Process *p);
+void exec_pin_self(Thread *t);
+/* That descriptor of the process that t is; -1: none. */
+static inline int *exec_self_fd(Thread *t) { return t->shares_parent ? &t->self_fd : &t->process->self_fd; }
 /* Is fd one of the VMM's own, which the guest must not see? */
-static inline bool exec_owns_fd(const Process *p, int fd) {
-    return fd > 2 && (fd == p->self_fd || fd == p->options->engine.log_fd);
+static inline bool exec_owns_fd(Thread *t, int fd) {
+    return fd > 2 && (fd == *exec_self_fd(t) || fd == t->process->options->engine.log_fd);
 }
 
 #endif

@@ -64,7 +64,7 @@ i64 do_newfstatat(Thread *t, u64 *a) {
 
 i64 do_fstat(Thread *t, u64 *a) {
     struct stat st;
-    if (exec_owns_fd(t->process, (int)a[0])) return -EBADF;
+    if (exec_owns_fd(t, (int)a[0])) return -EBADF;
     i64 r = thread_sys(t, SYS_fstat, a[0], &st);
     return r < 0 ? r : stat_out(a[1], &st);
 }
@@ -117,6 +117,6 @@ i64 do_readlinkat(Thread *t, u64 *a) {
 }
 
 i64 do_fcntl(Thread *t, u64 *a) {
-    if (exec_owns_fd(t->process, (int)a[0])) return -EBADF;
+    if (exec_owns_fd(t, (int)a[0])) return -EBADF;
     return thread_sys(t, SYS_fcntl, a[0], a[1], a[2]);
 }

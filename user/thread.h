@@ -59,6 +59,7 @@ struct Thread {
     bool waiting;             /* waiting_mask stands in for mask until a signal is delivered */
     bool lent;                /* the region is the parent's to free (vfork) */
     bool shares_parent;       /* CLONE_VM without CLONE_THREAD: another process in the same memory */
+    int self_fd;              /* shares_parent: its Process.self_fd, since its descriptors are its own */
     volatile u32 pending;     /* signal recorded by the handler, not delivered yet; 0: none */
     u8 pending_info[128];
     u32 held;                 /* bits: signals in held_info that the guest blocks but the host must not */
