@@ -39,6 +39,10 @@ int main(int argc, char **argv) {
     } else if (!strcmp(what, "recurse")) {
         recurse(atol(argv[2]));
         puts("deep enough");
+    } else if (!strcmp(what, "cwd")) {
+        char cwd[PATH_MAX];
+        CHECK(chdir(argv[2]) == 0 && getcwd(cwd, sizeof cwd));
+        puts(cwd);
     } else if (!strcmp(what, "uname")) {
         struct utsname u;
         uname(&u);
