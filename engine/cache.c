@@ -63,7 +63,7 @@ int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size) {
     }
     memset(c->owned, 1, c->size / CACHE_CHUNK);
     host->make_stubs(guest, c->rw, c->rx, &c->stubs);
-    cache_reset_half(c);
+    cache_reset_half(cache_half(c));
     return 0;
 }
 
@@ -89,8 +89,7 @@ static Table *table_new(Half *h, u32 len) {
 
 enum { TABLE_MIN = 1024, PAGES_MIN = 64 };
 
-void cache_reset_half(Cache *c) {
-    Half *h = cache_half(c);
+void cache_reset_half(Half *h) {
     arena_drop(&h->arena);
     h->used = 0;
     h->block_count = h->pc_count = h->exit_count = 0;
@@ -192,6 +191,15 @@ void cache_note_pages(Half *h, u32 n) {
 
 u32 cache_page_first(const Half *h, u64 page) { return page_slot(h->pages, h->page_mask, page)->first; }
 u32 cache_page_next(const Half *h, u32 n, u64 page) { return h->blocks[n].next[first_page(&h->blocks[n]) != page]; }
+
+void cache_page_drop_dead(Half *h, u64 page) {
+    for (u32 *link = &page_slot(h->pages, h->page_mask, page)->first; *link;) {
+        Block *b = &h->blocks[*link - 1];
+        u32 *next = &b->next[first_page(b) != page];
+        if (b->dead) *link = *next;
+        else link = next;
+    }
+}
 
 /* --- host addresses to guest ------------------------------------------------------------------------- */
 

@@ -88,7 +88,7 @@ int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size);
 void cache_fini(Cache *c);
 static inline Half *cache_half(Cache *c) { return &c->half[c->generation & 1]; }
 /* Empties the half of generation c->generation. */
-void cache_reset_half(Cache *c);
+void cache_reset_half(Half *h);
 /* Makes [rw, rw + size) writable for this process alone. */
 void cache_own(Cache *c, u8 *rw, size_t size);
 /* Neither parent nor child owns anything any more. */
@@ -108,6 +108,8 @@ void cache_note_pages(Half *h, u32 n);
 u32 cache_page_first(const Half *h, u64 page);
 /* Next block (number + 1) after n on that page. */
 u32 cache_page_next(const Half *h, u32 n, u64 page);
+/* Takes dead blocks off that page's list: code that is changed again and again must not make it long. */
+void cache_page_drop_dead(Half *h, u64 page);
 /* The block that is entered at `code`, by the number before it (host.h, HOST_PAD). */
 static inline Block *cache_entry_block(Half *h, const void *code) {
     u32 n;

@@ -397,9 +397,11 @@ void engine_invalidate(Engine *e, u64 start, u64 size) {
         for (u32 n = 0; n < h->block_count; n++)
             if (touches(&h->blocks[n], start, size)) kill_block(e, h, n);
     } else {
-        for (u64 page = first; page <= last; page++)
+        for (u64 page = first; page <= last; page++) {
             for (u32 n = cache_page_first(h, page); n; n = cache_page_next(h, n - 1, page))
                 if (touches(&h->blocks[n - 1], start, size)) kill_block(e, h, n - 1);
+            cache_page_drop_dead(h, page);
+        }
     }
     lock_give(&e->lock);
 }

@@ -53,17 +53,19 @@ static u32 lift_block(Engine *e, u64 pc, u32 mode, const Source *s) {
     return at;
 }
 
-/* The cache's half in use is full: go to the other one, as soon as nobody is left in it. */
+/* The cache's half in use is full: go to the other one, as soon as nobody is left in it. Only when that is empty does
+ * its generation begin: who looks things up takes no lock, and must not find the half that is being emptied. */
 static void flush(Engine *e, Vcpu *self) {
     Cache *c = &e->cache;
     e->stats.flushes++;
-    u32 next = __atomic_add_fetch(&c->generation, 1, __ATOMIC_SEQ_CST);
+    u32 next = c->generation + 1;
     kick_all(e);
     for (Vcpu *v = e->vcpus; v; v = v->next) {
         while (v != self && __atomic_load_n(&v->phase, __ATOMIC_SEQ_CST) != PHASE_VMM && (i32)(__atomic_load_n(&v->generation, __ATOMIC_SEQ_CST) - (next - 1)) < 0)
             sys_call(SYS_sched_yield);
     }
-    cache_reset_half(c);
+    cache_reset_half(&c->half[next & 1]);
+    __atomic_store_n(&c->generation, next, __ATOMIC_SEQ_CST);
     self->generation = next;
 }
 
