@@ -87,7 +87,7 @@ typedef struct Cache {
 int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size);
 void cache_fini(Cache *c);
 static inline Half *cache_half(Cache *c) { return &c->half[c->generation & 1]; }
-/* Empties the half of generation c->generation. */
+/* Empties a half that nobody uses. */
 void cache_reset_half(Half *h);
 /* Makes [rw, rw + size) writable for this process alone. */
 void cache_own(Cache *c, u8 *rw, size_t size);
