@@ -20,7 +20,7 @@ The text format. Lines "key: value", then sections "--- name" of literal text; "
   oracle   native (default: the host's own build must print the same), qemu, or none (expected text or `--- stdout`)
   status   exit status, or -N for death by signal N; default 0, or what the oracle returned
   needs    what the test cannot do without: root, chroot (the same, and user 0), runtimes (another tree), qemu, admin
-           (user 0), static (a static build), binfmt (a user namespace with a binfmt_misc of its own)
+           (user 0), static (a static build), binfmt (a user namespace with a binfmt_misc of its own), userns (user namespaces)
   skip     VARIANT REASON: don't run that permutation; may be repeated [variants: see below]
   timeout  seconds; 30 by default; three times that for the interpreter
   stdin, stdout, stderr   sections. "--- stdout re" holds one regular expression for each line. Without the section
@@ -233,7 +233,9 @@ class Runner:
                 return self.binfmt_lack()
             if need == "static" and b"ld-linux" in open(self.isomer, "rb").read(8192):
                 return "this build is not static"
-            if need not in (*ROOTS, "admin", "qemu", "static", "binfmt"):
+            if need == "userns" and subprocess.run(["unshare", "--user", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+                return "no user namespaces here (a chroot, or forbidden)"
+            if need not in (*ROOTS, "admin", "qemu", "static", "binfmt", "userns"):
                 return f"unknown need {need}"
         return None
 
