@@ -452,6 +452,7 @@ void engine_stats_get(const Engine *e, EngineStats *out) { *out = e->stats; }
 void engine_stats_print(const Engine *e, Text *t) {
     const EngineStats *s = &e->stats;
     text_print(t, "blocks: %lu\nguest_insns: %lu\nguest_bytes: %lu\nir_insns: %lu\nhost_bytes: %lu\n", s->blocks, s->guest_insns, s->guest_bytes, s->ir_insns, s->host_bytes);
+    text_print(t, "host_insns: %lu\nhost_insns_per_guest_insn: %lu.%02lu\n", s->host_insns, s->host_insns / MAX(s->guest_insns, 1ul), s->host_insns * 100 / MAX(s->guest_insns, 1ul) % 100);
     text_print(t, "host_bytes_per_guest_insn: %lu.%02lu\n", s->host_bytes / MAX(s->guest_insns, 1ul), s->host_bytes * 100 / MAX(s->guest_insns, 1ul) % 100);
     text_print(t, "translate_ns: %lu\ntranslate_ns_per_guest_insn: %lu\n", s->translate_ns, s->translate_ns / MAX(s->guest_insns, 1ul));
     text_print(t, "flushes: %lu\nlinks: %lu\ndispatches: %lu\nlookups_missed: %lu\ninvalidated: %lu\n", s->flushes, s->links, s->dispatches, s->lookups_missed, s->invalidated);

@@ -50,7 +50,7 @@ typedef struct EngineHooks {
 } EngineHooks;
 
 typedef struct EngineStats {
-    u64 blocks, guest_insns, ir_insns, guest_bytes, host_bytes; /* translated */
+    u64 blocks, guest_insns, ir_insns, guest_bytes, host_bytes, host_insns; /* translated */
     u64 translate_ns;
     u64 flushes, links, dispatches, lookups_missed, invalidated;
 } EngineStats;

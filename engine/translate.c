@@ -122,6 +122,7 @@ static void install(Engine *e, Half *h, Block *b) {
     }
     h->used = at + c->size;
     e->stats.host_bytes += c->size;
+    e->stats.host_insns += c->insns;
 }
 
 /* --- for the interpreter ------------------------------------------------------------------------------ */

@@ -29,6 +29,7 @@ typedef struct HostCode { /* one block: filled by compile; vectors are reused fr
     u8 *rw;
     const u8 *rx;
     size_t cap, size; /* bytes */
+    u32 insns;        /* host instructions */
     u32 first_exit;   /* number of exits[0] */
     VEC(HostExit) exits;
     VEC(HostPc) pcs;

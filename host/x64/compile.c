@@ -57,5 +57,6 @@ bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     }
     cg_emit_late(g);
     code->size = (size_t)(g->b.at - code->rw);
+    code->insns = g->b.insns;
     return !g->full;
 }

@@ -21,11 +21,14 @@ typedef struct X64Mem { /* [base + index << scale + disp]; base NO_REG: absolute
 typedef struct X64Buf {
     u8 *at, *end;  /* write position in the writable mapping */
     i64 rx_delta;  /* executable address = at + rx_delta */
+    u32 insns;     /* instructions written, no-operations apart */
 } X64Buf;
 enum { X64_SLACK = 256 };
 
 static inline const u8 *x64_here(const X64Buf *b) { return b->at + b->rx_delta; }
 static inline void x64_u8(X64Buf *b, unsigned v) { *b->at++ = (u8)v; }
+/* First byte of an instruction that has no ModRM head. */
+static inline void x64_op8(X64Buf *b, unsigned v) { b->insns++, x64_u8(b, v); }
 static inline void x64_u32(X64Buf *b, u32 v) { memcpy(b->at, &v, 4), b->at += 4; }
 static inline void x64_u64(X64Buf *b, u64 v) { memcpy(b->at, &v, 8), b->at += 8; }
 
@@ -60,6 +63,7 @@ static inline void x64_modrm_mem(X64Buf *b, unsigned reg, X64Mem m) {
 
 static inline void x64_legacy_head(X64Buf *b, u32 insn, unsigned reg, unsigned index, unsigned rm, bool byte_reg) {
     static const u8 prefix[4] = {0, 0x66, 0xf3, 0xf2};
+    b->insns++;
     unsigned pp = insn >> 12 & 3, map = insn >> 8 & 3;
     if (pp) x64_u8(b, prefix[pp]);
     unsigned rex = (insn & W1 ? 8 : 0) | (reg & 8) >> 1 | (index & 8) >> 2 | (rm & 8) >> 3;
@@ -86,6 +90,7 @@ static inline void x64_rm(X64Buf *b, u32 insn, unsigned reg, X64Mem m) {
 static inline void x64_vex_head(X64Buf *b, u32 insn, unsigned reg, unsigned v, unsigned index, unsigned rm) {
     unsigned pp = insn >> 12 & 3, map = insn >> 8 & 3, w = insn & W1 ? 0x80 : 0;
     unsigned tail = (~v & 15) << 3 | pp; /* L = 0: 128 bits */
+    b->insns++;
     if (map == 1 && !w && !(index & 8) && !(rm & 8)) {
         x64_u8(b, 0xc5);
         x64_u8(b, (reg & 8 ? 0 : 0x80) | tail);
@@ -109,6 +114,7 @@ static inline void x64_vrm(X64Buf *b, u32 insn, unsigned reg, unsigned v, X64Mem
 /* EVEX, registers 0..15, no masking, scalar [SDM vol. 2, 2.7] */
 static inline void x64_evex_rr(X64Buf *b, u32 insn, unsigned reg, unsigned v, unsigned rm) {
     unsigned pp = insn >> 12 & 3, map = insn >> 8 & 3, w = insn & W1 ? 0x80 : 0;
+    b->insns++;
     x64_u8(b, 0x62);
     x64_u8(b, (reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | 0x10 | map);
     x64_u8(b, w | (~v & 15) << 3 | 4 | pp);
@@ -232,14 +238,14 @@ static inline void x64_mov_imm(X64Buf *b, unsigned dst, u64 v) {
         x64_rr(b, INSN(0, 0, 0x31), dst, dst); /* xor: changes the flags */
     } else if (v == (u32)v) {
         if (dst & 8) x64_u8(b, 0x41);
-        x64_u8(b, 0xb8 | (dst & 7));
+        x64_op8(b, 0xb8 | (dst & 7));
         x64_u32(b, (u32)v);
     } else if (fits_i32((i64)v)) {
         x64_rr(b, INSN(0, 0, 0xc7) | W1, 0, dst);
         x64_u32(b, (u32)v);
     } else {
         x64_u8(b, 0x48 | (dst & 8) >> 3);
-        x64_u8(b, 0xb8 | (dst & 7));
+        x64_op8(b, 0xb8 | (dst & 7));
         x64_u64(b, v);
     }
 }
@@ -250,16 +256,16 @@ static inline void x64_mov_imm_keep_flags(X64Buf *b, unsigned dst, u64 v) {
         return;
     }
     if (dst & 8) x64_u8(b, 0x41);
-    x64_u8(b, 0xb8 | (dst & 7));
+    x64_op8(b, 0xb8 | (dst & 7));
     x64_u32(b, 0);
 }
 static inline void x64_push(X64Buf *b, unsigned r) {
     if (r & 8) x64_u8(b, 0x41);
-    x64_u8(b, 0x50 | (r & 7));
+    x64_op8(b, 0x50 | (r & 7));
 }
 static inline void x64_pop(X64Buf *b, unsigned r) {
     if (r & 8) x64_u8(b, 0x41);
-    x64_u8(b, 0x58 | (r & 7));
+    x64_op8(b, 0x58 | (r & 7));
 }
 /* Branches to a known host address; rel32 always. Returns the place of the rel32. */
 static inline u8 *x64_rel32(X64Buf *b, const void *target) {
@@ -267,16 +273,16 @@ static inline u8 *x64_rel32(X64Buf *b, const void *target) {
     x64_u32(b, target ? (u32)((const u8 *)target - (x64_here(b) + 4)) : 0);
     return place;
 }
-static inline u8 *x64_jmp(X64Buf *b, const void *target) { return x64_u8(b, 0xe9), x64_rel32(b, target); }
-static inline u8 *x64_call(X64Buf *b, const void *target) { return x64_u8(b, 0xe8), x64_rel32(b, target); }
+static inline u8 *x64_jmp(X64Buf *b, const void *target) { return x64_op8(b, 0xe9), x64_rel32(b, target); }
+static inline u8 *x64_call(X64Buf *b, const void *target) { return x64_op8(b, 0xe8), x64_rel32(b, target); }
 static inline u8 *x64_jcc(X64Buf *b, unsigned cc, const void *target) {
-    x64_u8(b, 0x0f);
+    x64_op8(b, 0x0f);
     x64_u8(b, 0x80 | cc);
     return x64_rel32(b, target);
 }
 /* Short forward branch, to be closed by x64_here_short. */
-static inline u8 *x64_jcc_short(X64Buf *b, unsigned cc) { return x64_u8(b, 0x70 | cc), x64_u8(b, 0), b->at - 1; }
-static inline u8 *x64_jmp_short(X64Buf *b) { return x64_u8(b, 0xeb), x64_u8(b, 0), b->at - 1; }
+static inline u8 *x64_jcc_short(X64Buf *b, unsigned cc) { return x64_op8(b, 0x70 | cc), x64_u8(b, 0), b->at - 1; }
+static inline u8 *x64_jmp_short(X64Buf *b) { return x64_op8(b, 0xeb), x64_u8(b, 0), b->at - 1; }
 static inline void x64_here_short(X64Buf *b, u8 *place) {
     ASSERT(b->at - place - 1 < 128);
     *place = (u8)(b->at - place - 1);
@@ -290,7 +296,7 @@ static inline void x64_jmp_reg(X64Buf *b, unsigned r) { x64_rr(b, INSN(0, 0, 0xf
 static inline void x64_jmp_mem(X64Buf *b, X64Mem m) { x64_rm(b, INSN(0, 0, 0xff), 4, m); }
 static inline void x64_call_mem(X64Buf *b, X64Mem m) { x64_rm(b, INSN(0, 0, 0xff), 2, m); }
 static inline void x64_call_reg(X64Buf *b, unsigned r) { x64_rr(b, INSN(0, 0, 0xff), 2, r); }
-static inline void x64_ret(X64Buf *b) { x64_u8(b, 0xc3); }
+static inline void x64_ret(X64Buf *b) { x64_op8(b, 0xc3); }
 /* n bytes of no-operations, the long forms that the manual recommends. */
 static inline void x64_nops(X64Buf *b, unsigned n) {
     static const u8 nop[8][8] = {{0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}, {0x0f, 0x1f, 0x40, 0}, {0x0f, 0x1f, 0x44, 0, 0},

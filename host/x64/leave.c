@@ -52,7 +52,7 @@ static void jump_to(Cg *g, u64 pc) {
 
 static void push_pc(Cg *g, u64 pc) {
     if (fits_i32((i64)pc)) {
-        x64_u8(&g->b, 0x68);
+        x64_op8(&g->b, 0x68);
         x64_u32(&g->b, (u32)pc);
     } else {
         x64_mov_imm(&g->b, RCX, pc); /* at a terminator scratch registers are free, but for the target in rax */

@@ -170,7 +170,7 @@ static void divide(Cg *g, IrInsn *i) {
     }
     if (is_signed) {
         if (w) x64_u8(&g->b, 0x48);
-        x64_u8(&g->b, 0x99); /* cdq, cqo */
+        x64_op8(&g->b, 0x99); /* cdq, cqo */
     } else {
         x64_rr(&g->b, INSN(0, 0, 0x31), RDX, RDX);
     }
@@ -223,7 +223,7 @@ static void byte_swap(Cg *g, IrInsn *i) {
     x64_mov(&g->b, dst, a);
     unsigned rex = (i->type == IR_I64 ? 0x48 : 0x40) | dst >> 3;
     if (rex != 0x40) x64_u8(&g->b, rex);
-    x64_u8(&g->b, 0x0f);
+    x64_op8(&g->b, 0x0f);
     x64_u8(&g->b, 0xc8 | (dst & 7));
     cg_set(g, dst);
 }
