@@ -220,8 +220,14 @@ static i64 map_locked(Space *s, u64 at, u64 size, int prot, int flags, int fd, u
 
 /* --- operations ------------------------------------------------------------------------------------ */
 
+static bool is_map_type(int flags) {
+    enum { DROPPABLE = 8 };
+    int type = flags & MAP_TYPE;
+    return type == MAP_SHARED || type == MAP_PRIVATE || type == MAP_SHARED_VALIDATE || type == DROPPABLE;
+}
+
 i64 space_map(Space *s, u64 at, u64 size, int prot, int flags, int fd, u64 offset, VmaKind kind) {
-    if (!size || (offset & (PAGE_BYTES - 1))) return -EINVAL;
+    if (!size || (offset & (PAGE_BYTES - 1)) || !is_map_type(flags)) return -EINVAL;
     if (size > s->hint_limit) return -ENOMEM;
     size = align_up(size, (flags & MAP_HUGETLB) ? MIB(2) : PAGE_BYTES);
     lock_take(&s->lock);
@@ -432,9 +438,10 @@ i64 space_lock_all(Space *s, int flags) {
     s->lock_future = (flags & MCL_FUTURE) ? flags & (MCL_FUTURE | MCL_ONFAULT) : 0;
     for (u32 i = 0; (flags & MCL_CURRENT) && i < s->vmas.len && !r; i++) {
         const Vma *v = &s->vmas.at[i];
-        /* The stack is mapped to its limit, but natively has only what was touched. */
-        i64 one = lock_pages(v->start, v->end - v->start, (flags & MCL_ONFAULT) || v->kind == VMA_STACK);
-        if (one < 0 && v->prot) r = one; /* what cannot be read cannot be made present: no error natively */
+        r = lock_pages(v->start, v->end - v->start, true);
+        /* Pages that cannot be made present (no access, beyond the file's end) are no error of mlockall. The stack is
+         * mapped to its limit, but natively has only what was touched. */
+        if (!r && !(flags & MCL_ONFAULT) && v->kind != VMA_STACK) lock_pages(v->start, v->end - v->start, false);
     }
     lock_give(&s->lock);
     return r;
