@@ -26,6 +26,8 @@ enum { /* index into Vcpu.k; per format: f16, f32, f64 follow one another */
     VCPU_CONST_COUNT = VCPU_K_LIMIT + 4,
 };
 
+enum { VCPU_SPILLS = 128 }; /* why they suffice: host/x64/regs.c, spill */
+
 typedef struct Vcpu {
     JumpEntry jumps[JUMP_CACHE_LEN]; /* index (pc >> 1) % JUMP_CACHE_LEN */
     u64 pc;          /* exact whenever the VMM looks */
@@ -50,7 +52,7 @@ typedef struct Vcpu {
     bool lockstepped; /* lockstep has set pc already */
     u64 arg[4];      /* operands of a helper being called from generated code */
     u64 result;      /* of a slow path */
-    u64 spill[32];   /* generated code's own, within one block */
+    u64 spill[VCPU_SPILLS]; /* generated code's own, within one block */
     u64 save[16];    /* scratch registers across a slow path */
     VcpuConst k[VCPU_CONST_COUNT] __attribute__((aligned(16))); /* constants that generated code reads */
     u8 flag_map[64]; /* host exception flags (MXCSR bits 0..5) to fflags bits */

@@ -45,8 +45,7 @@ typedef struct Cg {
     u32 reg_val[32];    /* value in each register, 0: none that matters */
     u32 locked;         /* registers in use by the current instruction */
     u32 slot_val[160];  /* value whose home is this slot's memory */
-    u32 spill_used;     /* bit set over Vcpu.spill */
-    u32 spill_val[32];
+    u32 spill_val[VCPU_SPILLS]; /* value in each of Vcpu.spill, 0: none */
     u8 pin[160];
     VEC(Val) val;
     VEC(Late) late;

@@ -44,7 +44,7 @@ bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     g->late.len = 0;
     g->b = (X64Buf){.at = code->rw, .end = code->rw + code->cap, .rx_delta = code->rx - code->rw};
     g->f = f, g->guest = f->guest, g->stubs = stubs, g->code = code, g->start = code->rw;
-    g->frame = ~0u, g->spill_used = 0, g->full = false;
+    g->frame = ~0u, g->full = false;
     memset(g->reg_val, 0, sizeof g->reg_val);
     memset(g->slot_val, 0, sizeof g->slot_val);
     memset(g->spill_val, 0, sizeof g->spill_val);

@@ -26,11 +26,14 @@ static void emit_move(Cg *g, unsigned dst, unsigned src) {
     else x64_mov(&g->b, dst, src);
 }
 
+/* The places suffice: of the 64 guest instructions of a block, each makes at most five values that others can still want
+ * (fmadd.s: three unboxed operands, the result without its box, and what its destination held), and reads at most three.
+ * After k of them no more than min(5 k, 3 (64 - k)) = 120 are alive, ten of these in scratch registers. */
 static void spill(Cg *g, u32 id, unsigned reg) {
     u32 n = 0;
-    for (; n < 32; n++)
+    for (; n < VCPU_SPILLS; n++)
         if (!needed(g, g->spill_val[n]) || g->val.at[g->spill_val[n]].spill != (i16)n) break;
-    if (n == 32) BUG("out of spill places");
+    if (n == VCPU_SPILLS) BUG("out of spill places");
     g->spill_val[n] = id;
     g->val.at[id].spill = (i16)n;
     x64_rm(&g->b, is_xmm(reg) ? I_MOVS_STORE(3) : I_MOV_RM_R | W1, is_xmm(reg) ? xn(reg) : reg, spill_mem(n));
