@@ -92,8 +92,11 @@ void engine_vcpu_drop(Vcpu *cpu) {
 
 /* --- asking for attention -------------------------------------------------------------------------------- */
 
+/* No target that is looked for in entry k has this key. */
+static u64 no_jump(u32 k) { return (u64)(k ^ 1) << 1; }
+
 static void forget_jumps(Vcpu *cpu) {
-    for (u32 k = 0; k < JUMP_CACHE_LEN; k++) __atomic_store_n(&cpu->jumps[k].key, 1, __ATOMIC_RELAXED);
+    for (u32 k = 0; k < JUMP_CACHE_LEN; k++) __atomic_store_n(&cpu->jumps[k].key, no_jump(k), __ATOMIC_RELAXED);
 }
 
 /* The poll flag stops loops; emptying the jump cache stops cycles of indirect jumps, which do not poll. */
@@ -164,6 +167,10 @@ static TrapCode find_code_locked(Engine *e, Vcpu *cpu, const Left *left, const v
 
 /* Finds or makes the code for the cpu's pc. On TRAP_NONE phase is PHASE_CODE. */
 static TrapCode find_code(Engine *e, Vcpu *cpu, const Left *left, const void **code) {
+    if (UNLIKELY(cpu->pc >> 56)) { /* where keys hold the mode; no code lies there */
+        cpu->trap_arg = cpu->pc;
+        return TRAP_FETCH;
+    }
     if (left->site == EXIT_SITE_NONE) {
         enter_generation(e, cpu);
         *code = cache_find(&e->cache.half[cpu->generation & 1], cache_key(cpu->pc, cpu->mode));
@@ -184,7 +191,7 @@ static void unlink_incoming(Engine *e, Half *h, Block *b) {
     b->incoming = 0;
 }
 
-/* Shadow stack and jump cache hold host addresses of the generation that they were filled in. */
+/* Shadow stack and jump cache hold host addresses of the generation and mode that they were filled in. */
 static void renew_caches(Engine *e, Vcpu *cpu) {
     if (LIKELY(cpu->cached_generation == cpu->generation)) return;
     forget_jumps(cpu);
@@ -193,10 +200,11 @@ static void renew_caches(Engine *e, Vcpu *cpu) {
 }
 
 static void remember_jump(Vcpu *cpu, const void *code) {
-    JumpEntry *j = &cpu->jumps[cpu->pc >> 1 & (JUMP_CACHE_LEN - 1)];
-    __atomic_store_n(&j->key, 1, __ATOMIC_RELAXED);
+    u32 k = cpu->pc >> 1 & (JUMP_CACHE_LEN - 1);
+    JumpEntry *j = &cpu->jumps[k];
+    __atomic_store_n(&j->key, no_jump(k), __ATOMIC_RELAXED);
     __atomic_store_n(&j->code, code, __ATOMIC_RELAXED);
-    __atomic_store_n(&j->key, cpu->pc | (u64)cpu->mode << 56, __ATOMIC_RELEASE);
+    __atomic_store_n(&j->key, cpu->pc, __ATOMIC_RELEASE);
 }
 
 /* Where the cpu stands after it left through exit `site`; true if that exit can be linked. */
@@ -287,16 +295,20 @@ static TrapCode step(Engine *e, Vcpu *cpu, Left *left) {
     return trap;
 }
 
+/* Frames and cached targets of the other mode must not be gone to. */
+static void settle_mode(Engine *e, Vcpu *cpu) {
+    u32 mode = e->guest->mode(cpu);
+    if (LIKELY(mode == cpu->mode)) return;
+    cpu->mode = mode;
+    cpu->cached_generation = cpu->generation - 1;
+    e->host->sync_fp(cpu);
+}
+
 TrapCode engine_run(Vcpu *cpu) {
     Engine *e = cpu->engine;
     Left left = {.site = EXIT_SITE_NONE};
     for (;;) {
-        u32 mode = e->guest->mode(cpu);
-        if (mode != cpu->mode) { /* frames of the other mode must not be returned to */
-            cpu->mode = mode;
-            cpu->cached_generation = cpu->generation - 1;
-            e->host->sync_fp(cpu);
-        }
+        settle_mode(e, cpu);
         TrapCode trap = step(e, cpu, &left);
         e->stats.dispatches++;
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
@@ -313,7 +325,7 @@ TrapCode engine_step(Vcpu *cpu) {
     cpu->trap_arg = cpu->pc;
     if (!code || e->cache.stubs.probe(code)) return TRAP_FETCH;
     IrFunc f = {0};
-    cpu->mode = e->guest->mode(cpu);
+    settle_mode(e, cpu);
     ir_reset(&f, e->guest, cpu->pc, cpu->mode);
     unsigned len = e->guest->lift(&f, cpu->pc, code, avail);
     TrapCode trap = TRAP_FETCH;

@@ -8,8 +8,8 @@
 
 #include "base/base.h"
 
-typedef struct JumpEntry { /* per-thread cache of indirect targets; key = pc | mode << 56, 1: empty */
-    u64 key;
+typedef struct JumpEntry { /* per-thread cache of indirect targets, all of the current mode */
+    u64 key; /* pc; in an empty entry one that belongs elsewhere: a program may jump to any number */
     const void *code;
 } JumpEntry;
 enum { JUMP_CACHE_LEN = 2048 };

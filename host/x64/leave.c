@@ -85,16 +85,10 @@ static void leave_return(Cg *g, unsigned target) {
     x64_ret(&g->b);
 }
 
-/* [rbp + rdx * 8 + jumps] is the entry of the target: 16 bytes at (pc >> 1) % JUMP_CACHE_LEN. *key: register to compare with. */
-static X64Mem jump_entry(Cg *g, unsigned target, unsigned *key) {
+/* [rbp + rdx * 8 + jumps] is the entry of the target: 16 bytes at (pc >> 1) % JUMP_CACHE_LEN. */
+static X64Mem jump_entry(Cg *g, unsigned target) {
     x64_rr(&g->b, I_MOV_R_RM, RDX, target);
     x64_alu_ri(&g->b, ALU_AND, 0, RDX, (JUMP_CACHE_LEN - 1) << 1);
-    *key = target;
-    if (g->f->mode) {
-        x64_mov_imm(&g->b, RSI, (u64)g->f->mode << 56);
-        x64_alu_rr(&g->b, ALU_OR, W1, RSI, target);
-        *key = RSI;
-    }
     return x64_mem_index(RBP, RDX, 3, CPU_OFF(jumps));
 }
 
@@ -106,9 +100,8 @@ static void leave_indirect(Cg *g, const IrInsn *i) {
     }
     if (X64_SCRATCH_GPR >> target & 1) x64_mov(&g->b, RAX, target), target = RAX;
     if (i->aux == EXIT_CALL) push_pc(g, i->imm);
-    unsigned key;
-    X64Mem entry = jump_entry(g, target, &key);
-    x64_alu_rm(&g->b, ALU_CMP, W1, key, entry);
+    X64Mem entry = jump_entry(g, target);
+    x64_alu_rm(&g->b, ALU_CMP, W1, target, entry);
     u8 *miss = x64_jcc(&g->b, CC_NE, NULL);
     entry.disp += (i32)offsetof(JumpEntry, code);
     if (i->aux == EXIT_JUMP) {

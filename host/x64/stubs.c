@@ -129,11 +129,8 @@ static void make_ret_slow(X64Buf *b, const u8 *lookup) {
     }
     x64_rr(b, I_MOV_R_RM, RDX, RAX);
     x64_alu_ri(b, ALU_AND, 0, RDX, (JUMP_CACHE_LEN - 1) << 1);
-    x64_rm(b, I_MOV_R_RM, RSI, CPU_MEM(mode));
-    x64_shift_ri(b, SH_SHL, W1, RSI, 56);
-    x64_alu_rr(b, ALU_OR, W1, RSI, RAX);
     X64Mem entry = x64_mem_index(RBP, RDX, 3, CPU_OFF(jumps));
-    x64_alu_rm(b, ALU_CMP, W1, RSI, entry);
+    x64_alu_rm(b, ALU_CMP, W1, RAX, entry);
     x64_jcc(b, CC_NE, lookup);
     entry.disp += (i32)offsetof(JumpEntry, code);
     x64_jmp_mem(b, entry);
