@@ -14,8 +14,11 @@ typedef struct Shadow {
 } Shadow;
 
 static bool comparable(const IrFunc *f) {
-    for (u32 k = 1; k < f->insns.len; k++)
-        if (f->insns.at[k].op == IR_call && f->guest->helpers[f->insns.at[k].imm].facts & ~(HELPER_PURE | HELPER_FLAGS)) return false;
+    for (u32 k = 1; k < f->insns.len; k++) {
+        if (f->insns.at[k].op != IR_call) continue;
+        unsigned facts = f->guest->helpers[f->insns.at[k].imm].facts;
+        if (facts & ~(HELPER_PURE | HELPER_FLAGS) || !facts) return false; /* no facts: a clock, say */
+    }
     return true;
 }
 

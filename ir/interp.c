@@ -47,7 +47,9 @@ static void guest_write(IrInterp *in, u64 addr, unsigned log2size, u64 v) {
         memory_write(addr, log2size, v);
         return;
     }
-    *(volatile u8 *)addr; /* faults here as the store would, if nothing is mapped at all */
+    /* faults here as the store would */
+    __atomic_fetch_or((volatile u8 *)addr, 0, __ATOMIC_RELAXED);
+    __atomic_fetch_or((volatile u8 *)addr + (1u << log2size) - 1, 0, __ATOMIC_RELAXED);
     vec_push(&in->log->stores, ((IrStore){addr, v, 1u << log2size}));
 }
 
