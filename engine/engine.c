@@ -360,10 +360,7 @@ bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext) {
     }
     switch (cpu->phase) {
     case PHASE_CODE:
-        if (addr - (u64)cpu->shadow_limit < PAGE_BYTES) {
-            e->host->shadow_overflow(s, cpu, ucontext);
-            return true;
-        }
+        if (addr - (u64)cpu->shadow_limit < PAGE_BYTES && e->host->shadow_overflow(s, cpu, ucontext, addr)) return true;
         if (!guest_pc_of(e, host_pc, &cpu->pc)) return false;
         break;
     case PHASE_HELPER: /* called from generated code: the return address is on the shadow stack */

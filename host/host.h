@@ -75,8 +75,8 @@ typedef struct Host {
     void (*abandon)(const HostStubs *stubs, const Guest *guest, Vcpu *cpu, void *ucontext, TrapCode trap);
     u64 (*context_pc)(const void *ucontext);
     void (*context_set_pc)(void *ucontext, u64 pc);
-    /* The faulting context overflowed the shadow stack (fault address in its guard): start it anew. */
-    void (*shadow_overflow)(const HostStubs *stubs, Vcpu *cpu, void *ucontext);
+    /* The faulting context overflowed the shadow stack (fault address addr in its guard): start it anew. False: it did not. */
+    bool (*shadow_overflow)(const HostStubs *stubs, Vcpu *cpu, void *ucontext, u64 addr);
 } Host;
 
 extern const Host host_x64;

@@ -324,10 +324,12 @@ static void abandon(const HostStubs *stubs, const Guest *guest, Vcpu *cpu, void 
     uc->uc_mcontext.gregs[REG_EFL] &= ~0x400ll; /* DF */
 }
 
-/* The push of the guest pc (stack aligned), or the call behind it (its guest pc is pushed already), found no room. */
-static void shadow_overflow(const HostStubs *stubs, Vcpu *cpu, void *ucontext) {
+/* The push of the guest pc (stack aligned), or the call behind it (its guest pc is pushed already), found no room. False: a wild
+ * pointer of the guest's led to the guard page. */
+static bool shadow_overflow(const HostStubs *stubs, Vcpu *cpu, void *ucontext, u64 addr) {
     ucontext_t *uc = ucontext;
     u64 sp = (u64)*context_reg(uc, RSP);
+    if (addr != sp - 8) return false;
     u64 pushed = sp & 15 ? *(u64 *)sp : 0;
     reset_shadow(stubs, cpu);
     u64 fresh = (u64)cpu->shadow_base;
@@ -336,6 +338,7 @@ static void shadow_overflow(const HostStubs *stubs, Vcpu *cpu, void *ucontext) {
         *(u64 *)fresh = pushed;
     }
     *context_reg(uc, RSP) = (long long)fresh;
+    return true;
 }
 
 const Host host_x64 = {
