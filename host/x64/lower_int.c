@@ -185,7 +185,7 @@ static void divide(Cg *g, IrInsn *i) {
         }
         x64_here_short(&g->b, zero);
         if (quotient) x64_alu_ri(&g->b, ALU_OR, w, RAX, -1);
-        else x64_mov(&g->b, RDX, RAX);
+        else x64_rr(&g->b, I_MOV_R_RM | w, RDX, RAX); /* 32 bits: the upper half is to be zero (cg_is_alias) */
         x64_here_short(&g->b, done);
         if (done2) x64_here_short(&g->b, done2);
     }
