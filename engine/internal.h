@@ -8,6 +8,7 @@
 #include "ir/interp.h"
 
 enum { BLOCK_MAX_INSNS = 64, COMPILE_BUFFER = 256 * 1024 };
+_Static_assert(2 * BLOCK_MAX_INSNS <= VCPU_SPILLS, "longer blocks want more spill places: host/x64/regs.c");
 
 struct Engine {
     const Guest *guest;
