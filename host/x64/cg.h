@@ -94,15 +94,20 @@ void cg_load_const(Cg *g, unsigned reg, const IrInsn *c);
 /* lower_int.c, lower_mem.c, lower_fp.c, leave.c */
 void cg_lower_int(Cg *g, IrInsn *i);
 unsigned cg_compare(Cg *g, u32 id); /* emits the comparison; returns the condition code that means true */
+unsigned cg_condition(Cg *g, u32 id); /* the same for any i1: a comparison fused into its user, or a value */
 void cg_lower_mem(Cg *g, IrInsn *i);
 void cg_lower_fp(Cg *g, IrInsn *i);
 void cg_lower_call(Cg *g, IrInsn *i);
 void cg_lower_leave(Cg *g, IrInsn *i);
 void cg_emit_late(Cg *g);
+void cg_late_fp(Cg *g, const Late *l); /* LATE_NAN, LATE_UNBOX, LATE_SOFT */
 Late *cg_late(Cg *g, LateKind kind, u8 *from);
 
+/* Number of an xmm register as instructions encode it. */
+static inline unsigned xn(unsigned reg) { return reg - X64_XMM; }
+
 static inline void cg_mov_xmm(Cg *g, unsigned dst, unsigned src) {
-    if (dst != src) x64_rr(&g->b, I_MOVAPS, dst - X64_XMM, src - X64_XMM);
+    if (dst != src) x64_rr(&g->b, I_MOVAPS, xn(dst), xn(src));
 }
 
 #endif

@@ -11,8 +11,6 @@
  */
 #include "host/x64/cg.h"
 
-void cg_late_fp(Cg *g, const Late *l);
-
 Late *cg_late(Cg *g, LateKind kind, u8 *from) {
     vec_push(&g->late, ((Late){.kind = kind, .from = from, .frame = g->frame}));
     return &g->late.at[g->late.len - 1];
@@ -118,25 +116,13 @@ static void leave_indirect(Cg *g, const IrInsn *i) {
 
 static void leave_if(Cg *g, const IrInsn *i) {
     poll_if_backward(g, i->imm, g->pc); /* a branch that changes nothing is done again */
-    unsigned cc = CC_NE;
-    if (g->val.at[i->a].fused) {
-        cc = cg_compare(g, i->a);
-    } else {
-        unsigned c = cg_use(g, i->a);
-        x64_rr(&g->b, I_TEST, c, c);
-    }
+    unsigned cc = cg_condition(g, i->a);
     align_field(g, 2);
     late_exit(g, x64_jcc(&g->b, cc, NULL), i->imm);
 }
 
 static void trap_if(Cg *g, const IrInsn *i) {
-    unsigned cc = CC_NE;
-    if (g->val.at[i->a].fused) {
-        cc = cg_compare(g, i->a);
-    } else {
-        unsigned c = cg_use(g, i->a);
-        x64_rr(&g->b, I_TEST, c, c);
-    }
+    unsigned cc = cg_condition(g, i->a);
     Late *l = cg_late(g, LATE_TRAP, x64_jcc(&g->b, cc, NULL));
     l->trap = i->aux;
     l->pc = g->pc;

@@ -9,7 +9,6 @@
  */
 #include "host/x64/cg.h"
 
-static unsigned xn(unsigned reg) { return reg - X64_XMM; }
 static unsigned format(unsigned type) { return type == IR_F16 ? 0 : type == IR_F32 ? 1 : 2; }
 static unsigned scalar(unsigned type) { return type == IR_F64 ? 3 : 2; } /* pp: F2, F3 */
 static X64Mem constant(unsigned k) { return x64_mem(RBP, CPU_OFF(k) + 16 * (i64)k); }
@@ -99,7 +98,6 @@ static void canonical_nan(Cg *g, unsigned dst, unsigned type) {
 }
 
 /* Behind the block: called by leave.c. */
-void cg_late_fp(Cg *g, const Late *l);
 void cg_late_fp(Cg *g, const Late *l) {
     if (l->kind == LATE_SOFT) soft_call(g, cg_insn(g, l->insn), l->operand, l->reg);
     else x64_rm(&g->b, I_MOVS_LOAD(scalar(l->type)), xn(l->reg), constant(VCPU_K_NAN + format(l->type)));
@@ -349,7 +347,7 @@ static void unbox(Cg *g, IrInsn *i) {
     x64_alu_ri(&g->b, ALU_CMP, i->type == IR_F32 ? 0 : W1, t, -1);
     Late *l = cg_late(g, LATE_UNBOX, x64_jcc(&g->b, CC_NE, NULL));
     l->reg = (u8)dst;
-    l->type = i->type == IR_F64 ? IR_F64 : i->type;
+    l->type = i->type;
     l->back = g->b.at;
     cg_set(g, dst);
 }

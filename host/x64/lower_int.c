@@ -259,6 +259,13 @@ unsigned cg_compare(Cg *g, u32 id) {
     return condition(i->op);
 }
 
+unsigned cg_condition(Cg *g, u32 id) {
+    if (g->val.at[id].fused) return cg_compare(g, id);
+    unsigned c = cg_use(g, id);
+    x64_rr(&g->b, I_TEST, c, c);
+    return CC_NE;
+}
+
 /* 0 or 1 in a register from the comparison `id`, as the current instruction's value. */
 static void set_condition(Cg *g, u32 id) {
     unsigned cc = cg_compare(g, id);
@@ -271,14 +278,7 @@ static void set_condition(Cg *g, u32 id) {
 static void select_value(Cg *g, IrInsn *i) {
     bool xmm = cg_is_xmm_type(i->type);
     u32 w = cg_w(i->type);
-    unsigned cc;
-    if (g->val.at[i->a].fused) {
-        cc = cg_compare(g, i->a);
-    } else {
-        unsigned c = cg_use(g, i->a);
-        x64_rr(&g->b, I_TEST, c, c);
-        cc = CC_NE;
-    }
+    unsigned cc = cg_condition(g, i->a);
     g->locked = 0; /* what was compared is not needed any more; only moves follow, which keep the flags */
     unsigned x = cg_use(g, i->b), y = cg_use(g, i->c);
     unsigned dst = cg_target(g, xmm, bit(x), y);

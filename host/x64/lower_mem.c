@@ -3,7 +3,6 @@
  * every locked instruction is a full fence. Only a fence that orders earlier stores before later loads costs anything. */
 #include "host/x64/cg.h"
 
-static unsigned xn(unsigned reg) { return reg - X64_XMM; }
 
 /* The memory operand of an access to a + imm. */
 static X64Mem operand(Cg *g, const IrInsn *i) {

@@ -6,7 +6,6 @@ static bool alive(const Cg *g, u32 id) { return id && cg_insn(g, id)->last > g->
 /* Like alive, but the current instruction may still have to read it. */
 static bool needed(const Cg *g, u32 id) { return id && cg_insn(g, id)->last >= g->cur; }
 static bool is_xmm(unsigned reg) { return reg >= X64_XMM; }
-static unsigned xn(unsigned reg) { return reg - X64_XMM; }
 
 static X64Mem slot_mem(const Cg *g, u32 slot) { return x64_mem(RBP, x64_slot_off(g->guest, slot)); }
 static X64Mem spill_mem(u32 n) { return x64_mem(RBP, CPU_OFF(spill) + 8 * (i64)n); }
