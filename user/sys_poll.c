@@ -36,7 +36,8 @@ i64 do_ppoll(Thread *t, u64 *a) {
     return r < 0 ? r : waited(t, thread_sys(t, SYS_ppoll, a[0], a[1], a[2], m.pass, 8), &m);
 }
 
-i64 do_pselect6(Thread *t, u64 *a) {
+/* Host call nr, whose sixth argument is a structure of the mask's address and size. */
+static i64 wait_with_packed_mask(Thread *t, long nr, const u64 *a) {
     struct {
         u64 at, size;
     } arg = {0, 0}, pass;
@@ -46,21 +47,12 @@ i64 do_pselect6(Thread *t, u64 *a) {
     if (r < 0) return r;
     pass.at = (u64)m.pass;
     pass.size = 8;
-    return waited(t, thread_sys(t, SYS_pselect6, a[0], a[1], a[2], a[3], a[4], &pass), &m);
+    return waited(t, thread_sys(t, nr, a[0], a[1], a[2], a[3], a[4], &pass), &m);
 }
 
-i64 do_io_pgetevents(Thread *t, u64 *a) {
-    struct {
-        u64 at, size;
-    } arg = {0, 0}, pass;
-    MaskArg m;
-    if (a[5] && guest_read(&arg, a[5], sizeof arg) < 0) return -EFAULT;
-    i64 r = mask_arg(&m, arg.at, arg.size);
-    if (r < 0) return r;
-    pass.at = (u64)m.pass;
-    pass.size = 8;
-    return waited(t, thread_sys(t, SYS_io_pgetevents, a[0], a[1], a[2], a[3], a[4], &pass), &m);
-}
+i64 do_pselect6(Thread *t, u64 *a) { return wait_with_packed_mask(t, SYS_pselect6, a); }
+
+i64 do_io_pgetevents(Thread *t, u64 *a) { return wait_with_packed_mask(t, SYS_io_pgetevents, a); }
 
 i64 do_epoll_ctl(Thread *t, u64 *a) {
     GuestEvent g;
