@@ -25,6 +25,17 @@ typedef struct HostPc { /* host code from offset `at` on belongs to guest instru
     u32 at, frame;
 } HostPc;
 
+typedef struct HostPoint { /* of a region: host code from offset `at` on stands for the guest instruction at pc */
+    u64 pc;
+    u32 at;
+    u32 map; /* offset in HostCode.maps of where the guest's state is then */
+} HostPoint;
+
+typedef struct HostEntry { /* of a region: an entry block */
+    u64 pc;
+    u32 at;
+} HostEntry;
+
 typedef struct HostCode { /* one block: filled by compile; vectors are reused from block to block */
     u8 *rw;
     const u8 *rx;
@@ -33,6 +44,9 @@ typedef struct HostCode { /* one block: filled by compile; vectors are reused fr
     u32 first_exit;   /* number of exits[0] */
     VEC(HostExit) exits;
     VEC(HostPc) pcs;
+    VEC(HostPoint) points;   /* compile_region only, likewise the next two */
+    VEC(HostEntry) entries;  /* entries[0]: the function's own */
+    VEC(u8) maps;            /* the host's own encoding; no addresses in it */
     Arena arena;      /* the compiler's own */
     void *scratch;    /* likewise; NULL at first */
 } HostCode;
@@ -60,6 +74,11 @@ typedef struct Host {
     void (*make_stubs)(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out);
     /* Compiles a function of one block. False: code->cap is too small. */
     bool (*compile)(const HostStubs *stubs, IrFunc *f, HostCode *code);
+    /* Compiles a promoted function (ir.h) of any shape: code that is entered with the state in place at each of its entries, and
+     * leaves with the state in place. Between, guest registers are anywhere: points and maps tell. Slow and thorough. */
+    bool (*compile_region)(const HostStubs *stubs, IrFunc *f, HostCode *code);
+    /* In a signal handler, before abandon: brings the guest state of interrupted region code in place, as `map` says. */
+    void (*settle)(const Guest *guest, Vcpu *cpu, void *ucontext, const u8 *map);
     /* Redirects the direct exit whose field is at `field_rw` to the host address `target`; atomic for running threads. */
     void (*link)(u8 *field_rw, const u8 *field_rx, const u8 *target);
     /* Makes a block's entry jump to stubs->stale, by way of the HOST_PAD bytes before it; atomic likewise. */

@@ -205,6 +205,11 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
             if (a) return trap(cpu, i->aux, 0);
             break;
         case IR_exit: cpu->pc = i->imm; return TRAP_NONE;
+        case IR_poll:
+            if (!__atomic_load_n(&cpu->poll, __ATOMIC_RELAXED)) break;
+            cpu->pc = i->imm;
+            return TRAP_POLL;
+        case IR_count: cpu->insns += i->imm; break;
         case IR_exit_ind: cpu->pc = a & -(u64)f->guest->insn_align; return TRAP_NONE;
         case IR_trap:
             if (i->aux == TRAP_MODE || i->aux == TRAP_WAIT) cpu->pc = next_pc;

@@ -11,6 +11,12 @@
  * the `put`s before it left. Hence within one guest instruction every put comes after the last
  * access that can fault; the verifier checks it.
  *
+ * Two forms. As lifted, slots are read and written by `get` and `put`. Promoted (opt/promote.c), a `get` stands only at the head of an
+ * entry block (block 0, and blocks with aux 1: entered from outside with the state in place) or behind what changes the state behind
+ * the IR's back, a `put` only before what looks at the state in place; everywhere else guest registers are values, and frames
+ * (IrFrame) say which. What can fault has the frame of the `insn` it stands behind in its block; exits, polls and terminators that leave
+ * name theirs in field c (number + 1), because puts of their own instruction come before them.
+ *
  * The builder folds constants, applies identities, folds `x + constant` into the displacement of
  * memory operations, and forwards slots: get after get or put of a slot in the same block yields the same value.
  * At most one emitting call may stand among the arguments of a call (C leaves their order open).
@@ -85,12 +91,21 @@ typedef struct IrInsn {
     u32 last;    /* id of the last instruction that names it */
 } IrInsn;
 
-/* The state schema at one guest instruction. Quick translations keep slots in place, so that the
- * pc is all; optimising passes add locations. */
+/* The guest state at one point, for who looks at it there: a fault, an exit, a debugger. Quick translations keep slots
+ * in place, so that the pc is all. In a *promoted* function (opt/promote.c) slots are values: the frame lists, sorted by slot,
+ * every slot whose value is not in its home, and where it is instead.
+ *
+ * Home of a slot: its place in the Vcpu. But the pinned slots (Guest.hot_slots, hot_fslots) have theirs in host registers that a
+ * promoted function uses for other things: every frame of a promoted function lists all of them. */
+typedef struct IrState {
+    u32 slot, value; /* value: id */
+} IrState;
+
 typedef struct IrFrame {
     u64 pc;
     u32 parent; /* frame of the caller that this was inlined into + 1, 0: none */
-    u32 insn;   /* id of the `insn` instruction */
+    u32 insn;   /* id of the `insn` instruction; 0: the frame of an exit, named by its field c */
+    u32 state, state_count; /* range of IrFunc.states; promoted functions only */
 } IrFrame;
 
 typedef struct Guest Guest;
@@ -101,7 +116,9 @@ typedef struct IrFunc {
     u64 pc;                /* of the entry */
     VEC(IrInsn) insns;     /* id 0 is a nop */
     VEC(u64) args;         /* operand ids of calls and jumps; 64-bit extras of exits */
-    VEC(IrFrame) frames;   /* one per guest instruction, in order */
+    VEC(IrFrame) frames;   /* one per guest instruction, in order; then those of exits */
+    VEC(IrState) states;   /* see IrFrame */
+    bool promoted;         /* slots are values, and frames say where they are */
     u32 block_count;
     bool closed;           /* the current block has its terminator */
     u32 slot_value[160];   /* builder: value that slot n holds now, 0: unknown (forwarding) */

@@ -50,6 +50,7 @@ typedef struct Vcpu {
     void *owner;     /* the runtime's thread object */
     void *interp;    /* scratch memory of the interpreter, made at first use */
     bool lockstepped; /* lockstep has set pc already */
+    u64 insns;       /* guest instructions executed, where the code counts them (IR_count) */
     u64 arg[4];      /* operands of a helper being called from generated code */
     u64 result;      /* of a slow path */
     u64 spill[VCPU_SPILLS]; /* generated code's own, within one block */

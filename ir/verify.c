@@ -69,7 +69,8 @@ static bool check_types(Check *c, const IrInsn *i) {
     case IR_exit_ind: case IR_setflags: return a == IR_I64 || fail(c, "operand is no i64");
     case IR_call: return (i->imm < f->guest->helper_count && t == f->guest->helpers[i->imm].result && i->b <= 4) || fail(c, "helper call");
     case IR_getflags: return t == IR_I64 || fail(c, "getflags type");
-    case IR_nop: case IR_block: case IR_param: case IR_insn: case IR_const: case IR_fence: case IR_exit: case IR_trap: case IR_jmp: return true;
+    case IR_nop: case IR_block: case IR_param: case IR_insn: case IR_const: case IR_fence: case IR_exit: case IR_trap: case IR_jmp:
+    case IR_poll: case IR_count: return true;
     case IR_OP_COUNT: break;
     }
     return fail(c, "no such operation");

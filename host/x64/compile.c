@@ -29,7 +29,7 @@ static void lower(Cg *g, IrInsn *i) {
         break;
     case IR_call: cg_lower_call(g, i); break;
     case IR_exit_if: case IR_trap_if: case IR_exit: case IR_exit_ind: case IR_trap: cg_lower_leave(g, i); break;
-    case IR_trunc: case IR_flow: case IR_param: case IR_jmp: case IR_br: BUG("quick tier: operation needs a control-flow graph");
+    case IR_trunc: case IR_flow: case IR_param: case IR_jmp: case IR_br: case IR_poll: case IR_count: BUG("quick tier: operation needs a control-flow graph");
     case IR_OP_COUNT: BUG("bad operation");
     }
 }
