@@ -15,7 +15,9 @@
  * entry block (block 0, and blocks with aux 1: entered from outside with the state in place) or behind what changes the state behind
  * the IR's back, a `put` only before what looks at the state in place; everywhere else guest registers are values, and frames
  * (IrFrame) say which. What can fault has the frame of the `insn` it stands behind in its block; exits, polls and terminators that leave
- * name theirs in field c (number + 1), because puts of their own instruction come before them.
+ * name theirs in field c (number + 1), because puts of their own instruction come before them. An `insn` names its own in field c,
+ * too, or 0 if nothing behind it can fault. Blocks stand in an order in which a block comes after those that dominate it, so that a value
+ * comes before its uses in the array as well. No jump leads to an entry block.
  *
  * The builder folds constants, applies identities, folds `x + constant` into the displacement of
  * memory operations, and forwards slots: get after get or put of a slot in the same block yields the same value.
@@ -98,13 +100,20 @@ typedef struct IrInsn {
  * Home of a slot: its place in the Vcpu. But the pinned slots (Guest.hot_slots, hot_fslots) have theirs in host registers that a
  * promoted function uses for other things: every frame of a promoted function lists all of them. */
 typedef struct IrState {
-    u32 slot, value; /* value: id */
+    u16 slot;
+    u16 how;   /* IR_STATE_*: what the slot holds, given the value. Bought: extensions that only a frame wants are not executed */
+    u32 value; /* id */
 } IrState;
+enum {
+    IR_STATE_SAME,
+    IR_STATE_SEXT, /* the low 32 bits of an i32 or i64, sign-extended */
+    IR_STATE_BOX,  /* box(value), value an f32 */
+};
 
 typedef struct IrFrame {
     u64 pc;
     u32 parent; /* frame of the caller that this was inlined into + 1, 0: none */
-    u32 insn;   /* id of the `insn` instruction; 0: the frame of an exit, named by its field c */
+    u32 insn;   /* id of the `insn` instruction; 0: the frame of what leaves; both name it in field c if promoted */
     u32 state, state_count; /* range of IrFunc.states; promoted functions only */
 } IrFrame;
 
