@@ -254,7 +254,7 @@ class Runner:
 
     def env_get(self, variant, needs):
         run = ["run", *VARIANTS[variant]]
-        env = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR", "ISOMER_CACHE", "USER") if k in os.environ}
+        env = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR", "ISOMER_TEST_CACHE", "USER") if k in os.environ}
         env |= {"LANG": "C.UTF-8", "ISOMER": self.isomer, "TOP": TOP, "BUILD": self.build, "TESTS": HERE,
                 "SEED": str(self.options.seed), "RUN": shlex.join([self.isomer, *run]), "SYSROOT": SYSROOT,
                 "BIN": self.bin}
