@@ -10,7 +10,8 @@ void ir_reset(IrFunc *f, const Guest *guest, u64 pc, u32 mode) {
     f->guest = guest;
     f->pc = pc;
     f->mode = mode;
-    f->insns.len = f->args.len = f->frames.len = 0;
+    f->insns.len = f->args.len = f->frames.len = f->states.len = 0;
+    f->promoted = false;
     f->block_count = 0;
     f->closed = true;
     vec_push(&f->insns, ((IrInsn){.op = IR_nop}));
@@ -21,6 +22,7 @@ void ir_drop(IrFunc *f) {
     vec_drop(&f->insns);
     vec_drop(&f->args);
     vec_drop(&f->frames);
+    vec_drop(&f->states);
 }
 
 void ir_forget_slots(IrBuilder *b) { memset(b->slot_value, 0, sizeof b->slot_value); }

@@ -117,10 +117,31 @@ static u64 unbox_bits(IrType t, u64 v) {
 
 /* --- control --------------------------------------------------------------------------------------- */
 
-static u32 block_at(const IrFunc *f, u32 block) {
+/* Where each block starts. */
+static void find_blocks(IrInterp *in, const IrFunc *f) {
+    in->blocks.len = 0;
     for (u32 id = 1; id < f->insns.len; id++)
-        if (f->insns.at[id].op == IR_block && f->insns.at[id].imm == block) return id;
-    BUG("no such block");
+        if (f->insns.at[id].op == IR_block) vec_push(&in->blocks, id);
+}
+
+/* Puts what the frame says into the slots. */
+static void settle(const IrFunc *f, Vcpu *cpu, const IrFrame *r, const u64 *v) {
+    for (u32 k = r->state; k < r->state + r->state_count; k++) {
+        const IrState *s = &f->states.at[k];
+        u64 x = v[s->value];
+        if (s->how == IR_STATE_SEXT) x = (u64)sext_bits(x, 32);
+        if (s->how == IR_STATE_BOX) x = box_bits(IR_F32, x);
+        slot_write(f, cpu, s->slot, x);
+    }
+}
+
+/* Before an instruction of a promoted function that can fault or leave: afterwards nothing can be told any more. `insn`: frame
+ * number + 1 of the guest instruction under way. */
+static void settle_before(const IrFunc *f, Vcpu *cpu, const IrInsn *i, u32 insn, const u64 *v) {
+    u16 facts = ir_op_facts[i->op];
+    if (!(facts & (F_FAULTS | F_EXIT)) && i->op != IR_call) return;
+    u32 frame = ir_has_frame((IrOp)i->op) ? i->c : insn;
+    if (frame) settle(f, cpu, &f->frames.at[frame - 1], v);
 }
 
 /* Moves the arguments of a jump into the parameters of its block; returns where to go on. */
@@ -128,7 +149,7 @@ static u32 take_jump(IrInterp *in, const IrFunc *f, const IrInsn *i) {
     u64 *v = in->values.at;
     in->params.len = 0;
     for (u32 k = 0; k < i->b; k++) vec_push(&in->params, v[f->args.at[i->a + k]]);
-    u32 at = block_at(f, (u32)i->imm) + 1;
+    u32 at = in->blocks.at[(u32)i->imm] + 1;
     for (; f->insns.at[at].op == IR_param; at++) v[at] = in->params.at[f->insns.at[at].imm];
     return at;
 }
@@ -148,8 +169,11 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
     vec_reserve(&in->values, f->insns.len);
     u64 *v = in->values.at;
     u64 next_pc = 0;
+    u32 frame = 0;
+    if (f->block_count > 1) find_blocks(in, f);
     for (u32 id = 1;; id++) {
         const IrInsn *i = &f->insns.at[id];
+        if (f->promoted) settle_before(f, cpu, i, frame, v);
         u32 first = ir_op_operands[i->op] ? i->a : 0; /* elsewhere `a` is not a value */
         u64 a = v[first], addr = a + i->imm;
         IrType at = (IrType)f->insns.at[first].type;
@@ -158,6 +182,7 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         case IR_insn:
             cpu->pc = i->imm;
             next_pc = i->imm + i->aux;
+            frame = i->c;
             break;
         case IR_const: v[id] = i->imm; break;
         case IR_get: v[id] = slot_read(f, cpu, (u32)i->imm); break;
@@ -215,7 +240,7 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
             if (i->aux == TRAP_MODE || i->aux == TRAP_WAIT) cpu->pc = next_pc;
             return trap(cpu, i->aux, i->imm);
         case IR_jmp: id = take_jump(in, f, i) - 1; break;
-        case IR_br: id = block_at(f, a ? (u32)i->imm : (u32)(i->imm >> 32)); break;
+        case IR_br: id = in->blocks.at[a ? (u32)i->imm : (u32)(i->imm >> 32)]; break;
         case IR_OP_COUNT: BUG("bad operation");
         }
     }

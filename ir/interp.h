@@ -21,6 +21,7 @@ typedef struct IrLog {
 typedef struct IrInterp { /* scratch of one thread */
     VEC(u64) values;
     VEC(u64) params; /* of a jump under way */
+    VEC(u32) blocks; /* where each block of the function starts */
     IrLog *log;      /* NULL: stores go to memory */
 } IrInterp;
 

@@ -144,6 +144,10 @@ static inline bool ref_some(Ref r) { return r.id != 0; }
 static inline IrInsn *ir_insn_of(const IrFunc *f, Ref r) { return &f->insns.at[r.id]; }
 static inline IrType ir_type_of(const IrFunc *f, Ref r) { return (IrType)f->insns.at[r.id].type; }
 static inline bool ir_is_const(const IrFunc *f, Ref r) { return f->insns.at[r.id].op == IR_const; }
+/* Field c of this operation names a frame in a promoted function. */
+static inline bool ir_has_frame(IrOp op) {
+    return op == IR_insn || op == IR_poll || op == IR_trap || (ir_op_facts[op] & F_EXIT);
+}
 
 /* --- building ---------------------------------------------------------------------------------- */
 

@@ -121,6 +121,8 @@ static void parse_insn(Parser *p) {
         ref[0].id = f->args.len;
         vec_push(&f->args, number(p));
     }
+    if ((op == IR_exit || op == IR_exit_ind) && eat(p, "then=#")) ref[1].id = (u32)number(p);
+    if (f->promoted && ir_has_frame(op) && eat(p, "frame=")) ref[2].id = (u32)number(p) + 1;
     if (p->bad || (f->closed && op != IR_block)) {
         p->bad = true;
         return;
@@ -128,11 +130,38 @@ static void parse_insn(Parser *p) {
     if (op == IR_block) {
         if (imm != (f->insns.len == 2 ? 0 : f->block_count)) p->bad = true;
         else if (imm) ir_block(f);
+        f->insns.at[f->insns.len - 1].aux = (u8)aux;
         return;
     }
     Ref r = ir_emit(f, op, type, aux, aux2, ref[0], ref[1], ref[2], imm);
-    if (op == IR_insn) vec_push(&f->frames, ((IrFrame){.pc = imm, .insn = r.id}));
+    if (op == IR_insn && !f->promoted) vec_push(&f->frames, ((IrFrame){.pc = imm, .insn = r.id}));
     if (named) bind(p, name, r.id);
+}
+
+static void parse_frame(Parser *p) {
+    IrFunc *f = p->f;
+    if (number(p) != f->frames.len || !eat(p, "pc=")) {
+        p->bad = true;
+        return;
+    }
+    IrFrame frame = {.pc = number(p), .state = f->states.len};
+    for (skip(p); *p->at && *p->at != '\n' && !p->bad; skip(p)) {
+        IrState s = {.slot = (u16)lookup(p, p->guest->slot_count, slot_name)};
+        if (!eat(p, "=")) p->bad = true;
+        s.how = eat(p, "sext") ? IR_STATE_SEXT : eat(p, "box") ? IR_STATE_BOX : IR_STATE_SAME;
+        s.value = value(p).id;
+        vec_push(&f->states, s);
+        frame.state_count++;
+    }
+    vec_push(&f->frames, frame);
+}
+
+/* Frames know the `insn` that names them. */
+static void bind_frames(IrFunc *f) {
+    for (u32 id = 1; id < f->insns.len; id++) {
+        const IrInsn *i = &f->insns.at[id];
+        if (i->op == IR_insn && i->c && i->c <= f->frames.len) f->frames.at[i->c - 1].insn = id;
+    }
 }
 
 int ir_parse(IrFunc *f, const Guest *guest, const char *text) {
@@ -145,6 +174,9 @@ int ir_parse(IrFunc *f, const Guest *guest, const char *text) {
         if (eat(&p, "func")) {
             if (eat(&p, "pc=")) f->pc = number(&p);
             if (eat(&p, "mode=")) f->mode = (u32)number(&p);
+            f->promoted = eat(&p, "promoted");
+        } else if (eat(&p, "frame ")) {
+            parse_frame(&p);
         } else if (*p.at != '\n' && *p.at) {
             parse_insn(&p);
         }
@@ -152,6 +184,7 @@ int ir_parse(IrFunc *f, const Guest *guest, const char *text) {
         if (*p.at && *p.at != '\n') p.bad = true;
         if (*p.at == '\n') p.at++;
     }
+    if (f->promoted) bind_frames(f);
     vec_drop(&p.ids);
     return p.bad ? -line : 0;
 }

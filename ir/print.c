@@ -9,6 +9,11 @@
  *   store %2, %3, disp=8 size=3
  *   exit 0x1008c
  *
+ * A promoted function says so in its first line, and has its frames at the end; who has one names it:
+ *
+ *   exit 0x1008c frame=0
+ *   frame 0 pc=0x1008c a0=%7 a1=sext %9 fa5=box %12
+ *
  * Every field that is not zero is printed, so that what prints parses (parse.c). */
 #include "ir/guest.h"
 
@@ -46,11 +51,25 @@ static void print_insn(const IrFunc *f, u32 id, Text *t) {
     if (i->aux) text_print(t, " aux=%u", i->aux);
     if (i->aux2) text_print(t, " aux2=%u", i->aux2);
     if (i->op == IR_exit && i->aux == EXIT_CALL) text_print(t, " return=0x%lx", f->args.at[i->a]);
+    if ((i->op == IR_exit || i->op == IR_exit_ind) && i->b) text_print(t, " then=#%u", i->b);
+    if (f->promoted && ir_has_frame((IrOp)i->op) && i->c) text_print(t, " frame=%u", i->c - 1);
+    text_char(t, '\n');
+}
+
+static void print_frame(const IrFunc *f, u32 n, Text *t) {
+    static const char *const how[] = {"", "sext ", "box "};
+    const IrFrame *r = &f->frames.at[n];
+    text_print(t, "  frame %u pc=0x%lx", n, r->pc);
+    for (u32 k = r->state; k < r->state + r->state_count; k++) {
+        const IrState *s = &f->states.at[k];
+        text_print(t, " %s=%s%%%u", f->guest->slots[s->slot].name, how[s->how], s->value);
+    }
     text_char(t, '\n');
 }
 
 void ir_print(const IrFunc *f, Text *out) {
-    text_print(out, "func pc=0x%lx mode=%u\n", f->pc, f->mode);
+    text_print(out, "func pc=0x%lx mode=%u%s\n", f->pc, f->mode, f->promoted ? " promoted" : "");
     for (u32 id = 1; id < f->insns.len; id++)
         if (f->insns.at[id].op != IR_nop) print_insn(f, id, out);
+    for (u32 n = 0; f->promoted && n < f->frames.len; n++) print_frame(f, n, out);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What every IrFunc must satisfy, whoever built it: operands exist, come first and have the right types; blocks end once; no access
- * that can fault follows a put within one guest instruction (precise state, ir.h). */
+ * that can fault follows a put within one guest instruction (precise state, ir.h). Of several blocks: definitions dominate
+ * uses, jumps and parameters agree. Of promoted functions: frames stand where they must and name what exists there. */
+#include "ir/cfg.h"
 #include "ir/guest.h"
 
 typedef struct Check {
@@ -83,6 +85,132 @@ static bool check_targets(Check *c, const IrInsn *i) {
     return true;
 }
 
+/* --- several blocks ------------------------------------------------------------------------------- */
+
+typedef struct Graph {
+    IrCfg cfg;
+    VEC(u32) block_of; /* by id */
+} Graph;
+
+static u32 param_count(const Check *c, const Graph *g, u32 block) {
+    u32 id = g->cfg.blocks.at[block].first + 1, n = 0;
+    while (c->f->insns.at[id + n].op == IR_param) n++;
+    return n;
+}
+
+static bool check_defined(Check *c, const Graph *g, u32 ref) {
+    return ir_dominates(&g->cfg, g->block_of.at[ref], g->block_of.at[c->id]) || fail(c, "an operand's block does not dominate its use");
+}
+
+static bool check_dominance(Check *c, const Graph *g, const IrInsn *i) {
+    if (i->op == IR_call || i->op == IR_jmp) {
+        for (u32 k = 0; k < i->b; k++)
+            if (!check_defined(c, g, (u32)c->f->args.at[i->a + k])) return false;
+        return true;
+    }
+    const u32 ref[3] = {i->a, i->b, i->c};
+    for (unsigned k = 0; k < ir_op_operands[i->op]; k++)
+        if (!check_defined(c, g, ref[k])) return false;
+    return true;
+}
+
+static bool check_jump(Check *c, const Graph *g, const IrInsn *i) {
+    const IrBlockInfo *to = &g->cfg.blocks.at[(u32)i->imm];
+    if (to->entry) return fail(c, "a jump leads to an entry block");
+    if (i->op == IR_br) {
+        if (g->cfg.blocks.at[i->imm >> 32].entry) return fail(c, "a jump leads to an entry block");
+        return (!param_count(c, g, (u32)i->imm) && !param_count(c, g, i->imm >> 32)) || fail(c, "a branch leads to a block with parameters");
+    }
+    if (param_count(c, g, (u32)i->imm) != i->b) return fail(c, "a jump has not as many arguments as its block has parameters");
+    for (u32 k = 0; k < i->b; k++)
+        if (type_at(c->f, (u32)c->f->args.at[i->a + k]) != type_at(c->f, to->first + 1 + k)) return fail(c, "types of argument and parameter differ");
+    return true;
+}
+
+static bool check_state(Check *c, const Graph *g, const IrState *s) {
+    const IrFunc *f = c->f;
+    if (s->slot >= f->guest->slot_count) return fail(c, "its frame names no slot");
+    if (!check_operand(c, s->value) || !check_defined(c, g, s->value)) return false;
+    IrType t = type_at(f, s->value), slot = (IrType)f->guest->slots[s->slot].type;
+    bool ok = s->how == IR_STATE_SAME   ? t == slot
+              : s->how == IR_STATE_SEXT ? slot == IR_I64 && is_int(t)
+              : s->how == IR_STATE_BOX  ? slot == IR_F64 && t == IR_F32
+                                        : false;
+    return ok || fail(c, "its frame has a value of the wrong type");
+}
+
+static bool check_frame(Check *c, const Graph *g, const IrInsn *i) {
+    const IrFunc *f = c->f;
+    if (!i->c) return i->op == IR_insn || fail(c, "it has no frame");
+    if (i->c > f->frames.len) return fail(c, "its frame does not exist");
+    const IrFrame *r = &f->frames.at[i->c - 1];
+    if ((u64)r->state + r->state_count > f->states.len) return fail(c, "its frame's states are out of range");
+    if (r->insn != (i->op == IR_insn ? c->id : 0)) return fail(c, "its frame belongs to another");
+    for (u32 k = r->state; k < r->state + r->state_count; k++) {
+        if (k > r->state && f->states.at[k - 1].slot >= f->states.at[k].slot) return fail(c, "its frame is not sorted");
+        if (!check_state(c, g, &f->states.at[k])) return false;
+    }
+    return true;
+}
+
+/* `insn`: the last one of this block, 0: none yet. */
+static bool check_promoted(Check *c, const Graph *g, const IrInsn *i, u32 insn) {
+    const IrBlockInfo *b = &g->cfg.blocks.at[g->block_of.at[c->id]];
+    if (i->op == IR_get && !b->entry) return fail(c, "a get outside of an entry block");
+    if (ir_has_frame((IrOp)i->op)) return check_frame(c, g, i);
+    bool faults = (ir_op_facts[i->op] & F_FAULTS) || (i->op == IR_call && (c->f->guest->helpers[i->imm].facts & HELPER_FAULTS));
+    return !faults || (insn && c->f->insns.at[insn].c) || fail(c, "it can fault and has no frame");
+}
+
+static bool check_targets_exist(Check *c, const IrInsn *i) {
+    if ((i->op == IR_exit || (i->op == IR_exit_ind && i->aux == EXIT_CALL)) && i->b) {
+        if (i->b >= c->f->block_count) return fail(c, "it goes on at a block that does not exist");
+    }
+    return true;
+}
+
+static void check_blocks(Check *c, Graph *g) {
+    const IrFunc *f = c->f;
+    u32 block = 0, insn = 0;
+    vec_reserve(&g->block_of, f->insns.len);
+    for (u32 id = 1; id < f->insns.len; id++) {
+        if (f->insns.at[id].op == IR_block) block = (u32)f->insns.at[id].imm;
+        g->block_of.at[id] = block;
+    }
+    for (c->id = 1; c->id < f->insns.len && !c->wrong; c->id++) {
+        const IrInsn *i = &f->insns.at[c->id];
+        if (i->op == IR_block || i->op == IR_insn) insn = i->op == IR_insn ? c->id : 0;
+        if (g->cfg.blocks.at[g->block_of.at[c->id]].rpo == IR_ROOT) continue; /* never reached */
+        if (!check_targets_exist(c, i) || !check_dominance(c, g, i)) break;
+        if ((i->op == IR_jmp || i->op == IR_br) && !check_jump(c, g, i)) break;
+        if (f->promoted && !check_promoted(c, g, i, insn)) break;
+    }
+}
+
+/* Blocks are numbered in order; parameters stand first, numbered likewise. */
+static bool check_order(Check *c, const IrInsn *i, u32 *blocks) {
+    const IrInsn *before = &c->f->insns.at[c->id - 1];
+    if (i->op == IR_block && i->imm != (*blocks)++) return fail(c, "blocks are not numbered in order");
+    if (i->op == IR_param && !(before->op == IR_block ? i->imm == 0 : before->op == IR_param && i->imm == before->imm + 1)) return fail(c, "a parameter out of order");
+    return true;
+}
+
+static void check_graph(Check *c) {
+    Graph g = {0};
+    u32 blocks = 0;
+    for (c->id = 1; c->id < c->f->insns.len; c->id++)
+        if (!check_order(c, &c->f->insns.at[c->id], &blocks)) break;
+    if (!c->wrong && blocks != c->f->block_count) fail(c, "the number of blocks is wrong");
+    if (!c->wrong) {
+        ir_cfg_make(&g.cfg, c->f);
+        check_blocks(c, &g);
+    }
+    ir_cfg_drop(&g.cfg);
+    vec_drop(&g.block_of);
+}
+
+/* ----------------------------------------------------------------------------------------------------- */
+
 const char *ir_verify(const IrFunc *f, char *buf, size_t size) {
     Check c = {.f = f};
     bool open = false, written = false;
@@ -102,11 +230,12 @@ const char *ir_verify(const IrFunc *f, char *buf, size_t size) {
         } else if (check_operands(&c, i) && check_types(&c, i) && check_targets(&c, i)) {
             if (i->op == IR_insn) written = false;
             if (i->op == IR_put) written = true;
-            if (written && (facts & F_FAULTS) && !(facts & F_TERM)) fail(&c, "an access that can fault follows a put");
+            if (written && !f->promoted && (facts & F_FAULTS) && !(facts & F_TERM)) fail(&c, "an access that can fault follows a put");
             if (facts & F_TERM) open = false;
         }
     }
     if (!c.wrong && open) fail(&c, "the last block has no terminator");
+    if (!c.wrong && (f->promoted || f->block_count > 1)) check_graph(&c);
     if (!c.wrong) return NULL;
     Text t = text_init(buf, size);
     text_print(&t, "%%%u (%s): %s", c.id - 1, c.id - 1 < f->insns.len && f->insns.at[c.id - 1].op < IR_OP_COUNT ? ir_op_name[f->insns.at[c.id - 1].op] : "?", c.wrong);
