@@ -9,25 +9,30 @@ static void *reserve(size_t size) {
     return sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
-static int half_init(Half *h, u8 *rw, const u8 *rx, size_t size) {
+static int half_init(Pool *h, u8 *rw, const u8 *rx, size_t size) {
     h->rw = rw, h->rx = rx, h->size = size;
     h->block_max = (u32)(size / 64) + 16;
     h->pc_max = (u32)(size / 4) + 64;
-    h->exit_max = (u32)(size / 16) + 64;
+    h->exit_max = MIN((u32)(size / 16) + 64, (u32)EXITS_MAX);
     h->blocks = reserve(h->block_max * sizeof(Block));
     h->pcs = reserve(h->pc_max * sizeof(HostPc));
     h->exits = reserve(h->exit_max * sizeof(ExitRecord));
     return sys_failed(h->blocks) || sys_failed(h->pcs) || sys_failed(h->exits) ? -ENOMEM : 0;
 }
 
-/* A second mapping of shared memory: mremap of length 0 duplicates [mremap(2)]; no file descriptor is involved. */
-static u8 *map_again(u8 *rw, size_t size) {
-    u8 *rx = (u8 *)sys_call(SYS_mremap, rw, 0, size, MREMAP_MAYMOVE);
-    if (sys_failed(rx)) return rx;
-    int err = sys_mprotect(rx, size, PROT_READ | PROT_EXEC);
-    if (!err) return rx;
-    sys_munmap(rx, size);
-    return (u8 *)(long)err;
+/* Shared memory at rw, and a second mapping of it at rx: mremap of length 0 duplicates [mremap(2)]; no file descriptor is
+ * involved. Both replace what is there. 0 or -errno. */
+static int map_twice(u8 *rw, const u8 *rx, size_t size) {
+    u8 *p = sys_mmap(rw, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (sys_failed(p)) return (int)(long)p;
+    p = (u8 *)sys_call(SYS_mremap, rw, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, rx);
+    if (sys_failed(p)) return (int)(long)p;
+    return sys_mprotect((void *)rx, size, PROT_READ | PROT_EXEC);
+}
+
+static u8 *reserve_code(size_t size) { /* aligned to a chunk, so that images may be placed by chunks */
+    u8 *p = sys_mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return sys_failed(p) ? NULL : p;
 }
 
 static void give_back(const void *p, size_t size) {
@@ -35,10 +40,11 @@ static void give_back(const void *p, size_t size) {
 }
 
 static int cache_map(Cache *c, size_t stubs, size_t half) {
-    c->rw = sys_mmap(NULL, c->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (sys_failed(c->rw)) return -ENOMEM;
-    c->rx = map_again(c->rw, c->size);
-    if (sys_failed(c->rx)) return (int)(long)c->rx;
+    c->rw = reserve_code(c->size);
+    c->rx = reserve_code(c->size);
+    if (!c->rw || !c->rx) return -ENOMEM;
+    int r = map_twice(c->rw, c->rx, c->image_at);
+    if (r < 0) return r;
     c->owned = reserve(c->size / CACHE_CHUNK);
     if (sys_failed(c->owned)) return -ENOMEM;
     for (int k = 0; k < 2; k++) {
@@ -50,18 +56,25 @@ static int cache_map(Cache *c, size_t stubs, size_t half) {
 
 /* All of it must be in reach of a 32-bit displacement. */
 #define CACHE_MAX MIB(1024)
+#define IMAGES_MAX MIB(768)
 
 int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size) {
     size = MIN(size, CACHE_MAX);
     size_t stubs = align_up(host->stubs_max, CACHE_CHUNK), half = align_up(MAX(size / 2, (u64)CACHE_CHUNK), CACHE_CHUNK);
     memset(c, 0, sizeof *c);
-    c->size = stubs + 2 * half;
+    c->image_at = stubs + 2 * half;
+    c->size = c->image_end = c->image_at + (size >= MIB(16) ? IMAGES_MAX : 0); /* less is asked for where address space is short */
     int err = cache_map(c, stubs, half);
     if (err) {
         cache_fini(c);
         return err;
     }
-    memset(c->owned, 1, c->size / CACHE_CHUNK);
+    memset(c->owned, 1, c->image_at / CACHE_CHUNK);
+    for (u32 k = 0; k < POOL_IMAGES; k++) {
+        c->pools[k] = &c->half[k];
+        c->half[k].number = k;
+    }
+    c->pool_count = POOL_IMAGES;
     host->make_stubs(guest, c->rw, c->rx, &c->stubs);
     cache_reset_half(cache_half(c));
     return 0;
@@ -69,19 +82,21 @@ int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size) {
 
 void cache_fini(Cache *c) {
     for (int k = 0; k < 2; k++) {
-        Half *h = &c->half[k];
+        Pool *h = &c->half[k];
         give_back(h->blocks, h->block_max * sizeof(Block));
         give_back(h->pcs, h->pc_max * sizeof(HostPc));
         give_back(h->exits, h->exit_max * sizeof(ExitRecord));
         vec_drop(&h->impure);
         arena_drop(&h->arena);
     }
+    vec_drop(&c->into_half);
+    vec_drop(&c->from_half);
     give_back(c->owned, c->size / CACHE_CHUNK);
     give_back(c->rx, c->size);
     give_back(c->rw, c->size);
 }
 
-static Table *table_new(Half *h, u32 len) {
+static Table *table_new(Pool *h, u32 len) {
     Table *t = arena_alloc(&h->arena, sizeof(Table) + len * sizeof(TableEntry));
     t->mask = len - 1;
     return t;
@@ -89,7 +104,7 @@ static Table *table_new(Half *h, u32 len) {
 
 enum { TABLE_MIN = 1024, PAGES_MIN = 64 };
 
-void cache_reset_half(Half *h) {
+void cache_reset_half(Pool *h) {
     arena_drop(&h->arena);
     h->used = 0;
     h->block_count = h->pc_count = h->exit_count = 0;
@@ -101,15 +116,28 @@ void cache_reset_half(Half *h) {
     __atomic_store_n(&h->table, table_new(h, TABLE_MIN), __ATOMIC_RELEASE);
 }
 
-/* --- ownership after fork --------------------------------------------------------------------------- */
+bool cache_add_image(Cache *c, Pool *p, size_t code) {
+    size_t size = align_up(code, CACHE_CHUNK);
+    if (c->pool_count == POOLS_MAX || c->image_end - c->image_at < size) return false;
+    p->rw = c->rw + c->image_at;
+    p->rx = c->rx + c->image_at;
+    p->size = size;
+    p->number = c->pool_count;
+    c->image_at += size;
+    c->pools[p->number] = p;
+    __atomic_store_n(&c->pool_count, p->number + 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* --- ownership -------------------------------------------------------------------------------------- */
 
 static void own_chunk(Cache *c, size_t n) {
     u8 *rw = c->rw + n * CACHE_CHUNK, *rx = (u8 *)c->rx + n * CACHE_CHUNK;
     u8 *copy = sys_mmap(NULL, CACHE_CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (sys_failed(copy)) BUG("out of host memory for the code cache");
-    memcpy(copy, rw, CACHE_CHUNK);
-    u8 *copy_rx = map_again(copy, CACHE_CHUNK);
-    if (sys_failed(copy_rx)) BUG("out of host memory for the code cache");
+    memcpy(copy, rx, CACHE_CHUNK);
+    u8 *copy_rx = (u8 *)sys_call(SYS_mremap, copy, 0, CACHE_CHUNK, MREMAP_MAYMOVE);
+    if (sys_failed(copy_rx) || sys_mprotect(copy_rx, CACHE_CHUNK, PROT_READ | PROT_EXEC) < 0) BUG("out of host memory for the code cache");
     sys_call(SYS_mremap, copy_rx, CACHE_CHUNK, CACHE_CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, rx);
     sys_call(SYS_mremap, copy, CACHE_CHUNK, CACHE_CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, rw);
     c->owned[n] = 1;
@@ -125,16 +153,35 @@ void cache_disown(Cache *c) { memset(c->owned, 0, c->size / CACHE_CHUNK); }
 
 /* --- look-up ---------------------------------------------------------------------------------------- */
 
-const void *cache_find(const Half *h, u64 key) {
-    const Table *t = __atomic_load_n(&h->table, __ATOMIC_ACQUIRE);
+const void *cache_find(const Pool *p, u64 key) {
+    const Table *t = __atomic_load_n(&p->table, __ATOMIC_ACQUIRE);
     for (u32 k = (u32)hash_u64(key) & t->mask;; k = (k + 1) & t->mask) {
         u64 seen = __atomic_load_n(&t->at[k].key, __ATOMIC_ACQUIRE);
-        if (seen == key) return __atomic_load_n(&t->at[k].code, __ATOMIC_ACQUIRE);
+        if (seen == key) {
+            u64 code = __atomic_load_n(&t->at[k].code, __ATOMIC_ACQUIRE);
+            return code ? p->rx + code : NULL;
+        }
         if (!seen) return NULL;
     }
 }
 
-static void table_put(Table *t, u64 key, const void *code) {
+Pool *cache_image_at(const Cache *c, u64 pc) {
+    u32 n = __atomic_load_n(&c->pool_count, __ATOMIC_ACQUIRE);
+    for (u32 k = POOL_IMAGES; k < n; k++) {
+        const ImageRange *r = &c->ranges[k];
+        if (pc - __atomic_load_n(&r->start, __ATOMIC_RELAXED) < __atomic_load_n(&r->size, __ATOMIC_ACQUIRE)) return c->pools[k];
+    }
+    return NULL;
+}
+
+const void *cache_lookup(const Cache *c, u32 generation, u64 pc, u32 mode) {
+    const void *code = cache_find(&c->half[generation & 1], cache_key(pc, mode));
+    if (code) return code;
+    const Pool *image = cache_image_at(c, pc);
+    return image ? cache_find(image, cache_key(pc, mode)) : NULL;
+}
+
+static void table_put(Table *t, u64 key, u64 code) {
     u32 k = (u32)hash_u64(key) & t->mask;
     while (t->at[k].key && t->at[k].key != key) k = (k + 1) & t->mask;
     __atomic_store_n(&t->at[k].code, code, __ATOMIC_RELEASE);
@@ -143,7 +190,7 @@ static void table_put(Table *t, u64 key, const void *code) {
     __atomic_store_n(&t->at[k].key, key, __ATOMIC_RELEASE);
 }
 
-void cache_enter(Half *h, u64 key, const void *code) {
+void cache_enter(Pool *h, u64 key, u64 code) {
     Table *t = h->table;
     if (t->used * 2 > t->mask) {
         Table *bigger = table_new(h, (t->mask + 1) * 2);
@@ -163,7 +210,7 @@ static PageEntry *page_slot(PageEntry *pages, u32 mask, u64 page) {
     return &pages[k];
 }
 
-static void pages_grow(Half *h) {
+static void pages_grow(Pool *h) {
     u32 mask = h->page_mask * 2 + 1;
     PageEntry *bigger = arena_alloc(&h->arena, (mask + 1) * sizeof(PageEntry));
     for (u32 k = 0; k <= h->page_mask; k++)
@@ -172,7 +219,7 @@ static void pages_grow(Half *h) {
     h->page_mask = mask;
 }
 
-static void note_page(Half *h, u32 n, u64 page, unsigned which) {
+static void note_page(Pool *h, u32 n, u64 page, unsigned which) {
     if (h->page_used * 2 > h->page_mask) pages_grow(h);
     PageEntry *e = page_slot(h->pages, h->page_mask, page);
     if (!e->page) e->page = page + 1, h->page_used++;
@@ -183,16 +230,16 @@ static void note_page(Half *h, u32 n, u64 page, unsigned which) {
 static u64 first_page(const Block *b) { return b->pc / PAGE_BYTES; }
 static u64 last_page(const Block *b) { return (b->pc + b->guest_size - 1) / PAGE_BYTES; }
 
-void cache_note_pages(Half *h, u32 n) {
+void cache_note_pages(Pool *h, u32 n) {
     const Block *b = &h->blocks[n];
     note_page(h, n, first_page(b), 0);
     if (last_page(b) != first_page(b)) note_page(h, n, last_page(b), 1);
 }
 
-u32 cache_page_first(const Half *h, u64 page) { return page_slot(h->pages, h->page_mask, page)->first; }
-u32 cache_page_next(const Half *h, u32 n, u64 page) { return h->blocks[n].next[first_page(&h->blocks[n]) != page]; }
+u32 cache_page_first(const Pool *h, u64 page) { return page_slot(h->pages, h->page_mask, page)->first; }
+u32 cache_page_next(const Pool *h, u32 n, u64 page) { return h->blocks[n].next[first_page(&h->blocks[n]) != page]; }
 
-void cache_page_drop_dead(Half *h, u64 page) {
+void cache_page_drop_dead(Pool *h, u64 page) {
     for (u32 *link = &page_slot(h->pages, h->page_mask, page)->first; *link;) {
         Block *b = &h->blocks[*link - 1];
         u32 *next = &b->next[first_page(b) != page];
@@ -203,25 +250,44 @@ void cache_page_drop_dead(Half *h, u64 page) {
 
 /* --- host addresses to guest ------------------------------------------------------------------------- */
 
-const Block *cache_block_at(const Cache *c, u64 host_pc, const Half **half) {
-    for (int k = 0; k < 2; k++) {
-        const Half *h = &c->half[k];
-        if (host_pc - (u64)h->rx >= h->size) continue;
-        *half = h;
-        u32 lo = 0, hi = __atomic_load_n(&h->block_count, __ATOMIC_ACQUIRE);
-        while (lo < hi) { /* the last block that starts at or before host_pc: blocks are in order of address */
-            u32 mid = lo + (hi - lo) / 2;
-            if ((u64)h->blocks[mid].code <= host_pc) lo = mid + 1;
-            else hi = mid;
-        }
-        const Block *b = lo ? &h->blocks[lo - 1] : NULL;
-        return b && host_pc - (u64)b->code < b->host_size ? b : NULL;
-    }
+Pool *cache_pool_at(const Cache *c, u64 host_pc) {
+    if (host_pc - (u64)c->rx >= c->size) return NULL;
+    u32 n = __atomic_load_n(&c->pool_count, __ATOMIC_ACQUIRE);
+    for (u32 k = 0; k < n; k++)
+        if (host_pc - (u64)c->pools[k]->rx < c->pools[k]->size) return c->pools[k];
     return NULL;
 }
 
-u64 cache_guest_pc(const Half *h, const Block *b, u64 host_pc) {
-    u32 at = (u32)(host_pc - (u64)b->code), distance = 0;
+const Block *cache_block_at(const Cache *c, u64 host_pc, Pool **pool) {
+    Pool *p = cache_pool_at(c, host_pc);
+    if (!p) return NULL;
+    *pool = p;
+    u64 at = host_pc - (u64)p->rx;
+    u32 lo = 0, hi = __atomic_load_n(&p->block_count, __ATOMIC_ACQUIRE);
+    while (lo < hi) { /* the last block that starts at or before host_pc: blocks are in order of address */
+        u32 mid = lo + (hi - lo) / 2;
+        if (p->blocks[mid].code <= at) lo = mid + 1;
+        else hi = mid;
+    }
+    const Block *b = lo ? &p->blocks[lo - 1] : NULL;
+    return b && at - b->code < b->host_size ? b : NULL;
+}
+
+ExitRecord *cache_exit_at(const Cache *c, u64 site, Pool **pool) {
+    const Block *b = cache_block_at(c, site - 1, pool);
+    if (!b) return NULL;
+    u32 at = (u32)(site - (u64)(*pool)->rx), lo = b->first_exit, hi = lo + b->exit_count;
+    while (lo < hi) {
+        u32 mid = lo + (hi - lo) / 2;
+        if ((*pool)->exits[mid].site < at) lo = mid + 1;
+        else hi = mid;
+    }
+    ExitRecord *x = &(*pool)->exits[lo];
+    return lo < b->first_exit + b->exit_count && x->site == at ? x : NULL;
+}
+
+u64 cache_guest_pc(const Pool *h, const Block *b, u64 host_pc) {
+    u32 at = (u32)(host_pc - (u64)h->rx - b->code), distance = 0;
     for (u32 k = 0; k < b->pc_count && h->pcs[b->first_pc + k].at <= at; k++) distance = h->pcs[b->first_pc + k].frame;
     return b->pc + distance;
 }

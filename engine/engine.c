@@ -70,7 +70,7 @@ Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
         cpu->fflags = parent->fflags;
     }
     cpu->mode = e->guest->mode(cpu);
-    e->host->init_vcpu(cpu);
+    e->host->init_vcpu(&e->cache.stubs, cpu);
     lock_take(&e->lock);
     cpu->next = e->vcpus;
     e->vcpus = cpu;
@@ -123,27 +123,15 @@ static void enter_generation(Engine *e, Vcpu *cpu) {
 
 /* How the cpu left generated code last. */
 typedef struct Left {
-    u64 site;       /* the direct exit taken, if it can be linked; EXIT_SITE_NONE */
-    u32 generation; /* that it belongs to */
-    bool indirect;  /* through the jump cache, which should know the target next time */
+    ExitRecord *exit; /* the direct exit taken, if it can be linked; NULL */
+    Pool *pool;       /* that it belongs to */
+    u32 generation;
+    bool indirect;    /* through the jump cache, which should know the target next time */
 } Left;
 
-static ExitRecord *exit_record(Engine *e, u64 site) { return &e->cache.half[site >> 30 & 1].exits[site & 0x3fffffff]; }
-
-static void patch_exit(Engine *e, Half *h, const ExitRecord *x, const u8 *target) {
-    cache_own(&e->cache, h->rw + x->field, 4);
-    e->host->link(h->rw + x->field, h->rx + x->field, target);
-}
-
-static void link_exit(Engine *e, const Left *left, const void *target) {
-    Half *h = cache_half(&e->cache);
-    ExitRecord *x = exit_record(e, left->site);
-    if (left->generation != e->cache.generation || x->linked) return;
-    Block *b = cache_entry_block(h, target);
-    patch_exit(e, h, x, target);
-    x->linked = true;
-    x->next = b->incoming;
-    b->incoming = (u32)(x - h->exits) + 1;
+static void link_left(Engine *e, const Left *left, const void *target) {
+    if (left->generation != e->cache.generation) return;
+    link_exit(&e->cache, e->host, left->pool, left->exit, target);
     e->stats.links++;
 }
 
@@ -152,13 +140,13 @@ static TrapCode find_code_locked(Engine *e, Vcpu *cpu, const Left *left, const v
     lock_take(&e->lock);
     cpu->generation = e->cache.generation;
     TrapCode trap = TRAP_NONE;
-    *code = cache_find(cache_half(&e->cache), cache_key(cpu->pc, cpu->mode));
+    *code = cache_lookup(&e->cache, cpu->generation, cpu->pc, cpu->mode);
     if (!*code) {
         e->stats.lookups_missed++;
         trap = translate(e, cpu, cpu->pc, cpu->mode, code);
     }
     if (trap == TRAP_NONE) {
-        if (left->site != EXIT_SITE_NONE) link_exit(e, left, *code);
+        if (left->exit) link_left(e, left, *code);
         __atomic_store_n(&cpu->phase, PHASE_CODE, __ATOMIC_SEQ_CST);
     }
     lock_give(&e->lock);
@@ -171,24 +159,13 @@ static TrapCode find_code(Engine *e, Vcpu *cpu, const Left *left, const void **c
         cpu->trap_arg = cpu->pc;
         return TRAP_FETCH;
     }
-    if (left->site == EXIT_SITE_NONE) {
+    if (!left->exit) {
         enter_generation(e, cpu);
-        *code = cache_find(&e->cache.half[cpu->generation & 1], cache_key(cpu->pc, cpu->mode));
+        *code = cache_lookup(&e->cache, cpu->generation, cpu->pc, cpu->mode);
         if (LIKELY(*code)) return TRAP_NONE;
         __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
     }
     return find_code_locked(e, cpu, left, code);
-}
-
-/* Exits that lead to a block leave through their stubs again. */
-static void unlink_incoming(Engine *e, Half *h, Block *b) {
-    for (u32 n = b->incoming; n;) {
-        ExitRecord *x = &h->exits[n - 1];
-        patch_exit(e, h, x, h->rx + x->stub);
-        x->linked = false;
-        n = x->next;
-    }
-    b->incoming = 0;
 }
 
 /* Shadow stack and jump cache hold host addresses of the generation and mode that they were filled in. */
@@ -207,19 +184,23 @@ static void remember_jump(Vcpu *cpu, const void *code) {
     __atomic_store_n(&j->key, cpu->pc, __ATOMIC_RELEASE);
 }
 
-/* Where the cpu stands after it left through exit `site`; true if that exit can be linked. */
-static bool resolve_exit(Engine *e, Vcpu *cpu, u64 site) {
+ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool) {
+    u64 site = cpu->exit_site;
     if (site == EXIT_SITE_NONE) {
         cpu->pc &= -(u64)e->guest->insn_align;
         if (cpu->shadow_sp > cpu->shadow_base) e->host->reset_shadow(&e->cache.stubs, cpu); /* a return hit the sentinels */
-        return false;
+        return NULL;
     }
     if (site & EXIT_SITE_STALE) {
-        cpu->pc = e->cache.half[cpu->generation & 1].blocks[site & 0x3fffffff].pc;
-        return false;
+        const Block *b = cache_block_at(&e->cache, site & ~EXIT_SITE_STALE, pool);
+        if (!b) BUG("an invalidated block that is none");
+        cpu->pc = b->pc;
+        return NULL;
     }
-    cpu->pc = exit_record(e, site)->pc;
-    return !exit_record(e, site)->poll;
+    ExitRecord *x = cache_exit_at(&e->cache, site, pool);
+    if (!x) BUG("an exit that is none");
+    cpu->pc = x->pc;
+    return x->poll ? NULL : x;
 }
 
 static u32 interp_inner(Vcpu *cpu) {
@@ -264,13 +245,11 @@ static bool poll_pending(Vcpu *cpu) {
 
 /* What left generated code with TRAP_NONE or TRAP_POLL means for pc and for the next look-up. */
 static void note_exit(Engine *e, Vcpu *cpu, Left *left) {
-    u64 site = cpu->exit_site;
-    if (cpu->lockstepped) {
-        cpu->lockstepped = false;
-        return;
-    }
-    if (resolve_exit(e, cpu, site) && !e->options.no_link) *left = (Left){.site = site, .generation = cpu->generation};
-    else left->indirect = site == EXIT_SITE_NONE || (site & EXIT_SITE_STALE);
+    if (e->options.lockstep) return; /* it has settled the pc already */
+    Pool *pool = NULL;
+    ExitRecord *x = resolve_exit(e, cpu, &pool);
+    if (x && !e->options.no_link) *left = (Left){.exit = x, .pool = pool, .generation = cpu->generation};
+    else left->indirect = cpu->exit_site == EXIT_SITE_NONE || (cpu->exit_site & EXIT_SITE_STALE);
 }
 
 /* Runs one piece of linked code. Returns TRAP_NONE to go on at cpu->pc. */
@@ -283,7 +262,7 @@ static TrapCode step(Engine *e, Vcpu *cpu, Left *left) {
         renew_caches(e, cpu);
         if (left->indirect && !e->options.no_link) remember_jump(cpu, code);
     }
-    *left = (Left){.site = EXIT_SITE_NONE};
+    *left = (Left){0};
     if (UNLIKELY(e->options.trace_insn || e->options.trace_block)) trace(e, cpu);
     if (poll_pending(cpu)) return TRAP_POLL; /* maybe asked for before the jump cache was filled again */
     if (interp) trap = interp_run(e, cpu, code, NULL);
@@ -306,7 +285,7 @@ static void settle_mode(Engine *e, Vcpu *cpu) {
 
 TrapCode engine_run(Vcpu *cpu) {
     Engine *e = cpu->engine;
-    Left left = {.site = EXIT_SITE_NONE};
+    Left left = {0};
     for (;;) {
         settle_mode(e, cpu);
         TrapCode trap = step(e, cpu, &left);
@@ -343,9 +322,9 @@ TrapCode engine_step(Vcpu *cpu) {
 
 /* Guest pc of generated code at host_pc; false: that is no translated instruction. */
 static bool guest_pc_of(Engine *e, u64 host_pc, u64 *pc) {
-    const Half *h;
-    const Block *b = cache_block_at(&e->cache, host_pc, &h);
-    if (b) *pc = cache_guest_pc(h, b, host_pc);
+    Pool *p;
+    const Block *b = cache_block_at(&e->cache, host_pc, &p);
+    if (b) *pc = cache_guest_pc(p, b, host_pc);
     return b;
 }
 
@@ -380,27 +359,23 @@ void engine_fflags_set(Vcpu *cpu, u32 fflags) { cpu->fflags = fflags & 31; }
 
 /* --- code that changes ---------------------------------------------------------------------------------------- */
 
-static void kill_block(Engine *e, Half *h, u32 n) {
-    Block *b = &h->blocks[n];
+static void kill_block(Engine *e, Pool *p, u32 n) {
+    Block *b = &p->blocks[n];
     if (b->dead) return;
     b->dead = true;
     e->stats.invalidated++;
-    cache_enter(h, cache_key(b->pc, b->mode), NULL);
+    cache_enter(p, cache_key(b->pc, b->mode), 0);
     if (e->options.tier == ENGINE_INTERP) return;
-    unlink_incoming(e, h, b);
-    u32 at = (u32)((const u8 *)b->code - h->rx);
-    cache_own(&e->cache, h->rw + at - HOST_PAD, HOST_PAD + 2);
-    e->host->unlink_entry(&e->cache.stubs, h->rw + at, h->rx + at);
+    link_undo_incoming(&e->cache, e->host, p, b);
+    cache_own(&e->cache, p->rw + b->code - HOST_PAD, HOST_PAD + 2);
+    e->host->unlink_entry(&e->cache.stubs, p->rw + b->code, p->rx + b->code);
 }
 
 static bool touches(const Block *b, u64 start, u64 size) {
     return b->pc < start ? start - b->pc < b->guest_size : b->pc - start < size;
 }
 
-void engine_invalidate(Engine *e, u64 start, u64 size) {
-    if (!size) return;
-    lock_take(&e->lock);
-    Half *h = cache_half(&e->cache);
+static void kill_in_half(Engine *e, Pool *h, u64 start, u64 size) {
     u64 first = start / PAGE_BYTES, last = (start + size - 1) / PAGE_BYTES;
     if (last - first >= h->page_used) { /* fewer pages with code than pages asked for */
         for (u32 n = 0; n < h->block_count; n++)
@@ -412,6 +387,12 @@ void engine_invalidate(Engine *e, u64 start, u64 size) {
             cache_page_drop_dead(h, page);
         }
     }
+}
+
+void engine_invalidate(Engine *e, u64 start, u64 size) {
+    if (!size) return;
+    lock_take(&e->lock);
+    kill_in_half(e, cache_half(&e->cache), start, size);
     lock_give(&e->lock);
 }
 
@@ -422,7 +403,7 @@ static bool bytes_changed(Engine *e, const Block *b) {
 
 void engine_flush(Engine *e, u64 start, u64 size) {
     lock_take(&e->lock);
-    Half *h = cache_half(&e->cache);
+    Pool *h = cache_half(&e->cache);
     u32 kept = 0;
     for (u32 k = 0; k < h->impure.len; k++) {
         u32 n = h->impure.at[k];

@@ -29,6 +29,9 @@ struct Engine {
 /* Translates (pc, mode); the lock is held. TRAP_NONE and *code set, or TRAP_FETCH with cpu->trap_arg. */
 TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code);
 
+/* Where the cpu stands after it left generated code with TRAP_NONE or TRAP_POLL: sets its pc. The exit, if it can be linked. */
+ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool);
+
 /* Gives every cpu's poll a push, so that it comes by. */
 void kick_all(Engine *e);
 

@@ -50,16 +50,6 @@ static bool memory_agrees(const IrLog *log) {
     return true;
 }
 
-/* Where generated code stands after its exit, as engine.c's resolve_exit computes it. */
-static void settle_pc(Engine *e, Vcpu *cpu, TrapCode trap) {
-    if (trap != TRAP_NONE && trap != TRAP_POLL) return;
-    u64 site = cpu->exit_site;
-    if (site == EXIT_SITE_NONE) cpu->pc &= -(u64)e->guest->insn_align;
-    else cpu->pc = e->cache.half[site >> 30 & 1].exits[site & 0x3fffffff].pc;
-    if (site == EXIT_SITE_NONE && cpu->shadow_sp > cpu->shadow_base) e->host->reset_shadow(&e->cache.stubs, cpu);
-    cpu->lockstepped = true;
-}
-
 TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code) {
     static Lock one;
     static IrFunc f; /* the lock's */
@@ -67,8 +57,8 @@ TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code) {
     static Shadow before, want;
     lock_take(&one);
     ir_reset(&f, e->guest, cpu->pc, cpu->mode);
-    const Half *h;
-    const Block *b = cache_block_at(&e->cache, (u64)code, &h);
+    Pool *pool;
+    const Block *b = cache_block_at(&e->cache, (u64)code, &pool);
     bool closed = false;
     for (u32 at = 0; at < b->guest_size && !closed; closed = f.closed) at += e->guest->lift(&f, b->pc + at, (const u8 *)b->pc + at, b->guest_size - at);
     if (!f.closed) ir_exit(&f, b->pc + b->guest_size);
@@ -89,7 +79,7 @@ TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code) {
     lock_give(&one);
     TrapCode got = (TrapCode)e->cache.stubs.enter(cpu, code);
     e->host->sync_fp(cpu);
-    settle_pc(e, cpu, got);
+    if (got == TRAP_NONE || got == TRAP_POLL) resolve_exit(e, cpu, &pool);
     if (!compare || got == TRAP_POLL) return got;
     bool same = got == want.trap && cpu->pc == want.pc && cpu->fflags == want.fflags && !memcmp(cpu->state, want.state, e->guest->state_size);
     if (!same) print_states(e, cpu, block_pc, &want, got);

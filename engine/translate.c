@@ -9,6 +9,7 @@ typedef struct Source { /* guest bytes being translated */
     const u8 *code;
     size_t avail;
     bool pristine;
+    const Pool *image; /* that holds older translations of the same file, or NULL */
     u8 copy[BLOCK_MAX_INSNS * 8]; /* of code that other threads may be writing: lifted and hashed must be the same bytes */
 } Source;
 
@@ -23,6 +24,7 @@ static bool readable(Engine *e, const u8 *code, size_t *avail) {
 static bool fetch(Engine *e, u64 pc, Source *s) {
     s->code = e->hooks.fetch(e->hooks.ctx, pc, &s->avail, &s->pristine);
     if (!s->code || s->avail < e->guest->insn_align || !readable(e, s->code, &s->avail)) return false;
+    s->image = s->pristine ? cache_image_at(&e->cache, pc) : NULL;
     if (!s->pristine) {
         s->avail = MIN(s->avail, sizeof s->copy);
         s->code = memcpy(s->copy, s->code, s->avail);
@@ -30,12 +32,14 @@ static bool fetch(Engine *e, u64 pc, Source *s) {
     return true;
 }
 
-static bool wanted_next(Engine *e, u64 pc, u32 insns) {
+static bool wanted_next(Engine *e, const Source *s, u64 pc, u32 insns) {
     u32 limit = e->options.one_insn ? 1 : BLOCK_MAX_INSNS;
     if (insns >= limit) return false;
     /* run into code that is already there: jump to it instead of copying it */
-    Half *h = cache_half(&e->cache);
-    return insns < 4 || !cache_may_start(h, pc) || !cache_find(h, cache_key(pc, e->ir.mode));
+    if (insns < 4) return true;
+    Pool *h = cache_half(&e->cache);
+    if (cache_may_start(h, pc) && cache_find(h, cache_key(pc, e->ir.mode))) return false;
+    return !s->image || !cache_find(s->image, cache_key(pc, e->ir.mode));
 }
 
 /* Lifts from pc until the block closes. Returns its length in guest bytes; 0: not even one instruction is there. */
@@ -47,7 +51,7 @@ static u32 lift_block(Engine *e, u64 pc, u32 mode, const Source *s) {
         if (!len) break;
         at += len;
         insns++;
-    } while (!e->ir.closed && wanted_next(e, pc + at, insns));
+    } while (!e->ir.closed && wanted_next(e, s, pc + at, insns));
     if (!e->ir.closed && at) ir_exit(&e->ir, pc + at);
     e->stats.guest_insns += insns;
     return at;
@@ -59,6 +63,7 @@ static void flush(Engine *e, Vcpu *self) {
     Cache *c = &e->cache;
     e->stats.flushes++;
     u32 next = c->generation + 1;
+    link_retire_half(c, e->host);
     kick_all(e);
     for (Vcpu *v = e->vcpus; v; v = v->next) {
         while (v != self && __atomic_load_n(&v->phase, __ATOMIC_SEQ_CST) != PHASE_VMM && (i32)(__atomic_load_n(&v->generation, __ATOMIC_SEQ_CST) - (next - 1)) < 0)
@@ -69,11 +74,11 @@ static void flush(Engine *e, Vcpu *self) {
     self->generation = next;
 }
 
-static bool has_room(const Half *h, size_t code, u32 pcs, u32 exits) {
+static bool has_room(const Pool *h, size_t code, u32 pcs, u32 exits) {
     return h->used + code + 32 <= h->size && h->block_count < h->block_max && h->pc_count + pcs <= h->pc_max && h->exit_count + exits <= h->exit_max;
 }
 
-static Block *new_block(Engine *e, Half *h, u64 pc, u32 mode, u32 guest_size, const Source *s) {
+static Block *new_block(Engine *e, Pool *h, u64 pc, u32 mode, u32 guest_size, const Source *s) {
     Block *b = &h->blocks[h->block_count];
     *b = (Block){.pc = pc, .mode = mode, .guest_size = guest_size, .pristine = s->pristine};
     if (!s->pristine) b->hash = hash_bytes(s->code, guest_size, 0);
@@ -83,7 +88,7 @@ static Block *new_block(Engine *e, Half *h, u64 pc, u32 mode, u32 guest_size, co
     return b;
 }
 
-static void publish(Half *h, Block *b) {
+static void publish(Pool *h, Block *b) {
     u32 n = h->block_count;
     cache_note_pages(h, n);
     if (!b->pristine) vec_push(&h->impure, n);
@@ -94,31 +99,32 @@ static void publish(Half *h, Block *b) {
 
 /* --- generated code ---------------------------------------------------------------------------------- */
 
-static size_t entry_offset(const Half *h) { return align_up((u64)h->rx + h->used + HOST_PAD, 16) - (u64)h->rx; }
+static size_t entry_offset(const Pool *h) { return align_up((u64)h->rx + h->used + HOST_PAD, 16) - (u64)h->rx; }
 
-static bool compile(Engine *e, Half *h) {
+static bool compile(Engine *e, Pool *h) {
     HostCode *c = &e->code;
     c->rw = e->buffer, c->cap = COMPILE_BUFFER;
     c->rx = h->rx + entry_offset(h);
-    c->first_exit = h->exit_count | (u32)(h == &e->cache.half[1]) << 30;
     return e->host->compile(&e->cache.stubs, &e->ir, c);
 }
 
-static void install(Engine *e, Half *h, Block *b) {
+static void install(Engine *e, Pool *h, Block *b) {
     const HostCode *c = &e->code;
     size_t at = entry_offset(h);
     cache_own(&e->cache, h->rw + at - HOST_PAD, c->size + HOST_PAD);
     u32 number = h->block_count;
     memcpy(h->rw + at - 4, &number, 4); /* for stubs.stale */
     memcpy(h->rw + at, c->rw, c->size);
-    b->code = h->rx + at;
+    b->code = at;
     b->host_size = (u32)c->size;
     b->first_pc = h->pc_count;
     b->pc_count = c->pcs.len;
     for (u32 k = 0; k < c->pcs.len; k++) h->pcs[h->pc_count++] = (HostPc){c->pcs.at[k].at, (u32)(e->ir.frames.at[c->pcs.at[k].frame].pc - b->pc)};
+    b->first_exit = h->exit_count;
+    b->exit_count = c->exits.len;
     for (u32 k = 0; k < c->exits.len; k++) {
         const HostExit *x = &c->exits.at[k];
-        h->exits[h->exit_count++] = (ExitRecord){.pc = x->pc, .field = (u32)(at + x->at), .stub = (u32)(at + x->stub), .poll = x->poll};
+        h->exits[h->exit_count++] = (ExitRecord){.pc = x->pc, .field = (u32)(at + x->at), .stub = (u32)(at + x->stub), .site = (u32)(at + x->site), .poll = x->poll};
     }
     h->used = at + c->size;
     e->stats.host_bytes += c->size;
@@ -128,7 +134,7 @@ static void install(Engine *e, Half *h, Block *b) {
 /* --- for the interpreter ------------------------------------------------------------------------------ */
 
 /* A compact copy of the function under construction, in the half's arena. */
-static const IrFunc *keep_ir(Engine *e, Half *h) {
+static const IrFunc *keep_ir(Engine *e, Pool *h) {
     const IrFunc *f = &e->ir;
     IrFunc *k = arena_alloc(&h->arena, sizeof *k);
     *k = *f;
@@ -165,8 +171,8 @@ static void dump_ir(Engine *e) {
 }
 
 static void dump_host(Engine *e, const Block *b) {
-    fd_print(e->options.log_fd, "host code at %lx, %u bytes:\n", (u64)b->code, b->host_size);
-    const u8 *p = b->code;
+    const u8 *p = cache_half(&e->cache)->rx + b->code;
+    fd_print(e->options.log_fd, "host code at %lx, %u bytes:\n", (u64)p, b->host_size);
     for (u32 at = 0; at < b->host_size; at += 16) {
         char line[80];
         Text t = text_init(line, sizeof line);
@@ -212,7 +218,7 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
         return TRAP_FETCH;
     }
     check_ir(&e->ir);
-    Half *h = cache_half(&e->cache);
+    Pool *h = cache_half(&e->cache);
     bool interp = e->options.tier == ENGINE_INTERP;
     if (interp ? h->used >= h->size || h->block_count == h->block_max : !compile(e, h) || !has_room(h, e->code.size, e->code.pcs.len, e->code.exits.len)) {
         flush(e, cpu);
@@ -223,12 +229,12 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
         }
     }
     Block *b = new_block(e, h, pc, mode, size, &s);
-    if (interp) b->code = keep_ir(e, h);
+    if (interp) b->code = (u64)keep_ir(e, h) - (u64)h->rx;
     else install(e, h, b);
     publish(h, b);
     e->stats.translate_ns += clock_ns() - start;
     if (UNLIKELY(e->options.dump)) dump(e, b, &s);
-    if (UNLIKELY(e->perf.map || e->perf.dump)) perf_note(&e->perf, e->guest->name, pc, b->code, b->host_size, start);
-    *code = b->code;
+    if (UNLIKELY(e->perf.map || e->perf.dump)) perf_note(&e->perf, e->guest->name, pc, h->rx + b->code, b->host_size, start);
+    *code = h->rx + b->code;
     return TRAP_NONE;
 }

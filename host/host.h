@@ -16,7 +16,8 @@
 
 typedef struct HostExit { /* a direct exit: a branch that the engine may link */
     u32 at;               /* offset of its patchable field in the block's code */
-    u32 stub;             /* offset of the code that it leads to while it is not linked */
+    u32 stub;             /* offset of the code that it leads to while it is not linked: ascending */
+    u32 site;             /* that code leaves with Vcpu.exit_site = address of this offset */
     u8 poll;              /* it is the poll of an exit, never linked */
     u64 pc;               /* guest pc it leaves to */
 } HostExit;
@@ -41,7 +42,6 @@ typedef struct HostCode { /* one block: filled by compile; vectors are reused fr
     const u8 *rx;
     size_t cap, size; /* bytes */
     u32 insns;        /* host instructions */
-    u32 first_exit;   /* number of exits[0] */
     VEC(HostExit) exits;
     VEC(HostPc) pcs;
     VEC(HostPoint) points;   /* compile_region only, likewise the next two */
@@ -51,7 +51,7 @@ typedef struct HostCode { /* one block: filled by compile; vectors are reused fr
     void *scratch;    /* likewise; NULL at first */
 } HostCode;
 
-/* Bytes before a block's entry: room for the host's call of stubs->stale, one byte, and the block's number (u32). */
+/* Bytes before a block's entry: room for the host's call of stubs->stale, one byte, and the block's number (u32), which is the engine's. */
 enum { HOST_PAD = 10 };
 
 typedef struct HostStubs {
@@ -86,7 +86,7 @@ typedef struct Host {
     /* Empties the shadow return stack of cpu. */
     void (*reset_shadow)(const HostStubs *stubs, Vcpu *cpu);
     /* Fills the constants and the floating-point environment of a new cpu. */
-    void (*init_vcpu)(Vcpu *cpu);
+    void (*init_vcpu)(const HostStubs *stubs, Vcpu *cpu);
     /* Moves accrued host floating-point flags into cpu->fflags, and the rounding mode of cpu->mode into the host's. */
     void (*sync_fp)(Vcpu *cpu);
     /* In a signal handler: takes the guest state out of the interrupted generated code and makes the context return to

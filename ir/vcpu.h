@@ -26,6 +26,7 @@ enum { /* index into Vcpu.k; per format: f16, f32, f64 follow one another */
     VCPU_CONST_COUNT = VCPU_K_LIMIT + 4,
 };
 
+enum { VCPU_STUBS = 12 };
 enum { VCPU_SPILLS = 128 }; /* why they suffice: host/x64/regs.c, spill */
 
 typedef struct Vcpu {
@@ -36,7 +37,7 @@ typedef struct Vcpu {
     u32 fflags;      /* floating-point flags accrued outside of the host's own (RISC-V bits NX 1 UF 2 OF 4 DZ 8 NV 16) */
     u32 trap;        /* TrapCode with which generated code left */
     u64 trap_arg;
-    u64 exit_site;   /* number of the exit taken; EXIT_SITE_NONE: an indirect one; EXIT_SITE_STALE + n: block n, invalidated */
+    u64 exit_site;   /* host address behind the exit taken; EXIT_SITE_NONE: an indirect one; + EXIT_SITE_STALE: entry of an invalidated block */
     void *host_sp;   /* VMM stack pointer while generated code runs */
     void *shadow_sp; /* generated code's stack pointer (shadow return stack) while the VMM runs */
     void *shadow_base;
@@ -49,10 +50,10 @@ typedef struct Vcpu {
     void *engine;    /* Engine of this cpu */
     void *owner;     /* the runtime's thread object */
     void *interp;    /* scratch memory of the interpreter, made at first use */
-    bool lockstepped; /* lockstep has set pc already */
     u64 insns;       /* guest instructions executed, where the code counts them (IR_count) */
     u64 arg[4];      /* operands of a helper being called from generated code */
     u64 result;      /* of a slow path */
+    const void *stub[VCPU_STUBS]; /* code that all blocks share: reached through here, generated code has no addresses in it */
     u64 spill[VCPU_SPILLS]; /* generated code's own, within one block */
     u64 save[16];    /* scratch registers across a slow path */
     VcpuConst k[VCPU_CONST_COUNT] __attribute__((aligned(16))); /* constants that generated code reads */
@@ -60,8 +61,8 @@ typedef struct Vcpu {
     u64 state[] __attribute__((aligned(64))); /* Guest.state_size bytes */
 } Vcpu;
 
-#define EXIT_SITE_NONE 0xffffffffu
-#define EXIT_SITE_STALE 0x80000000u
+#define EXIT_SITE_NONE 0ull
+#define EXIT_SITE_STALE (1ull << 63)
 enum { PHASE_VMM, PHASE_CODE, PHASE_HELPER, PHASE_INTERP };
 
 static inline void *vcpu_state(Vcpu *cpu) { return cpu->state; }

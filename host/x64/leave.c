@@ -142,7 +142,7 @@ static void emit_trap(Cg *g, unsigned code, u64 pc, u64 arg) {
     store_const(g, CPU_MEM(pc), pc);
     store_const(g, CPU_MEM(trap_arg), arg);
     x64_mov_imm(&g->b, RAX, code);
-    x64_jmp(&g->b, g->stubs->exit_trap);
+    x64_jmp_mem(&g->b, STUB_MEM(STUB_EXIT_TRAP));
 }
 
 void cg_lower_leave(Cg *g, IrInsn *i) {
@@ -165,21 +165,22 @@ static void emit_one(Cg *g, const Late *l) {
     case LATE_EXIT:
     case LATE_POLL:
         g->code->exits.at[l->exit].stub = (u32)(g->b.at - g->start);
-        x64_mov_imm_keep_flags(&g->b, RAX, g->code->first_exit + l->exit);
-        x64_jmp(&g->b, l->kind == LATE_EXIT ? g->stubs->exit_link : g->stubs->exit_poll);
+        /* A call, for the address it leaves behind: the engine knows the exit by that. */
+        x64_call_mem(&g->b, STUB_MEM(l->kind == LATE_EXIT ? STUB_EXIT_LINK : STUB_EXIT_POLL));
+        g->code->exits.at[l->exit].site = (u32)(g->b.at - g->start);
         break;
     case LATE_TRAP: emit_trap(g, l->trap, l->pc, 0); break;
     case LATE_RET:
         x64_mov(&g->b, RAX, l->reg);
-        x64_jmp(&g->b, g->stubs->ret_slow);
+        x64_jmp_mem(&g->b, STUB_MEM(STUB_RET_SLOW));
         break;
     case LATE_LOOKUP:
         x64_mov(&g->b, RAX, l->reg);
-        x64_jmp(&g->b, g->stubs->lookup);
+        x64_jmp_mem(&g->b, STUB_MEM(STUB_LOOKUP));
         break;
     case LATE_CALL_LOOKUP:
         x64_mov(&g->b, RAX, l->reg);
-        x64_call(&g->b, g->stubs->lookup);
+        x64_call_mem(&g->b, STUB_MEM(STUB_LOOKUP));
         x64_jmp(&g->b, l->back + g->b.rx_delta);
         break;
     case LATE_NAN:

@@ -59,7 +59,7 @@ static void soft_call(Cg *g, const IrInsn *i, const u8 operand[3], unsigned dst)
     m.disp += 4;
     x64_rm(&g->b, INSN(0, 0, 0xc7), 0, m);
     x64_u32(&g->b, (u32)(what >> 32));
-    x64_call(&g->b, g->stubs->soft);
+    x64_call_mem(&g->b, STUB_MEM(STUB_SOFT));
     if (dst >= X64_XMM) x64_rm(&g->b, I_MOVS_LOAD(3), xn(dst), CPU_MEM(result));
     else x64_rm(&g->b, I_MOV_R_RM | W1, dst, CPU_MEM(result));
 }

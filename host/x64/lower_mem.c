@@ -127,9 +127,9 @@ static void store_arg(Cg *g, unsigned n, u32 id) {
     else x64_rm(&g->b, I_MOV_RM_R | W1, r, m);
 }
 
-static void call_stub(Cg *g, const u8 *stub, u64 fn) {
-    x64_mov_imm(&g->b, RAX, fn);
-    x64_call(&g->b, stub);
+static void call_helper(Cg *g, u32 number) {
+    x64_mov_imm(&g->b, RAX, number);
+    x64_call_mem(&g->b, STUB_MEM(STUB_HELPER));
 }
 
 static void amo_helper(Cg *g, IrInsn *i) {
@@ -139,7 +139,7 @@ static void amo_helper(Cg *g, IrInsn *i) {
     cg_flush_scratch(g, false);
     x64_rm(&g->b, INSN(0, 0, 0xc7) | W1, 0, x64_mem(RBP, CPU_OFF(arg) + 16));
     x64_u32(&g->b, (u32)(i->aux2 | i->aux << 8));
-    call_stub(g, g->stubs->helper, (u64)x64_soft_amo);
+    call_helper(g, HELPER_SOFT_AMO);
     set_old(g, RAX, 3);
 }
 
@@ -207,7 +207,7 @@ void cg_lower_call(Cg *g, IrInsn *i) {
         g->locked = 0;
     }
     cg_flush_scratch(g, h->facts & HELPER_WRITES);
-    call_stub(g, g->stubs->helper, (u64)h->fn);
+    call_helper(g, HELPER_GUEST + (u32)i->imm);
     if (!i->uses || i->type == IR_VOID) return;
     g->locked |= 1u << RAX;
     bool xmm = cg_is_xmm_type(i->type);

@@ -97,7 +97,7 @@ static void save_all(X64Buf *b, const Guest *g) {
     store64(b, CPU_MEM(shadow_sp), RSP);
 }
 
-/* eax: number of the exit */
+/* rax: the exit's site */
 static void make_exit(X64Buf *b, const Guest *g, unsigned trap, const u8 *leave) {
     store64(b, CPU_MEM(exit_site), RAX);
     save_all(b, g);
@@ -143,12 +143,19 @@ static void make_underflow(X64Buf *b, const u8 *lookup) {
     x64_jmp(b, lookup);
 }
 
-/* Called from the pad before the entry of an invalidated block, where its number stands, too (unlink_entry). */
+/* Called from the pad before the entry of an invalidated block (unlink_entry). */
 static void make_stale(X64Buf *b, const Guest *g, const u8 *leave) {
     x64_pop(b, RAX);
-    x64_rm(b, I_MOV_R_RM, RAX, x64_mem(RAX, 1));
-    x64_alu_ri(b, ALU_OR, 0, RAX, (i32)EXIT_SITE_STALE);
+    x64_alu_ri(b, ALU_ADD, W1, RAX, HOST_PAD - 5);
+    x64_mov_imm(b, RDX, EXIT_SITE_STALE);
+    x64_alu_rr(b, ALU_OR, W1, RAX, RDX);
     make_exit(b, g, TRAP_NONE, leave);
+}
+
+/* Called by an exit that is not linked. */
+static void make_exit_called(X64Buf *b, const Guest *g, unsigned trap, const u8 *leave) {
+    x64_pop(b, RAX);
+    make_exit(b, g, trap, leave);
 }
 
 static void call_c(X64Buf *b) { /* fn in rax, operands in cpu->arg; state saved */
@@ -163,9 +170,11 @@ static void call_c(X64Buf *b) { /* fn in rax, operands in cpu->arg; state saved 
     set_phase(b, PHASE_CODE);
 }
 
-/* Called with a helper's address in rax; result in rax; scratch registers are lost, pins follow the state. */
-static void make_helper(X64Buf *b, const Guest *g) {
+/* Called with a helper's number in rax; result in rax; scratch registers are lost, pins follow the state. */
+static void make_helper(X64Buf *b, const Guest *g, const u8 *table) {
     pins_save(b, g);
+    x64_mov_imm(b, RCX, (u64)table);
+    x64_rm(b, I_MOV_R_RM | W1, RAX, x64_mem_index(RCX, RAX, 3, 0));
     call_c(b);
     pins_load(b, g);
     x64_ret(b);
@@ -197,6 +206,13 @@ static void make_probe(X64Buf *b, HostStubs *out) {
     x64_ret(b);
 }
 
+static const u8 *make_helper_table(X64Buf *b, const Guest *g) {
+    const u8 *table = x64_here(b);
+    x64_u64(b, (u64)x64_soft_amo);
+    for (u32 k = 0; k < g->helper_count; k++) x64_u64(b, (u64)g->helpers[k].fn);
+    return table;
+}
+
 static const u8 *begin(X64Buf *b) {
     x64_nops(b, -(u64)x64_here(b) & 15);
     return x64_here(b);
@@ -211,9 +227,9 @@ void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out) {
     out->enter_c = (u32(*)(Vcpu *, u32(*)(Vcpu *)))begin(b);
     make_enter_c(b, leave);
     out->exit_link = begin(b);
-    make_exit(b, guest, TRAP_NONE, leave);
+    make_exit_called(b, guest, TRAP_NONE, leave);
     out->exit_poll = begin(b);
-    make_exit(b, guest, TRAP_POLL, leave);
+    make_exit_called(b, guest, TRAP_POLL, leave);
     out->exit_trap = begin(b);
     make_exit_trap(b, guest, leave);
     const u8 *lookup = out->lookup = begin(b);
@@ -224,8 +240,10 @@ void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out) {
     make_underflow(b, lookup);
     out->stale = begin(b);
     make_stale(b, guest, leave);
+    const u8 *table = begin(b);
+    make_helper_table(b, guest);
     out->helper = begin(b);
-    make_helper(b, guest);
+    make_helper(b, guest, table);
     out->soft = begin(b);
     make_soft(b, guest);
     begin(b);
@@ -266,7 +284,7 @@ static void sync_fp(Vcpu *cpu) {
     cpu->mxcsr = mxcsr_for_mode(cpu->mode);
 }
 
-static void init_vcpu(Vcpu *cpu) {
+static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
     static const VcpuConst k[VCPU_CONST_COUNT] = {
         [VCPU_K_SIGN] = {0x8000, 0}, {0x80000000, 0}, {1ull << 63, 0},
         [VCPU_K_MAGNITUDE] = {~0x8000ull, ~0ull}, {~0x80000000ull, ~0ull}, {~(1ull << 63), ~0ull},
@@ -276,6 +294,13 @@ static void init_vcpu(Vcpu *cpu) {
         [VCPU_K_LIMIT] = {0x4f800000, 0}, {0x5f000000, 0}, {0x41efffffffe00000, 0}, {0x43e0000000000000, 0},
     };
     memcpy(cpu->k, k, sizeof k);
+    cpu->stub[STUB_EXIT_LINK] = stubs->exit_link;
+    cpu->stub[STUB_EXIT_POLL] = stubs->exit_poll;
+    cpu->stub[STUB_EXIT_TRAP] = stubs->exit_trap;
+    cpu->stub[STUB_LOOKUP] = stubs->lookup;
+    cpu->stub[STUB_RET_SLOW] = stubs->ret_slow;
+    cpu->stub[STUB_HELPER] = stubs->helper;
+    cpu->stub[STUB_SOFT] = stubs->soft;
     for (u32 m = 0; m < 64; m++) cpu->flag_map[m] = (u8)flags_of_mxcsr(m);
     cpu->mxcsr = mxcsr_for_mode(cpu->mode);
 }

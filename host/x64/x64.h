@@ -28,6 +28,12 @@ extern X64Features x64_features;
 /* Host.init */
 const char *x64_init(const char *without);
 
+/* Index into Vcpu.stub. */
+enum { STUB_EXIT_LINK, STUB_EXIT_POLL, STUB_EXIT_TRAP, STUB_LOOKUP, STUB_RET_SLOW, STUB_HELPER, STUB_SOFT };
+#define STUB_MEM(n) x64_mem(RBP, CPU_OFF(stub) + 8 * (n))
+/* Helpers as generated code numbers them, for STUB_HELPER: this one, then the guest's. */
+enum { HELPER_SOFT_AMO, HELPER_GUEST };
+
 /* Displacement of a slot from rbp. */
 static inline i64 x64_slot_off(const Guest *g, u32 slot) { return (i64)g->slots[slot].offset - X64_BIAS; }
 
