@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See region.h. Two steps: discover lifts instruction by instruction into a scratch function, to learn where blocks end and where they
+ * lead; emit lifts again, now into the region's function, and turns exits that stay inside into jumps. Blocks begin at known pcs only, so
+ * a jump into the middle of a node splits it. */
+#include "engine/region.h"
+
+const RegionLimits region_default_limits = {.insns = 1200, .blocks = 220, .inline_insns = 48, .inline_depth = 3};
+
+enum { NODE_INSNS = 64, NONE = ~0u };
+
+typedef enum NodeEnd {
+    END_FALL,   /* runs into next[0] */
+    END_BRANCH, /* next[1] if taken, else next[0] */
+    END_JUMP,   /* next[0] */
+    END_CALL,   /* next[0]: the callee taken in; else next[1]: where it goes on after the return */
+    END_RETURN, /* next[0]: where the inlined call goes on */
+    END_LEAVE,  /* whatever it is, it leaves */
+} NodeEnd;
+
+struct RegionNode {
+    u64 pc, end;     /* guest bytes */
+    u32 context;
+    u32 lens, count; /* its instructions: range of Region.lens */
+    u8 kind;         /* NodeEnd */
+    bool known;      /* discovered */
+    bool back[2];    /* that edge closes a cycle */
+    u64 target[2];   /* pcs of next */
+    u32 next[2];     /* nodes; NONE: outside */
+    u32 block;       /* IR block */
+    u8 mark;         /* of walks */
+};
+
+/* --- instructions --------------------------------------------------------------------------------- */
+
+static const IrInsn *last_insn(const IrFunc *f) { return &f->insns.at[f->insns.len - 1]; }
+
+/* Lifts one instruction to f. Its length; 0: there is none. */
+static unsigned lift_one(Region *r, IrFunc *f, u64 pc) {
+    size_t avail;
+    const u8 *code = r->source->fetch(r->source->ctx, pc, &avail);
+    if (!code || avail < r->guest->insn_align) return 0;
+    return r->guest->lift(f, pc, code, avail);
+}
+
+/* Helpers that look at the state behind the IR's back stay outside: they want every slot in place. */
+static bool touches_state(const IrFunc *f, u32 from) {
+    for (u32 id = from; id < f->insns.len; id++)
+        if (f->insns.at[id].op == IR_call && (f->guest->helpers[f->insns.at[id].imm].facts & (HELPER_READS | HELPER_WRITES | HELPER_FAULTS))) return true;
+    return false;
+}
+
+static bool is_reached(Region *r, u64 pc) { return r->source->reached(r->source->ctx, pc); }
+
+/* --- which callees are small ------------------------------------------------------------------------ */
+
+static void scan_push(Region *r, u64 pc) {
+    for (u32 k = 0; k < r->scan.len; k++)
+        if (r->scan.at[k] == pc) return;
+    vec_push(&r->scan, pc);
+}
+
+/* Counts what is reached from pc, up to the limit; NONE if that is too much. */
+static u32 callee_insns(Region *r, u64 pc, u32 mode) {
+    u32 total = 0;
+    r->scan.len = 0;
+    scan_push(r, pc);
+    for (u32 k = 0; k < r->scan.len; k++) {
+        u64 at = r->scan.at[k];
+        for (bool open = true; open; total++) {
+            if (total > r->limits.inline_insns) return NONE;
+            ir_reset(&r->scratch, r->guest, at, mode);
+            unsigned len = lift_one(r, &r->scratch, at);
+            if (!len || touches_state(&r->scratch, 1)) return NONE;
+            const IrInsn *last = last_insn(&r->scratch);
+            if (last->op == IR_exit_if && is_reached(r, last->imm)) scan_push(r, last->imm);
+            if (last->op == IR_exit && last->aux == EXIT_JUMP) scan_push(r, last->imm);
+            if (last->op == IR_exit && last->aux == EXIT_CALL) {
+                total += 4;
+                scan_push(r, at + len);
+            }
+            if (last->op == IR_trap || (last->op == IR_exit_ind && last->aux != EXIT_RET)) return NONE;
+            open = !r->scratch.closed;
+            at += len;
+        }
+    }
+    return total;
+}
+
+static bool is_inlinable(Region *r, u64 target, u32 context, u32 mode) {
+    const RegionContext *c = &r->contexts.at[context];
+    if (c->depth >= r->limits.inline_depth || r->insns > r->limits.insns / 2) return false;
+    for (u32 k = context;; k = r->contexts.at[k].parent) {
+        if (r->contexts.at[k].entry == target) return false;
+        if (!k) break;
+    }
+    return callee_insns(r, target, mode) != NONE;
+}
+
+/* --- discovery ---------------------------------------------------------------------------------------- */
+
+static u32 new_node(Region *r, u64 pc, u32 context) {
+    vec_push(&r->nodes, ((RegionNode){.pc = pc, .end = pc, .context = context, .next = {NONE, NONE}, .block = NONE}));
+    vec_push(&r->work, r->nodes.len - 1);
+    return r->nodes.len - 1;
+}
+
+/* Cuts node n before its instruction at pc; the rest becomes a node of its own. NONE: no instruction starts there. */
+static u32 split(Region *r, u32 n, u64 pc) {
+    RegionNode *a = &r->nodes.at[n];
+    u32 keep = 0;
+    u64 at = a->pc;
+    while (at < pc) at += r->lens.at[a->lens + keep++];
+    if (at != pc) return NONE;
+    RegionNode rest = *a;
+    rest.pc = pc;
+    rest.lens += keep;
+    rest.count -= keep;
+    u32 second = r->nodes.len;
+    a->end = pc;
+    a->count = keep;
+    a->kind = END_FALL;
+    a->next[0] = second, a->next[1] = NONE;
+    a->target[0] = pc;
+    vec_push(&r->nodes, rest);
+    return second;
+}
+
+/* The node at (pc, context), made if need be. */
+static u32 node_at(Region *r, u64 pc, u32 context) {
+    for (u32 n = 0; n < r->nodes.len; n++)
+        if (r->nodes.at[n].pc == pc && r->nodes.at[n].context == context) return n;
+    for (u32 n = 0; n < r->nodes.len; n++) {
+        RegionNode *a = &r->nodes.at[n];
+        if (a->context != context || !a->known || pc - a->pc >= a->end - a->pc) continue;
+        u32 m = split(r, n, pc);
+        if (m != NONE) return m;
+    }
+    return new_node(r, pc, context);
+}
+
+static u32 enter_context(Region *r, u32 parent, u64 entry, u64 return_pc) {
+    vec_push(&r->contexts, ((RegionContext){.parent = parent, .entry = entry, .return_pc = return_pc, .depth = r->contexts.at[parent].depth + 1}));
+    r->inlined++;
+    return r->contexts.len - 1;
+}
+
+static void note_callee(Region *r, u64 pc) {
+    for (u32 k = 0; k < r->callees.len; k++)
+        if (r->callees.at[k] == pc) return;
+    vec_push(&r->callees, pc);
+}
+
+static void lead(Region *r, u32 n, u32 k, u64 pc, u32 context) {
+    u32 to = node_at(r, pc, context); /* may move the nodes, and may split n itself */
+    while (r->nodes.at[n].kind == END_FALL && r->nodes.at[n].next[0] != NONE && r->nodes.at[n].known) n = r->nodes.at[n].next[0];
+    r->nodes.at[n].target[k] = pc;
+    r->nodes.at[n].next[k] = to;
+}
+
+/* Node n is complete but for where it leads: its last instruction is the last of `scratch`, of length len at pc. */
+static void end_call(Region *r, u32 n, u64 target, u64 return_pc) {
+    u32 context = r->nodes.at[n].context;
+    r->nodes.at[n].kind = END_CALL;
+    if (is_inlinable(r, target, context, r->scratch.mode)) {
+        lead(r, n, 0, target, enter_context(r, context, target, return_pc));
+        return;
+    }
+    note_callee(r, target);
+    if (is_reached(r, return_pc)) lead(r, n, 1, return_pc, context);
+}
+
+static void end_node(Region *r, u32 n, u64 next_pc) {
+    IrInsn last = *last_insn(&r->scratch);
+    RegionNode *a = &r->nodes.at[n];
+    const u32 context = a->context;
+    const RegionContext c = r->contexts.at[context];
+    a->kind = END_LEAVE;
+    if (last.op == IR_exit_if) {
+        a->kind = END_BRANCH;
+        lead(r, n, 1, last.imm, context);
+        lead(r, n, 0, next_pc, context);
+    } else if (last.op == IR_exit && last.aux == EXIT_JUMP) {
+        a->kind = END_JUMP;
+        lead(r, n, 0, last.imm, context);
+    } else if (last.op == IR_exit) {
+        end_call(r, n, last.imm, r->scratch.args.at[last.a]);
+    } else if (last.op == IR_exit_ind && last.aux == EXIT_CALL) {
+        a->kind = END_CALL;
+        if (is_reached(r, last.imm)) lead(r, n, 1, last.imm, context);
+    } else if (last.op == IR_exit_ind && last.aux == EXIT_RET && context) {
+        a->kind = END_RETURN;
+        lead(r, n, 0, c.return_pc, c.parent);
+    }
+}
+
+static bool starts_node(const Region *r, u64 pc, u32 context) {
+    for (u32 n = 0; n < r->nodes.len; n++)
+        if (r->nodes.at[n].pc == pc && r->nodes.at[n].context == context) return true;
+    return false;
+}
+
+/* Follows the code from a node's pc to its end. A branch that was never taken does not end it. */
+static void discover(Region *r, u32 n, u32 mode) {
+    u64 pc = r->nodes.at[n].pc;
+    u32 context = r->nodes.at[n].context, count = 0;
+    bool ended = false;
+    r->nodes.at[n].lens = r->lens.len;
+    while (!ended && count < NODE_INSNS && (!count || !starts_node(r, pc, context))) {
+        ir_reset(&r->scratch, r->guest, pc, mode);
+        unsigned len = lift_one(r, &r->scratch, pc);
+        if (!len || touches_state(&r->scratch, 1)) break;
+        vec_push(&r->lens, (u8)len);
+        pc += len;
+        count++;
+        const IrInsn *last = last_insn(&r->scratch);
+        ended = r->scratch.closed || (last->op == IR_exit_if && is_reached(r, last->imm));
+    }
+    RegionNode *a = &r->nodes.at[n];
+    a->end = pc;
+    a->count = count;
+    a->kind = END_FALL;
+    a->known = count > 0;
+    r->insns += count;
+    if (ended) end_node(r, n, pc);
+    else if (count && (count == NODE_INSNS || starts_node(r, pc, context))) lead(r, n, 0, pc, context);
+    else a->target[0] = pc; /* cannot go on */
+}
+
+static void discover_all(Region *r, u64 pc, u32 mode) {
+    node_at(r, pc, 0);
+    for (u32 k = 0; k < r->work.len && r->insns < r->limits.insns && r->nodes.len < r->limits.blocks; k++) discover(r, r->work.at[k], mode);
+    for (u32 n = 0; n < r->nodes.len; n++)
+        for (u32 k = 0; k < 2; k++)
+            if (r->nodes.at[n].next[k] != NONE && !r->nodes.at[r->nodes.at[n].next[k]].known) r->nodes.at[n].next[k] = NONE;
+}
+
+/* An edge along which control goes without leaving. */
+static bool is_edge(const RegionNode *a, u32 k) { return a->next[k] != NONE && !(a->kind == END_CALL && k == 1); }
+
+/* Edges to nodes under way of a walk in depth first order: at least one in each cycle. */
+static void find_back_edges(Region *r, u32 start) {
+    if (r->nodes.at[start].mark) return;
+    r->work.len = 0;
+    vec_push(&r->work, start * 4);
+    r->nodes.at[start].mark = 1;
+    while (r->work.len) {
+        u32 *top = &r->work.at[r->work.len - 1], k = (*top)++ & 3;
+        RegionNode *a = &r->nodes.at[*top >> 2];
+        if (k == 2) {
+            a->mark = 2;
+            r->work.len--;
+        } else if (is_edge(a, k)) {
+            RegionNode *to = &r->nodes.at[a->next[k]];
+            if (to->mark == 1) a->back[k] = true, r->loops++;
+            if (to->mark) continue;
+            to->mark = 1;
+            vec_push(&r->work, a->next[k] * 4);
+        }
+    }
+}
+
+/* --- emission ------------------------------------------------------------------------------------------- */
+
+/* Blocks that stand behind those of the nodes, in the order of their numbers. */
+typedef struct Extra {
+    enum { EXTRA_EXIT, EXTRA_BACK, EXTRA_ENTRY, EXTRA_WRONG_RETURN } kind;
+    u64 pc;
+    u32 block; /* where it jumps to */
+    Ref value; /* the return address that was not expected */
+} Extra;
+
+typedef struct Emit {
+    Region *r;
+    IrFunc *f;
+    u32 first_extra; /* number of extra.at[0] */
+    VEC(Extra) extra;
+} Emit;
+
+static u32 add_extra(Emit *e, Extra x) {
+    vec_push(&e->extra, x);
+    return e->first_extra + e->extra.len - 1;
+}
+
+/* The block that edge k of a node leads to. */
+static u32 edge(Emit *e, const RegionNode *a, u32 k) {
+    if (a->next[k] == NONE) return add_extra(e, (Extra){.kind = EXTRA_EXIT, .pc = a->target[k]});
+    u32 block = e->r->nodes.at[a->next[k]].block;
+    return a->back[k] ? add_extra(e, (Extra){.kind = EXTRA_BACK, .pc = a->target[k], .block = block}) : block;
+}
+
+static void unemit(IrFunc *f) {
+    f->insns.len--;
+    f->closed = false;
+}
+
+/* After the last instruction of a block, whatever folding made of it. */
+static void emit_branch(Emit *e, const RegionNode *a) {
+    IrInsn last = *last_insn(e->f);
+    bool taken = e->f->closed, asked = !taken && last.op == IR_exit_if;
+    if (taken || asked) unemit(e->f);
+    if (!asked) {
+        ir_jmp(e->f, edge(e, a, taken), 0, NULL);
+        return;
+    }
+    if (a->next[1] == NONE) { /* a side exit */
+        ir_exit_if(e->f, (Ref){last.a}, last.imm);
+        ir_jmp(e->f, edge(e, a, 0), 0, NULL);
+        return;
+    }
+    u32 then_block = edge(e, a, 1);
+    ir_br(e->f, (Ref){last.a}, then_block, edge(e, a, 0));
+}
+
+static void emit_return(Emit *e, const RegionNode *a) {
+    Ref target = {last_insn(e->f)->a};
+    unemit(e->f);
+    Ref same = ir_imm(e->f, IR_eq, target, a->target[0]);
+    u32 wrong = add_extra(e, (Extra){.kind = EXTRA_WRONG_RETURN, .value = target});
+    ir_br(e->f, same, edge(e, a, 0), wrong);
+}
+
+static void emit_end(Emit *e, const RegionNode *a) {
+    IrFunc *f = e->f;
+    switch ((NodeEnd)a->kind) {
+    case END_BRANCH: emit_branch(e, a); break;
+    case END_JUMP:
+        unemit(f);
+        ir_jmp(f, edge(e, a, 0), 0, NULL);
+        break;
+    case END_FALL: ir_jmp(f, edge(e, a, 0), 0, NULL); break;
+    case END_CALL:
+        if (a->next[0] != NONE) {
+            unemit(f);
+            ir_jmp(f, edge(e, a, 0), 0, NULL);
+        } else if (a->next[1] != NONE) {
+            u32 entry = add_extra(e, (Extra){.kind = EXTRA_ENTRY, .pc = a->target[1], .block = e->r->nodes.at[a->next[1]].block});
+            f->insns.at[f->insns.len - 1].b = entry;
+        }
+        break;
+    case END_RETURN:
+        if (a->next[0] != NONE) emit_return(e, a);
+        break;
+    case END_LEAVE: break;
+    }
+}
+
+static bool emit_node(Emit *e, const RegionNode *a) {
+    IrFunc *f = e->f;
+    u64 pc = a->pc;
+    ir_block(f);
+    for (u32 k = 0; k < a->count; k++) {
+        unsigned len = lift_one(e->r, f, pc);
+        if (len != e->r->lens.at[a->lens + k]) return false; /* other bytes than a moment ago */
+        pc += len;
+        if (f->closed && k + 1 < a->count) return true; /* a branch that folding decided */
+    }
+    emit_end(e, a);
+    return true;
+}
+
+static void emit_extra(Emit *e, const Extra *x) {
+    IrFunc *f = e->f;
+    u32 n = ir_block(f);
+    ASSERT(n == e->first_extra + (u32)(x - e->extra.at));
+    switch (x->kind) {
+    case EXTRA_EXIT: ir_exit(f, x->pc); return;
+    case EXTRA_WRONG_RETURN: ir_exit_ind(f, x->value, EXIT_JUMP, 0); return;
+    case EXTRA_BACK: ir_emit(f, IR_poll, IR_VOID, 0, 0, (Ref){0}, (Ref){0}, (Ref){0}, x->pc); break;
+    case EXTRA_ENTRY:
+        f->insns.at[f->insns.len - 1].aux = 1;
+        break;
+    }
+    ir_jmp(f, x->block, 0, NULL);
+}
+
+static bool emit_all(Region *r, IrFunc *f, u64 pc, u32 mode) {
+    Emit e = {.r = r, .f = f, .first_extra = 1};
+    for (u32 n = 0; n < r->nodes.len; n++)
+        if (r->nodes.at[n].known) r->nodes.at[n].block = e.first_extra++;
+    ir_reset(f, r->guest, pc, mode);
+    ir_jmp(f, r->nodes.at[0].block, 0, NULL);
+    bool ok = true;
+    for (u32 n = 0; n < r->nodes.len && ok; n++)
+        if (r->nodes.at[n].known) ok = emit_node(&e, &r->nodes.at[n]);
+    for (u32 k = 0; k < e.extra.len && ok; k++) emit_extra(&e, &e.extra.at[k]);
+    vec_drop(&e.extra);
+    return ok;
+}
+
+/* --------------------------------------------------------------------------------------------------------- */
+
+static void add_range(Region *r, u64 pc, u64 end) {
+    u32 k = 0;
+    while (k < r->ranges.len && r->ranges.at[k].pc + r->ranges.at[k].size < pc) k++;
+    u32 last = k; /* those from k up to last touch the new one */
+    while (last < r->ranges.len && r->ranges.at[last].pc <= end) {
+        pc = MIN(pc, r->ranges.at[last].pc);
+        end = MAX(end, r->ranges.at[last].pc + r->ranges.at[last].size);
+        last++;
+    }
+    if (last == k) vec_push(&r->ranges, ((RegionRange){0}));
+    u32 from = last == k ? k : last, to = k + 1, move = r->ranges.len - (last == k) - from;
+    memmove(&r->ranges.at[to], &r->ranges.at[from], move * sizeof(RegionRange));
+    r->ranges.len -= last == k ? 0 : last - k - 1;
+    r->ranges.at[k] = (RegionRange){pc, (u32)(end - pc)};
+}
+
+bool region_build(Region *r, const RegionSource *source, const RegionLimits *limits, const Guest *guest, u64 pc, u32 mode, IrFunc *f) {
+    r->source = source;
+    r->guest = guest;
+    r->limits = *limits;
+    r->ranges.len = r->callees.len = r->nodes.len = r->contexts.len = r->lens.len = r->work.len = 0;
+    r->insns = r->loops = r->inlined = 0;
+    r->why = NULL;
+    vec_push(&r->contexts, ((RegionContext){.entry = pc}));
+    discover_all(r, pc, mode);
+    if (!r->nodes.at[0].known) {
+        r->why = "its first instruction cannot be taken in";
+        return false;
+    }
+    for (u32 n = 0; n < r->nodes.len; n++)
+        if (r->nodes.at[n].known) find_back_edges(r, n);
+    for (u32 n = 0; n < r->nodes.len; n++)
+        if (r->nodes.at[n].known) add_range(r, r->nodes.at[n].pc, r->nodes.at[n].end);
+    if (!emit_all(r, f, pc, mode)) {
+        r->why = "its code changed";
+        return false;
+    }
+    return true;
+}
+
+void region_drop(Region *r) {
+    vec_drop(&r->ranges);
+    vec_drop(&r->callees);
+    vec_drop(&r->nodes);
+    vec_drop(&r->contexts);
+    vec_drop(&r->lens);
+    vec_drop(&r->work);
+    vec_drop(&r->scan);
+    ir_drop(&r->scratch);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* region: from a hot pc to one IrFunc: the guest's control-flow graph around it, as IR blocks with slots read and written by get
+ * and put (opt/ makes values of them). Taken in are direct jumps, both sides of branches as far as they were ever reached, and small
+ * callees, each call of one with blocks of its own. What is not taken in is left by an exit; a call of a function that is not taken
+ * in has an entry block to go on at.
+ *
+ * Every cycle gets a poll, on an edge that closes it. An inlined return compares its target with what the call promised, and
+ * leaves by an indirect jump if they differ: programs may do what they like with return addresses.
+ *
+ * Nothing here looks at guest memory itself: bytes come from RegionSource, which vouches for them. Threads: a Region belongs to one.
+ */
+#ifndef ENGINE_REGION_H
+#define ENGINE_REGION_H
+
+#include "ir/guest.h"
+
+typedef struct RegionSource {
+    void *ctx;
+    /* Bytes of guest code at pc and how many there are; NULL: none that may be used. They stay until region_build returns. */
+    const u8 *(*fetch)(void *ctx, u64 pc, size_t *avail);
+    /* Has execution ever come to pc by a jump? */
+    bool (*reached)(void *ctx, u64 pc);
+} RegionSource;
+
+typedef struct RegionLimits {
+    u32 insns;         /* guest instructions, copies of inlined ones counted each time */
+    u32 blocks;
+    u32 inline_insns;  /* of a callee, all that it reaches */
+    u32 inline_depth;
+} RegionLimits;
+extern const RegionLimits region_default_limits;
+
+typedef struct RegionRange { /* guest bytes that the region was made of */
+    u64 pc;
+    u32 size;
+} RegionRange;
+
+typedef struct RegionNode RegionNode;
+
+typedef struct RegionContext { /* an inlined call */
+    u32 parent;     /* context of the caller */
+    u64 entry;      /* pc of the callee */
+    u64 return_pc;
+    u32 depth;
+} RegionContext;
+
+typedef struct Region {
+    VEC(RegionRange) ranges;  /* sorted, disjoint; valid until the next region_build */
+    VEC(u64) callees;         /* targets of direct calls that were not taken in */
+    u32 insns, loops, inlined; /* guest instructions; back edges; calls taken in */
+    const char *why;          /* of failure */
+    /* private */
+    const RegionSource *source;
+    const Guest *guest;
+    RegionLimits limits;
+    VEC(RegionNode) nodes;
+    VEC(RegionContext) contexts; /* [0]: not inlined */
+    VEC(u8) lens;             /* lengths of the nodes' instructions */
+    VEC(u32) work;
+    VEC(u64) scan;
+    IrFunc scratch;
+} Region;
+
+/* Builds the region of head pc in f (reset here). False: r->why says why there is none. r is zeroed before its first use, and reused. */
+bool region_build(Region *r, const RegionSource *source, const RegionLimits *limits, const Guest *guest, u64 pc, u32 mode, IrFunc *f);
+void region_drop(Region *r);
+
+#endif

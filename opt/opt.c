@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of the passes, and what they share. */
+#include "opt/opt.h"
+
+void opt_swap(Opt *o, IrFunc *f) {
+    IrFunc swap = *f;
+    *f = o->other;
+    o->other = swap;
+}
+
+/* --- compaction ---------------------------------------------------------------------------------------- */
+
+/* Arguments of parameters that are gone go, too: what jumps to block number n keeps argument k if keep[first[n] + k]. */
+static void drop_arguments(Opt *o, IrFunc *f) {
+    u32 *first = arena_alloc(&o->arena, (f->block_count + 1) * sizeof(u32));
+    u8 *keep = arena_alloc(&o->arena, f->insns.len + 1);
+    u32 block = 0, total = 0;
+    for (u32 id = 1; id < f->insns.len; id++) {
+        const IrInsn *i = &f->insns.at[id];
+        if (i->op == IR_block) first[block = (u32)i->imm] = total;
+        if (i->op == IR_param) keep[total++] = 1;
+        if (i->op == IR_nop && i->aux == IR_param) keep[total++] = 0;
+    }
+    for (u32 id = 1; id < f->insns.len; id++) {
+        IrInsn *i = &f->insns.at[id];
+        if (i->op != IR_jmp) continue;
+        u32 kept = 0;
+        for (u32 k = 0; k < i->b; k++)
+            if (keep[first[i->imm] + k]) f->args.at[i->a + kept++] = f->args.at[i->a + k];
+        i->b = kept;
+    }
+}
+
+static void move_insns(IrFunc *f, u32 *map) {
+    u32 to = 1, param = 0;
+    for (u32 id = 1; id < f->insns.len; id++) {
+        IrInsn i = f->insns.at[id];
+        if (i.op == IR_nop) continue;
+        map[id] = to;
+        if (i.op == IR_block) param = 0;
+        if (i.op == IR_param) i.imm = param++;
+        f->insns.at[to++] = i;
+    }
+    f->insns.len = to;
+}
+
+/* Frames that nobody names go, with their states. Neighbours may share a range of states: promote.c. */
+static void move_frames(Opt *o, IrFunc *f, const u32 *map) {
+    u32 *number = arena_alloc(&o->arena, (f->frames.len + 1) * sizeof(u32));
+    for (u32 id = 1; id < f->insns.len; id++)
+        if (ir_has_frame((IrOp)f->insns.at[id].op)) number[f->insns.at[id].c] = 1;
+    u32 frames = 0, states = 0, old = ~0u;
+    for (u32 n = 0; n < f->frames.len; n++) {
+        if (!number[n + 1]) continue;
+        IrFrame r = f->frames.at[n];
+        if (r.state != old) {
+            old = r.state;
+            for (u32 k = 0; k < r.state_count; k++) {
+                IrState s = f->states.at[r.state + k];
+                s.value = map[s.value];
+                f->states.at[states++] = s;
+            }
+        }
+        r.state = states - r.state_count;
+        r.insn = map[r.insn];
+        f->frames.at[frames++] = r;
+        number[n + 1] = frames;
+    }
+    f->frames.len = frames, f->states.len = states;
+    number[0] = 0;
+    for (u32 id = 1; id < f->insns.len; id++)
+        if (ir_has_frame((IrOp)f->insns.at[id].op)) f->insns.at[id].c = number[f->insns.at[id].c];
+}
+
+void opt_compact(Opt *o, IrFunc *f) {
+    arena_reset(&o->arena);
+    drop_arguments(o, f);
+    u32 *map = arena_alloc(&o->arena, f->insns.len * sizeof(u32));
+    move_insns(f, map);
+    for (u32 id = 1; id < f->insns.len; id++) opt_map_operands(f, &f->insns.at[id], map);
+    move_frames(o, f, map);
+}
+
+/* --- the order ------------------------------------------------------------------------------------------ */
+
+typedef struct Pass {
+    const char *name;
+    void (*run)(Opt *o, IrFunc *f);
+} Pass;
+
+static const Pass passes[] = {
+    {"promote", opt_promote},
+    {"params", opt_params},
+    {"dce", opt_dce},
+};
+
+#ifndef NDEBUG
+/* Names the pass that broke the function, and stops. */
+static void check(Opt *o, const IrFunc *f, const Pass *p) {
+    char why[160];
+    const char *wrong = ir_verify(f, why, sizeof why);
+    if (!wrong) return;
+    o->broken = p->name;
+    fd_print(2, "isomer: optimiser, region %lx, after %s: ", f->pc, p->name);
+    BUG(wrong);
+}
+#else
+static void check(Opt *o, const IrFunc *f, const Pass *p) { (void)o, (void)f, (void)p; }
+#endif
+
+void opt_run(Opt *o, IrFunc *f) {
+    o->stats.functions++;
+    o->stats.insns_before += f->insns.len;
+    for (u32 k = 0; k < ARRAY_LEN(passes); k++) {
+        arena_reset(&o->arena);
+        passes[k].run(o, f);
+        check(o, f, &passes[k]);
+    }
+    o->stats.insns_after += f->insns.len;
+}
+
+void opt_drop(Opt *o) {
+    ir_drop(&o->other);
+    ir_cfg_drop(&o->cfg);
+    arena_drop(&o->arena);
+    vec_drop(&o->map);
+    vec_drop(&o->list);
+}

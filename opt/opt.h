@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opt: the optimiser: passes over a function of many blocks that engine/region.c built. One file per pass; opt_run calls them in
+ * order. The first, promote, turns slots into values; all others work on promoted functions (ir.h) and keep them valid: the
+ * verifier runs after each in the debug build.
+ *
+ * A pass either changes the function in place, leaving nops and what opt_compact can remove, or copies it (rewrite.c). Guests are
+ * hostile: nothing may take more than about n log n time, or assume that loops are nests.
+ *
+ * Threads: an Opt belongs to one; it holds scratch memory that is reused from function to function.
+ */
+#ifndef OPT_OPT_H
+#define OPT_OPT_H
+
+#include "ir/cfg.h"
+#include "ir/guest.h"
+
+typedef struct OptStats { /* sums over all functions */
+    u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
+    u64 promoted;   /* gets and puts that became values */
+    u64 params;     /* parameters that were always one value, or dead */
+    u64 folded, merged, loads, extensions, hoisted, dead, branches;
+} OptStats;
+
+typedef struct Opt {
+    u32 pinned;     /* so many of Guest.hot_slots and of hot_fslots have their home in host registers */
+    OptStats stats;
+    /* private */
+    IrFunc other;   /* where a copying pass writes */
+    IrCfg cfg;
+    Arena arena;    /* of one pass */
+    VEC(u32) map, list;
+    const char *broken; /* the pass that made invalid IR; NULL: none did */
+} Opt;
+
+/* Promotes and optimises f. */
+void opt_run(Opt *o, IrFunc *f);
+void opt_drop(Opt *o);
+
+/* --- passes: what each does, and its condition, stands in its file ------------------------------------------------ */
+
+void opt_promote(Opt *o, IrFunc *f);
+void opt_params(Opt *o, IrFunc *f);
+void opt_dce(Opt *o, IrFunc *f);
+
+/* --- what passes share --------------------------------------------------------------------------------------------- */
+
+/* Removes nops, and parameters that became nops with their arguments; renumbers values. */
+void opt_compact(Opt *o, IrFunc *f);
+/* Replaces f by o->other. */
+void opt_swap(Opt *o, IrFunc *f);
+
+/* Calls of arguments in IrFunc.args. */
+static inline bool opt_has_args(IrOp op) { return op == IR_call || op == IR_jmp; }
+
+static inline void opt_map_operands(IrFunc *f, IrInsn *i, const u32 *map) {
+    unsigned n = ir_op_operands[i->op];
+    if (n > 0) i->a = map[i->a];
+    if (n > 1) i->b = map[i->b];
+    if (n > 2) i->c = map[i->c];
+    if (opt_has_args((IrOp)i->op))
+        for (u32 k = 0; k < i->b; k++) f->args.at[i->a + k] = map[f->args.at[i->a + k]];
+}
+
+#endif
