@@ -25,15 +25,22 @@ void ir_drop(IrFunc *f) {
     vec_drop(&f->states);
 }
 
-void ir_forget_slots(IrBuilder *b) { memset(b->slot_value, 0, sizeof b->slot_value); }
+void ir_forget_slots(IrBuilder *b) { memset(b->slot_value, 0, b->guest->slot_count * sizeof b->slot_value[0]); }
+
+/* ir_emit where the operation is known: what it costs is a comparison and four stores. */
+static inline __attribute__((always_inline)) Ref emit(IrBuilder *b, IrOp op, IrType type, unsigned aux, unsigned aux2, Ref a, Ref x, Ref c, u64 imm) {
+    ASSERT(!b->closed);
+    u32 id = b->insns.len;
+    if (UNLIKELY(id == b->insns.cap)) vec_reserve(&b->insns, id + 1);
+    b->insns.at[id] = (IrInsn){.op = op, .type = type, .aux = aux, .aux2 = aux2, .a = a.id, .b = x.id, .c = c.id, .imm = imm};
+    b->insns.len = id + 1;
+    return (Ref){id};
+}
 
 Ref ir_emit(IrBuilder *b, IrOp op, IrType type, unsigned aux, unsigned aux2, Ref a, Ref x, Ref c, u64 imm) {
-    ASSERT(!b->closed);
-    if (b->insns.len == b->insns.cap) vec_reserve(&b->insns, b->insns.len + 1);
-    u32 id = b->insns.len++;
-    b->insns.at[id] = (IrInsn){.op = op, .type = type, .aux = aux, .aux2 = aux2, .a = a.id, .b = x.id, .c = c.id, .imm = imm};
+    Ref r = emit(b, op, type, aux, aux2, a, x, c, imm);
     if (ir_op_facts[op] & F_TERM) b->closed = true;
-    return (Ref){id};
+    return r;
 }
 
 u32 ir_block(IrBuilder *b) {
@@ -41,25 +48,25 @@ u32 ir_block(IrBuilder *b) {
     b->closed = false;
     ir_forget_slots(b);
     b->block_start = b->insns.len;
-    ir_emit(b, IR_block, IR_VOID, 0, 0, NONE, NONE, NONE, b->block_count);
+    emit(b, IR_block, IR_VOID, 0, 0, NONE, NONE, NONE, b->block_count);
     return b->block_count++;
 }
 
 void ir_begin_insn(IrBuilder *b, u64 pc, unsigned len) {
-    Ref r = ir_emit(b, IR_insn, IR_VOID, len, 0, NONE, NONE, NONE, pc);
+    Ref r = emit(b, IR_insn, IR_VOID, len, 0, NONE, NONE, NONE, pc);
     vec_push(&b->frames, ((IrFrame){.pc = pc, .insn = r.id}));
 }
 
 Ref ir_const(IrBuilder *b, IrType type, u64 bits) {
     if (type == IR_I32 || type == IR_F32) bits = (u32)bits;
     if (type == IR_I1) bits &= 1;
-    return ir_emit(b, IR_const, type, 0, 0, NONE, NONE, NONE, bits);
+    return emit(b, IR_const, type, 0, 0, NONE, NONE, NONE, bits);
 }
 
 Ref ir_get(IrBuilder *b, u32 slot) {
     u32 known = b->slot_value[slot];
     if (known) return (Ref){known};
-    Ref r = ir_emit(b, IR_get, b->guest->slots[slot].type, 0, 0, NONE, NONE, NONE, slot);
+    Ref r = emit(b, IR_get, b->guest->slots[slot].type, 0, 0, NONE, NONE, NONE, slot);
     b->slot_value[slot] = r.id;
     return r;
 }
@@ -67,7 +74,7 @@ Ref ir_get(IrBuilder *b, u32 slot) {
 void ir_put(IrBuilder *b, u32 slot, Ref v) {
     ASSERT(ir_type_of(b, v) == b->guest->slots[slot].type);
     if (b->slot_value[slot] == v.id) return; /* it holds that already */
-    ir_emit(b, IR_put, IR_VOID, 0, 0, v, NONE, NONE, slot);
+    emit(b, IR_put, IR_VOID, 0, 0, v, NONE, NONE, slot);
     b->slot_value[slot] = v.id;
 }
 
@@ -132,13 +139,13 @@ Ref ir_binary(IrBuilder *b, IrOp op, Ref x, Ref y) {
         if (op == IR_and || op == IR_or) return x;
         if (is_compare(op)) return ir_const(b, IR_I1, op == IR_eq || op == IR_les || op == IR_leu);
     }
-    return ir_emit(b, op, result, 0, 0, x, y, NONE, 0);
+    return emit(b, op, result, 0, 0, x, y, NONE, 0);
 }
 
 Ref ir_unary(IrBuilder *b, IrOp op, Ref x) {
     IrType t = ir_type_of(b, x);
     if (ir_is_const(b, x)) return ir_const(b, t, ir_eval(op, t, t, 0, ir_insn_of(b, x)->imm, 0, 0));
-    return ir_emit(b, op, t, 0, 0, x, NONE, NONE, 0);
+    return emit(b, op, t, 0, 0, x, NONE, NONE, 0);
 }
 
 Ref ir_not(IrBuilder *b, Ref x) { return ir_imm(b, IR_xor, x, ~0ull); }
@@ -176,7 +183,7 @@ static Ref narrow(IrBuilder *b, Ref x) {
     if ((in.op != IR_add && in.op != IR_sub && in.op != IR_mul) || in.type != IR_I64) return x;
     Ref p = without_extension(b, in.a), q = without_extension(b, in.b);
     if (p.id == in.a && q.id == in.b) return x;
-    return ir_emit(b, (IrOp)in.op, IR_I64, 0, 0, p, q, NONE, 0);
+    return emit(b, (IrOp)in.op, IR_I64, 0, 0, p, q, NONE, 0);
 }
 
 static Ref extend(IrBuilder *b, IrOp op, unsigned bits, Ref x) {
@@ -187,7 +194,7 @@ static Ref extend(IrBuilder *b, IrOp op, unsigned bits, Ref x) {
     /* what is zero-extended from fewer bits is already sign-extended */
     if (op == IR_sext && extension_bits(in, IR_zext) < bits) return x;
     if (op == IR_sext && bits == 32) x = narrow(b, x);
-    return ir_emit(b, op, IR_I64, bits, 0, x, NONE, NONE, 0);
+    return emit(b, op, IR_I64, bits, 0, x, NONE, NONE, 0);
 }
 Ref ir_sext(IrBuilder *b, unsigned bits, Ref x) { return extend(b, IR_sext, bits, x); }
 Ref ir_zext(IrBuilder *b, unsigned bits, Ref x) { return extend(b, IR_zext, bits, x); }
@@ -197,9 +204,9 @@ Ref ir_trunc(IrBuilder *b, Ref x) {
     if (in->op == IR_const) return ir_const(b, IR_I32, in->imm);
     if ((in->op == IR_sext || in->op == IR_zext) && in->aux == 32) {
         Ref inner = {in->a};
-        return ir_type_of(b, inner) == IR_I32 ? inner : ir_emit(b, IR_trunc, IR_I32, 0, 0, inner, NONE, NONE, 0);
+        return ir_type_of(b, inner) == IR_I32 ? inner : emit(b, IR_trunc, IR_I32, 0, 0, inner, NONE, NONE, 0);
     }
-    return ir_emit(b, IR_trunc, IR_I32, 0, 0, x, NONE, NONE, 0);
+    return emit(b, IR_trunc, IR_I32, 0, 0, x, NONE, NONE, 0);
 }
 
 /* --- memory -------------------------------------------------------------------------------------- */
@@ -220,7 +227,7 @@ static Ref address(IrBuilder *b, Ref addr, u64 *disp) {
 static Ref load(IrBuilder *b, IrType type, unsigned bits, unsigned flags, Ref addr) {
     u64 disp;
     Ref base = address(b, addr, &disp);
-    return ir_emit(b, IR_load, type, __builtin_ctz(bits / 8), flags, base, NONE, NONE, disp);
+    return emit(b, IR_load, type, __builtin_ctz(bits / 8), flags, base, NONE, NONE, disp);
 }
 Ref ir_loads(IrBuilder *b, unsigned bits, Ref addr) { return load(b, IR_I64, bits, IR_SIGNED, addr); }
 Ref ir_loadu(IrBuilder *b, unsigned bits, Ref addr) { return load(b, IR_I64, bits, 0, addr); }
@@ -229,7 +236,7 @@ Ref ir_loadf(IrBuilder *b, IrType type, Ref addr) { return load(b, type, type_bi
 void ir_store(IrBuilder *b, unsigned bits, Ref addr, Ref v) {
     u64 disp;
     Ref base = address(b, addr, &disp);
-    ir_emit(b, IR_store, IR_VOID, __builtin_ctz(bits / 8), 0, base, v, NONE, disp);
+    emit(b, IR_store, IR_VOID, __builtin_ctz(bits / 8), 0, base, v, NONE, disp);
 }
 
 void ir_set_order(IrBuilder *b, unsigned order) { b->insns.at[b->insns.len - 1].aux2 |= order; }

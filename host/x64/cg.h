@@ -46,6 +46,7 @@ typedef struct Cg {
     u32 locked;         /* registers in use by the current instruction */
     u32 slot_val[160];  /* value whose home is this slot's memory */
     u32 spill_val[VCPU_SPILLS]; /* value in each of Vcpu.spill, 0: none */
+    u32 spill_used;     /* places from here on have never held any */
     u8 pin[160];
     VEC(Val) val;
     VEC(Late) late;
@@ -56,8 +57,9 @@ static inline IrInsn *cg_insn(const Cg *g, u32 id) { return &g->f->insns.at[id];
 /* What does not exist as code, because its value is the operand's register: trunc and flow; and a zero-extension of what a 32-bit
  * instruction made, which the processor has extended already. */
 static inline bool cg_is_alias(const Cg *g, const IrInsn *i) {
-    if (i->op == IR_trunc || i->op == IR_flow) return true;
-    return i->op == IR_zext && i->aux == 32 && cg_insn(g, i->a)->type == IR_I32 && cg_insn(g, i->a)->op != IR_trunc;
+    if (LIKELY(i->op != IR_trunc && i->op != IR_flow && i->op != IR_zext)) return false;
+    if (i->op != IR_zext) return true;
+    return i->aux == 32 && cg_insn(g, i->a)->type == IR_I32 && cg_insn(g, i->a)->op != IR_trunc;
 }
 static inline u32 cg_root(const Cg *g, u32 id) {
     while (cg_is_alias(g, cg_insn(g, id))) id = cg_insn(g, id)->a;

@@ -3,7 +3,6 @@
 #include "host/x64/cg.h"
 
 static void lower(Cg *g, IrInsn *i) {
-    if (cg_is_alias(g, i)) return;
     switch ((IrOp)i->op) {
     case IR_nop: case IR_block: case IR_const: break;
     case IR_insn:
@@ -18,9 +17,13 @@ static void lower(Cg *g, IrInsn *i) {
         break;
     case IR_add: case IR_sub: case IR_mul: case IR_mulhs: case IR_mulhu: case IR_mulhsu: case IR_divs: case IR_divu: case IR_rems: case IR_remu:
     case IR_and: case IR_or: case IR_xor: case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
-    case IR_clz: case IR_ctz: case IR_popcnt: case IR_bswap: case IR_select: case IR_sext: case IR_zext:
+    case IR_clz: case IR_ctz: case IR_popcnt: case IR_bswap: case IR_select: case IR_sext:
         cg_lower_int(g, i);
         break;
+    case IR_zext:
+        if (!cg_is_alias(g, i)) cg_lower_int(g, i);
+        break;
+    case IR_trunc: case IR_flow: break; /* aliases */
     case IR_load: case IR_store: case IR_align: case IR_amo: case IR_cas: case IR_sc: case IR_fence: cg_lower_mem(g, i); break;
     case IR_fadd: case IR_fsub: case IR_fmul: case IR_fdiv: case IR_fsqrt: case IR_fma: case IR_fmin: case IR_fmax: case IR_fminm: case IR_fmaxm:
     case IR_feq: case IR_flt: case IR_fle: case IR_fclass: case IR_fneg: case IR_fabs: case IR_fcopysign: case IR_fcvt: case IR_ftoi: case IR_itof:
@@ -29,7 +32,7 @@ static void lower(Cg *g, IrInsn *i) {
         break;
     case IR_call: cg_lower_call(g, i); break;
     case IR_exit_if: case IR_trap_if: case IR_exit: case IR_exit_ind: case IR_trap: cg_lower_leave(g, i); break;
-    case IR_trunc: case IR_flow: case IR_param: case IR_jmp: case IR_br: case IR_poll: case IR_count: BUG("quick tier: operation needs a control-flow graph");
+    case IR_param: case IR_jmp: case IR_br: case IR_poll: case IR_count: BUG("quick tier: operation needs a control-flow graph");
     case IR_OP_COUNT: BUG("bad operation");
     }
 }
@@ -46,8 +49,9 @@ bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     g->f = f, g->guest = f->guest, g->stubs = stubs, g->code = code, g->start = code->rw;
     g->frame = ~0u, g->full = false;
     memset(g->reg_val, 0, sizeof g->reg_val);
-    memset(g->slot_val, 0, sizeof g->slot_val);
-    memset(g->spill_val, 0, sizeof g->spill_val);
+    memset(g->slot_val, 0, f->guest->slot_count * sizeof g->slot_val[0]);
+    memset(g->spill_val, 0, g->spill_used * sizeof g->spill_val[0]);
+    g->spill_used = 0;
     vec_reserve(&g->val, f->insns.len);
     cg_analyse(g);
     for (g->cur = 1; g->cur < f->insns.len; g->cur++) {

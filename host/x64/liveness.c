@@ -13,7 +13,7 @@
 typedef struct Back {
     u64 dead[3];         /* slots that will be written before anyone looks */
     u32 barrier;         /* nearest following instruction that may look at all slots */
-    u32 next_put[160], next_get[160]; /* nearest following ones */
+    u32 next_put[160], next_get[160]; /* nearest following ones; of the slots that the guest has */
 } Back;
 
 static void note_use(Cg *g, u32 operand, u32 user) {
@@ -73,15 +73,22 @@ static void hint_operand(Cg *g, Back *k, const IrInsn *i, u32 id, i16 slot) {
 }
 
 void cg_analyse(Cg *g) {
-    Back k = {.barrier = ~0u};
-    memset(k.next_put, 0xff, sizeof k.next_put);
-    memset(k.next_get, 0xff, sizeof k.next_get);
+    Back k;
+    k.barrier = ~0u;
+    memset(k.dead, 0, sizeof k.dead);
+    memset(k.next_put, 0xff, g->guest->slot_count * sizeof k.next_put[0]);
+    memset(k.next_get, 0xff, g->guest->slot_count * sizeof k.next_get[0]);
     IrFunc *f = g->f;
     memset(g->val.at, 0xff, f->insns.len * sizeof(Val)); /* NO_REG, -1 */
     for (u32 id = f->insns.len - 1; id > 0; id--) {
         IrInsn *i = &f->insns.at[id];
+        if (i->op <= IR_insn) continue; /* nop, block, param, insn */
         Val *v = &g->val.at[id];
         v->fused = 0;
+        if (i->op == IR_const) { /* two in five of what is left: they have no operands, and no place of their own */
+            if (!i->uses) i->op = IR_nop;
+            continue;
+        }
         if (drop_dead(&k, i)) {
             if (i->op == IR_put) hint_put(g, &k, i, id);
             else if (i->op == IR_sext && v->hint >= 0) hint_operand(g, &k, i, id, v->hint);

@@ -34,6 +34,7 @@ static void spill(Cg *g, u32 id, unsigned reg) {
         if (!needed(g, g->spill_val[n]) || g->val.at[g->spill_val[n]].spill != (i16)n) break;
     if (n == VCPU_SPILLS) BUG("out of spill places");
     g->spill_val[n] = id;
+    g->spill_used = MAX(g->spill_used, n + 1);
     g->val.at[id].spill = (i16)n;
     x64_rm(&g->b, is_xmm(reg) ? I_MOVS_STORE(3) : I_MOV_RM_R | W1, is_xmm(reg) ? xn(reg) : reg, spill_mem(n));
 }

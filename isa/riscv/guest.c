@@ -59,7 +59,7 @@ static unsigned read_code(const u8 *code, size_t avail, u32 *bits) {
     return len;
 }
 
-static Ref read_register(IrBuilder *b, unsigned file, unsigned n) {
+static inline Ref read_register(IrBuilder *b, unsigned file, unsigned n) {
     switch (file) {
     case RV_FILE_X: return sem_get_x(b, n);
     case RV_FILE_F: return sem_get_f(b, n);
