@@ -352,7 +352,7 @@ static bool emit_node(Emit *e, const RegionNode *a) {
         unsigned len = lift_one(e->r, f, pc);
         if (len != e->r->lens.at[a->lens + k]) return false; /* other bytes than a moment ago */
         pc += len;
-        if (f->closed && k + 1 < a->count) return true; /* a branch that folding decided */
+        if (f->closed && (k + 1 < a->count || a->kind == END_FALL)) return true; /* a side exit that folding made sure of */
     }
     emit_end(e, a);
     return true;
