@@ -34,6 +34,7 @@ typedef __int128 i128;
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define KIB(n) ((u64)(n) << 10)
 #define MIB(n) ((u64)(n) << 20)
+#define GIB(n) ((u64)(n) << 30)
 #define PAGE_BYTES 4096u
 
 static inline u64 align_down(u64 x, u64 to) { return x & -to; }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The isomer program: finds the subcommand, by its name or by the name the program was called by. One row per subcommand. */
+#include "cmd/cache.h"
 #include "cmd/explain.h"
 #include "cmd/run.h"
 #include <stdbool.h>
@@ -19,6 +20,7 @@ typedef struct Command {
 
 static const Command commands[] = {
     {"run", cmd_run, "run a program of another instruction set (isomer run -h: options)"},
+    {"cache", cmd_cache, "the persistent translation cache: status, clear, warm (isomer cache -h)"},
     {"explain", cmd_explain, "show an instruction as bits, assembly, IR and host code"},
 };
 

@@ -3,6 +3,7 @@
  * and with their variables (QEMU_X, and ISOMER_X, which wins), and our own. An option that is accepted works; one that
  * cannot be had is refused in one line. */
 #include "cmd/run.h"
+#include "cmd/cache.h"
 #include "user/user.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ typedef struct Run {
     VEC(const char *) env;     /* the guest's environment */
     VEC(const char *) inherit; /* options for the programs that the guest executes */
     const char *argv0;         /* -0 */
+    bool cache_chosen;         /* --cache */
     bool quit;                 /* -version, -h: done */
 } Run;
 
@@ -34,6 +36,14 @@ typedef struct Option {
 static bool refuse(const char *what, const char *why) {
     fprintf(stderr, "isomer: %s: %s\n", what, why);
     return false;
+}
+
+static void remember(Run *r, const char *name, const char *arg) {
+    char *dashed = malloc(strlen(name) + 2);
+    dashed[0] = '-';
+    strcpy(dashed + 1, name);
+    vec_push(&r->inherit, dashed);
+    if (arg) vec_push(&r->inherit, arg);
 }
 
 /* --- numbers and lists ------------------------------------------------------------------------------------ */
@@ -204,6 +214,24 @@ static bool opt_log_file(Run *r, const char *arg) {
     return true;
 }
 
+static bool opt_cache(Run *r, const char *arg) {
+    r->cache_chosen = true;
+    r->o.engine.store = cache_folder(arg);
+    if (!r->o.engine.store && strcmp(arg, "off") != 0) return refuse(arg, "--cache wants a folder or off");
+    return true;
+}
+
+static bool opt_cache_size(Run *r, const char *arg) {
+    return parse_size(arg, 1, &r->o.engine.store_size) || refuse(arg, "--cache-size wants bytes, or a number with K, M or G");
+}
+
+/* Handed on, so that a guest that changes HOME or its environment does not lose it. */
+static void default_cache(Run *r) {
+    if (r->cache_chosen) return;
+    r->o.engine.store = cache_folder(NULL);
+    remember(r, "cache", r->o.engine.store ? r->o.engine.store : "off");
+}
+
 /* "START..END", "START+SIZE", "START-SIZE" */
 static bool opt_filter(Run *r, const char *arg) {
     u64 start, second;
@@ -298,6 +326,8 @@ static const Option options[] = {
     {"stats", "STATS", NULL, true, opt_stats, "print counts at exit"},
     {"trace", "TRACE", "WHAT,...", true, opt_trace, "sys, insn, block"},
     {"dump", "DUMP", "STAGE,...", true, opt_dump, "asm, ir, host"},
+    {"cache", "CACHE", "FOLDER|off", true, opt_cache, "keep translations there (isomer cache -h)"},
+    {"cache-size", "CACHE_SIZE", "SIZE", true, opt_cache_size, "how much to keep (2G)"},
     {"lockstep", "LOCKSTEP", NULL, true, opt_lockstep, "check every block against the interpreter"},
     {"child", NULL, NULL, false, opt_child, NULL},
     {"as-limit", NULL, "SIZE", false, opt_as_limit, NULL},
@@ -321,14 +351,6 @@ static bool opt_help(Run *r, const char *arg) {
 }
 
 /* --- parsing ------------------------------------------------------------------------------------------------------------ */
-
-static void remember(Run *r, const char *name, const char *arg) {
-    char *dashed = malloc(strlen(name) + 2);
-    dashed[0] = '-';
-    strcpy(dashed + 1, name);
-    vec_push(&r->inherit, dashed);
-    if (arg) vec_push(&r->inherit, arg);
-}
 
 static bool apply(Run *r, const Option *o, const char *arg) {
     if (o->inherit) remember(r, o->name, arg);
@@ -410,6 +432,7 @@ int cmd_run(int argc, char **argv) {
     r->o.argv = (const char *const *)&argv[first];
     u64 fd = getauxval(AT_EXECFD); /* binfmt_misc flag O */
     if (fd && !r->o.child) r->o.exec_fd = (int)fd;
+    default_cache(r);
     vec_push(&r->env, NULL);
     vec_push(&r->inherit, NULL);
     r->o.envp = r->env.at;

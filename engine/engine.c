@@ -3,7 +3,7 @@
  * process changes. See engine.h and cache.h. */
 #include "engine/engine.h"
 #include "base/sys.h"
-#include "engine/internal.h"
+#include "engine/image.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -43,6 +43,7 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
         return NULL;
     }
     perf_begin(&e->perf, e->options.perfmap, e->options.jitdump);
+    image_init(e);
     e->vcpu_size = align_up(PAGE_BYTES + SHADOW_BYTES + SHADOW_TOP + sizeof(Vcpu) + guest->state_size + 64, PAGE_BYTES);
     return e;
 }
@@ -52,6 +53,18 @@ void engine_drop(Engine *e) {
     cache_fini(&e->cache);
     ir_drop(&e->ir);
     sys_munmap(e->buffer, COMPILE_BUFFER);
+}
+
+/* --- persistent translations ------------------------------------------------------------------------------ */
+
+void engine_file_mapped(Engine *e, int fd, u64 start, u64 size, u64 offset) { image_map(e, fd, start, size, offset); }
+u64 engine_file_place(const Engine *e, int fd, u64 size, unsigned attempt) { return image_place(e, fd, size, attempt); }
+void engine_files_done(Engine *e) { store_sleep(&e->store); }
+
+void engine_save(Engine *e) {
+    lock_take(&e->lock);
+    image_save(e);
+    lock_give(&e->lock);
 }
 
 /* One mapping: guard page, shadow stack, sentinels, Vcpu. */
@@ -170,7 +183,9 @@ static TrapCode find_code(Engine *e, Vcpu *cpu, const Left *left, const void **c
 
 /* Shadow stack and jump cache hold host addresses of the generation and mode that they were filled in. */
 static void renew_caches(Engine *e, Vcpu *cpu) {
-    if (LIKELY(cpu->cached_generation == cpu->generation)) return;
+    u32 epoch = __atomic_load_n(&e->epoch, __ATOMIC_SEQ_CST);
+    if (LIKELY(cpu->cached_generation == cpu->generation && cpu->cached_epoch == epoch)) return;
+    cpu->cached_epoch = epoch;
     forget_jumps(cpu);
     e->host->reset_shadow(&e->cache.stubs, cpu);
     cpu->cached_generation = cpu->generation;
@@ -359,7 +374,7 @@ void engine_fflags_set(Vcpu *cpu, u32 fflags) { cpu->fflags = fflags & 31; }
 
 /* --- code that changes ---------------------------------------------------------------------------------------- */
 
-static void kill_block(Engine *e, Pool *p, u32 n) {
+void kill_block(Engine *e, Pool *p, u32 n) {
     Block *b = &p->blocks[n];
     if (b->dead) return;
     b->dead = true;
@@ -371,19 +386,15 @@ static void kill_block(Engine *e, Pool *p, u32 n) {
     e->host->unlink_entry(&e->cache.stubs, p->rw + b->code, p->rx + b->code);
 }
 
-static bool touches(const Block *b, u64 start, u64 size) {
-    return b->pc < start ? start - b->pc < b->guest_size : b->pc - start < size;
-}
-
 static void kill_in_half(Engine *e, Pool *h, u64 start, u64 size) {
     u64 first = start / PAGE_BYTES, last = (start + size - 1) / PAGE_BYTES;
     if (last - first >= h->page_used) { /* fewer pages with code than pages asked for */
         for (u32 n = 0; n < h->block_count; n++)
-            if (touches(&h->blocks[n], start, size)) kill_block(e, h, n);
+            if (block_touches(&h->blocks[n], start, size)) kill_block(e, h, n);
     } else {
         for (u64 page = first; page <= last; page++) {
             for (u32 n = cache_page_first(h, page); n; n = cache_page_next(h, n - 1, page))
-                if (touches(&h->blocks[n - 1], start, size)) kill_block(e, h, n - 1);
+                if (block_touches(&h->blocks[n - 1], start, size)) kill_block(e, h, n - 1);
             cache_page_drop_dead(h, page);
         }
     }
@@ -393,6 +404,7 @@ void engine_invalidate(Engine *e, u64 start, u64 size) {
     if (!size) return;
     lock_take(&e->lock);
     kill_in_half(e, cache_half(&e->cache), start, size);
+    image_invalidate(e, start, size);
     lock_give(&e->lock);
 }
 
@@ -408,7 +420,7 @@ void engine_flush(Engine *e, u64 start, u64 size) {
     for (u32 k = 0; k < h->impure.len; k++) {
         u32 n = h->impure.at[k];
         const Block *b = &h->blocks[n];
-        if (!b->dead && touches(b, start, size) && bytes_changed(e, b)) kill_block(e, h, n);
+        if (!b->dead && block_touches(b, start, size) && bytes_changed(e, b)) kill_block(e, h, n);
         if (!b->dead) h->impure.at[kept++] = n;
     }
     h->impure.len = kept;
@@ -431,6 +443,7 @@ void engine_fork_done(Engine *e, bool child, Vcpu *self) {
         self->next = NULL;
         e->vcpus = self;
         perf_begin(&e->perf, e->perf.map, e->perf.dump);
+        image_forked(e);
     }
     lock_give(&e->lock);
 }
@@ -445,5 +458,6 @@ void engine_stats_print(const Engine *e, Text *t) {
     text_print(t, "host_insns: %lu\nhost_insns_per_guest_insn: %lu.%02lu\n", s->host_insns, s->host_insns / MAX(s->guest_insns, 1ul), s->host_insns * 100 / MAX(s->guest_insns, 1ul) % 100);
     text_print(t, "host_bytes_per_guest_insn: %lu.%02lu\n", s->host_bytes / MAX(s->guest_insns, 1ul), s->host_bytes * 100 / MAX(s->guest_insns, 1ul) % 100);
     text_print(t, "translate_ns: %lu\ntranslate_ns_per_guest_insn: %lu\n", s->translate_ns, s->translate_ns / MAX(s->guest_insns, 1ul));
+    text_print(t, "images: %lu\nimage_blocks: %lu\nimages_refused: %lu\nimages_written: %lu\n", s->images, s->image_blocks, s->images_refused, s->images_written);
     text_print(t, "flushes: %lu\nlinks: %lu\ndispatches: %lu\nlookups_missed: %lu\ninvalidated: %lu\n", s->flushes, s->links, s->dispatches, s->lookups_missed, s->invalidated);
 }

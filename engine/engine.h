@@ -34,6 +34,8 @@ typedef struct EngineOptions {
     bool trace_insn;     /* log every guest instruction executed (implies one_insn, no_link) */
     bool trace_block;    /* log every block entered (implies no_link) */
     const char *host_features; /* what generated code must not use although the host has it ("-avx,-bmi2"); NULL: use all */
+    const char *store;   /* folder of the persistent translation cache (engine/store.h); NULL: none */
+    u64 store_size;      /* bytes of images to keep there; 0: default */
     int log_fd;          /* where dumps and traces go; 2 by default */
     u64 dump_start, dump_size; /* guest pc range for dumps; size 0: all */
 } EngineOptions;
@@ -52,6 +54,7 @@ typedef struct EngineHooks {
 typedef struct EngineStats {
     u64 blocks, guest_insns, ir_insns, guest_bytes, host_bytes, host_insns; /* translated */
     u64 translate_ns;
+    u64 images, image_blocks, images_refused, images_written; /* of the persistent cache */
     u64 flushes, links, dispatches, lookups_missed, invalidated;
 } EngineStats;
 
@@ -88,6 +91,15 @@ void engine_invalidate(Engine *e, u64 start, u64 size);
 /* The guest executed an instruction fence or flushed [start, start + size): translations of non-pristine code there
  * whose bytes have changed are dropped. For fence.i: start 0, size ~0. */
 void engine_flush(Engine *e, u64 start, u64 size);
+
+/* Persistent translations (engine/image.h). The guest has mapped [offset, offset + size) of a file private and executable, not writable, at `start`. */
+void engine_file_mapped(Engine *e, int fd, u64 start, u64 size, u64 offset);
+/* Where a file of `size` mapped bytes should go, so that its translations are found: the attempt-th best address, 0..3; 0: anywhere. */
+u64 engine_file_place(const Engine *e, int fd, u64 size, unsigned attempt);
+/* The guest starts: until now files of the store were kept open. */
+void engine_files_done(Engine *e);
+/* The process is about to end, or to become another program: saves what was translated. */
+void engine_save(Engine *e);
 
 /* Around fork (a copy of the address space, not CLONE_VM): prepare in the parent before, done in both after. */
 void engine_fork_prepare(Engine *e);

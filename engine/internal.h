@@ -5,6 +5,7 @@
 
 #include "engine/cache.h"
 #include "engine/perf.h"
+#include "engine/store.h"
 #include "ir/interp.h"
 
 enum { BLOCK_MAX_INSNS = 64, COMPILE_BUFFER = 256 * 1024 };
@@ -23,6 +24,10 @@ struct Engine {
     u8 *buffer;         /* COMPILE_BUFFER bytes: where compile writes before the code moves to the cache */
     size_t vcpu_size;   /* bytes mapped per cpu */
     EngineStats stats;
+    u32 epoch;          /* goes up when code is not to be returned to any more, though its generation lives */
+    Store store;
+    Digest store_context; /* all that generated code depends on, but the guest's */
+    u32 saved_mark, saved_generation; /* blocks of that generation before this one are saved, or a parent's to save */
     Perf perf;
 };
 
@@ -31,6 +36,13 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code);
 
 /* Where the cpu stands after it left generated code with TRAP_NONE or TRAP_POLL: sets its pc. The exit, if it can be linked. */
 ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool);
+
+/* Does the block's guest code overlap [start, start + size)? */
+static inline bool block_touches(const Block *b, u64 start, u64 size) {
+    return b->pc < start ? start - b->pc < b->guest_size : b->pc - start < size;
+}
+/* Nobody finds, links or enters block number n any more. */
+void kill_block(Engine *e, Pool *p, u32 n);
 
 /* Gives every cpu's poll a push, so that it comes by. */
 void kick_all(Engine *e);

@@ -60,7 +60,7 @@ typedef struct HostStubs {
     u32 (*probe)(const void *byte); /* 0 if the byte can be read, 1 if that faults (with probe_fault's help) */
     const u8 *probe_end;
     const u8 *leave;      /* leaves generated code or fn: state already saved, trap code in the result register */
-    const u8 *exit_link, *exit_poll, *exit_trap, *lookup, *ret_slow, *underflow, *stale, *helper, *soft;
+    const u8 *exit_link, *exit_poll, *exit_trap, *lookup, *ret_slow, *underflow, *stale, *helper, *helper_keep, *soft;
     size_t size;
 } HostStubs;
 
@@ -70,6 +70,8 @@ typedef struct Host {
     /* Detects features, less those that `without` names ("-avx,-bmi2"; NULL: none). NULL, or one sentence why this
      * processor cannot be used. */
     const char *(*init)(const char *without);
+    /* What init found, as a number: code made with other features is other code. */
+    u64 (*features)(void);
     /* Emits the stubs for `guest` at rw/rx. */
     void (*make_stubs)(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out);
     /* Compiles a function of one block. False: code->cap is too small. */

@@ -45,7 +45,7 @@ typedef struct Vcpu {
     u32 phase;       /* PHASE_*: what the thread is doing, for the fault handler */
     u32 generation;  /* of the code cache: what this cpu looked up last, see engine/cache.h */
     u32 mxcsr;       /* host MXCSR to run generated code with (guest rounding mode, accrued flags) */
-    u32 cached_generation; /* that jumps[] and the shadow stack belong to */
+    u32 cached_generation, cached_epoch; /* that jumps[] and the shadow stack belong to */
     struct Vcpu *next; /* in the engine's list */
     void *engine;    /* Engine of this cpu */
     void *owner;     /* the runtime's thread object */
@@ -55,7 +55,7 @@ typedef struct Vcpu {
     u64 result;      /* of a slow path */
     const void *stub[VCPU_STUBS]; /* code that all blocks share: reached through here, generated code has no addresses in it */
     u64 spill[VCPU_SPILLS]; /* generated code's own, within one block */
-    u64 save[16];    /* scratch registers across a slow path */
+    u64 save[32];    /* scratch registers across a slow path */
     VcpuConst k[VCPU_CONST_COUNT] __attribute__((aligned(16))); /* constants that generated code reads */
     u8 flag_map[64]; /* host exception flags (MXCSR bits 0..5) to fflags bits */
     u64 state[] __attribute__((aligned(64))); /* Guest.state_size bytes */

@@ -197,8 +197,19 @@ static i64 map_place(Space *s, u64 at, u64 size, int flags) {
     return (i64)find_free(s, size, align);
 }
 
+/* The best place for a file that may come to lie anywhere, or 0. */
+static u64 file_place(const Space *s, u64 at, u64 size, int flags, int fd) {
+    if (at || !s->place || (flags & (MAP_ANONYMOUS | MAP_FIXED | MAP_FIXED_NOREPLACE)) || (flags & MAP_TYPE) != MAP_PRIVATE) return 0;
+    for (unsigned k = 0; k < SPACE_PLACES; k++) {
+        u64 best = s->place(s->ctx, fd, size, k);
+        if (best && best + size <= s->limit && range_is_free(s, best, best + size)) return best;
+    }
+    return 0;
+}
+
 static i64 map_locked(Space *s, u64 at, u64 size, int prot, int flags, int fd, u64 offset, VmaKind kind) {
-    i64 place = map_place(s, at, size, flags);
+    u64 best = file_place(s, at, size, flags, fd);
+    i64 place = map_place(s, best ? best : at, size, flags);
     if (place < 0) return place;
     if (size > s->total_max || s->total > s->total_max - size) return -ENOMEM;
     int host_flags = flags & ~(MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | 0x40 | 0x80);
@@ -233,7 +244,10 @@ i64 space_map(Space *s, u64 at, u64 size, int prot, int flags, int fd, u64 offse
     lock_take(&s->lock);
     i64 r = map_locked(s, at, size, prot, flags, fd, offset, kind);
     lock_give(&s->lock);
-    if (r >= 0) report_change(s, (u64)r, size);
+    if (r < 0) return r;
+    report_change(s, (u64)r, size);
+    bool code = (prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC && (flags & (MAP_TYPE | MAP_ANONYMOUS)) == MAP_PRIVATE;
+    if (code && s->code_mapped) s->code_mapped(s->ctx, fd, (u64)r, size, offset);
     return r;
 }
 

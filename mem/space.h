@@ -41,12 +41,17 @@ typedef struct Space {
     u64 total_max;  /* the guest's RLIMIT_AS, ~0: none */
     int lock_future; /* MCL_FUTURE, MCL_ONFAULT of mlockall, or 0 */
     void *ctx;
-    void (*changed)(void *ctx, u64 start, u64 size); /* may be NULL */
+    void (*changed)(void *ctx, u64 start, u64 size); /* may be NULL, likewise the next two */
+    /* A file was mapped private, executable and not writable; called after `changed`. */
+    void (*code_mapped)(void *ctx, int fd, u64 start, u64 size, u64 offset);
+    /* Where a private mapping of a file would best go: attempt 0..3; 0: anywhere. */
+    u64 (*place)(void *ctx, int fd, u64 size, unsigned attempt);
 } Space;
 
 /* limit and hint_limit: see the fields. */
 void space_init(Space *s, u64 limit, u64 hint_limit);
 
+enum { SPACE_PLACES = 4 };
 /* mmap(2) with the guest's flags; `kind` VMA_ANON or VMA_FILE is derived from the flags, others are kept. */
 i64 space_map(Space *s, u64 at, u64 size, int prot, int flags, int fd, u64 offset, VmaKind kind);
 i64 space_unmap(Space *s, u64 at, u64 size);

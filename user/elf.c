@@ -172,7 +172,11 @@ const char *elf_map(const ElfFile *f, Space *s, u64 base, ElfImage *out) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     u64 at = moves ? align_up(base, f->align) : f->first;
     i64 r = -EEXIST;
-    if (at || !moves) r = space_map(s, at, size, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0, VMA_ANON);
+    for (unsigned k = 0; k < SPACE_PLACES && moves && s->place && r < 0; k++) {
+        u64 best = align_down(s->place(s->ctx, f->fd, size, k), f->align);
+        if (best && best + size <= s->limit) r = space_map(s, best, size, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0, VMA_ANON);
+    }
+    if (r < 0 && (at || !moves)) r = space_map(s, at, size, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0, VMA_ANON);
     if (r < 0 && moves) {
         r = space_map(s, 0, size + slack, PROT_NONE, flags, -1, 0, VMA_ANON);
         if (r >= 0 && slack) {

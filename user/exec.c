@@ -148,6 +148,7 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
     int fd = prog->kind == ELF_GUEST && !prog->extra_count ? keep_fd(prog, path) : -1;
     bool self = prog->kind == ELF_GUEST;
     if (self) args_for_self(t, &args, prog, &guest, fd);
+    if (!t->shares_parent) engine_save(t->process->engine);
     core_limit_set(t->process, true);
     trace_flush(t);
     if (self) r = exec_self(t, &args, envp);

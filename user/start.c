@@ -189,8 +189,10 @@ static int load_program(Start *s) {
     p->code_end = s->image.code_end;
     p->data_start = s->image.data_start;
     p->data_end = s->image.data_end;
-    u64 brk = s->image.end;
-    if (s->file.header.e_type == ET_DYN && !s->file.interp[0]) brk = pie_base(s); /* a loader run by itself */
+    /* A loader run by itself, or a program at the place that its translations are for: the heap must not run into others there. */
+    bool apart = s->file.header.e_type == ET_DYN && s->image.end < align_down(p->space.limit / 3 * 2, PAGE_BYTES);
+    u64 brk = apart ? pie_base(s) : s->image.end;
+    if (s->file.header.e_type == ET_DYN && !s->file.interp[0]) brk = pie_base(s);
     p->space.brk_start = p->space.brk = brk + (p->space.limit < MIB(4096) ? 0 : random_pages(s, 13));
     return 0;
 }
@@ -223,6 +225,10 @@ static u64 map_stack(Start *s, const char *const *argv) {
 /* --- the process -------------------------------------------------------------------------------------------- */
 
 static void on_space_change(void *ctx, u64 start, u64 size) { engine_invalidate(((Process *)ctx)->engine, start, size); }
+static void on_code_mapped(void *ctx, int fd, u64 start, u64 size, u64 offset) {
+    engine_file_mapped(((Process *)ctx)->engine, fd, start, size, offset);
+}
+static u64 on_place(void *ctx, int fd, u64 size, unsigned attempt) { return engine_file_place(((Process *)ctx)->engine, fd, size, attempt); }
 static const u8 *on_fetch(void *ctx, u64 pc, size_t *avail, bool *pristine) {
     return space_fetch(&((Process *)ctx)->space, pc, avail, pristine);
 }
@@ -277,6 +283,8 @@ static int start_engine(Start *s) {
     if (!p->engine) return fail(s->options->program, EXIT_NOT_EXECUTABLE, error);
     p->space.ctx = p;
     p->space.changed = on_space_change;
+    p->space.code_mapped = on_code_mapped;
+    p->space.place = on_place;
     return 0;
 }
 
@@ -302,11 +310,11 @@ int user_run(const RunOptions *o) {
     if (s->program.kind != ELF_GUEST && (s->program.extra_count || s->program.kind == ELF_UNREADABLE))
         return run_on_host(s, argv);
     plan_space(s);
-    if ((status = load_program(s))) return status;
+    if ((status = start_engine(s)) || (status = load_program(s))) return status;
     map_vdso(p);
     u64 sp = map_stack(s, argv);
     if (!sp) return fail(o->program, EXIT_NOT_EXECUTABLE, "arguments and environment do not fit on the stack");
-    if ((status = start_engine(s))) return status;
+    engine_files_done(p->engine);
     note_exe(p, s->program.fd, s->program.path);
     proc_publish(p);
     Thread *t = thread_new(p);

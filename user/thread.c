@@ -127,6 +127,7 @@ _Noreturn void thread_loop(Thread *t) {
 
 _Noreturn void process_exit(Thread *t, int status) {
     if (t->shares_parent) thread_exit(t, status);
+    engine_save(t->process->engine);
     trace_exit(t, status & 0xff, 0);
     trace_flush(t);
     if (t->process->gdb) gdb_exited(t->process, status);
@@ -143,6 +144,7 @@ _Noreturn void thread_exit(Thread *t, int status) {
         bool last = p->thread_count == 1;
         lock_give(&p->lock);
         if (last && p->gdb) gdb_exited(p, status);
+        if (last) engine_save(p->engine);
         if (last) trace_flush(t); /* the process ends with its first thread's status */
         thread_unlink(t);
     }

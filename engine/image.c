@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/image: bodies. See image.h. */
+#include "engine/image.h"
+#include "base/sys.h"
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+typedef struct ImageHead {
+    u8 magic[8];
+    Digest name, check; /* check: of everything behind the head */
+    Digest head_check;  /* of everything before this field */
+    u64 file_size, code_at, code_size; /* code_size: used; the file is padded to a whole chunk */
+    u64 blocks_at, pcs_at, exits_at, table_at;
+    u32 block_count, pc_count, exit_count, table_len;
+    u64 low, high;
+} ImageHead;
+static const u8 image_magic[8] = "isomer\1\n";
+
+enum { HEAD_BYTES = 4096 };
+
+/* Where files are placed: above programs that want fixed addresses, below where the guest's own mappings go. */
+static const u64 area_start = 1ull << 36, area_end = 1ull << 37;
+
+static Digest head_digest(const ImageHead *h) {
+    ImageHead copy = *h;
+    copy.head_check = (Digest){0};
+    return digest_bytes((Digest){3, 4}, &copy, sizeof copy);
+}
+
+/* --- beginning --------------------------------------------------------------------------------------- */
+
+extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
+
+/* The linker's digest of this very executable: another translator makes other code. */
+static Digest build_digest(void) {
+    const u8 *base = (const u8 *)&__ehdr_start;
+    const Elf64_Phdr *p = (const Elf64_Phdr *)(base + __ehdr_start.e_phoff);
+    for (u32 k = 0; k < __ehdr_start.e_phnum; k++) {
+        if (p[k].p_type != PT_NOTE) continue;
+        for (u64 at = 0; at + sizeof(Elf64_Nhdr) < p[k].p_memsz;) {
+            const Elf64_Nhdr *n = (const Elf64_Nhdr *)(base + p[k].p_vaddr + at);
+            u64 head = sizeof *n + align_up(n->n_namesz, 4);
+            if (n->n_type == NT_GNU_BUILD_ID && n->n_descsz) return digest_bytes((Digest){0}, (const u8 *)n + head, n->n_descsz);
+            at += head + align_up(n->n_descsz, 4);
+        }
+    }
+    return (Digest){0};
+}
+
+void image_init(Engine *e) {
+    const EngineOptions *o = &e->options;
+    e->store.dir = e->store.known = -1;
+    bool usual = o->tier != ENGINE_INTERP && !o->one_insn && !o->no_link && !o->lockstep && !o->trace_insn && !o->trace_block && !o->dump;
+    Digest build = build_digest();
+    if (!o->store || !usual || !(build.lo | build.hi)) return;
+    u64 options[] = {e->host->features(), e->guest->elf_machine, o->tier};
+    e->store_context = digest_bytes(build, options, sizeof options);
+    store_open(&e->store, o->store, o->store_size);
+}
+
+/* --- placing ---------------------------------------------------------------------------------------- */
+
+u64 image_place(const Engine *e, int fd, u64 size, unsigned attempt) {
+    u8 head[1024];
+    if (!store_usable(&e->store) || size > MIB(4096)) return 0;
+    long n = sys_call(SYS_pread64, fd, head, sizeof head, 0);
+    if (n < 64 || memcmp(head, "\177ELF", 4) != 0) return 0;
+    Digest d = digest_u64(digest_u64(digest_bytes(e->store.salt, head, (size_t)n), size), attempt);
+    return align_down(area_start + d.lo % (area_end - area_start - size), PAGE_BYTES);
+}
+
+/* Elsewhere a file lies at another address each time, and nobody would find its image again. */
+static bool is_stable(u64 start) { return start < area_end; }
+
+/* --- mapping ---------------------------------------------------------------------------------------- */
+
+static struct {
+    Table table;
+    TableEntry none;
+} no_blocks;
+
+static bool head_holds(const ImageHead *h, Digest name, u64 file_size) {
+    if (memcmp(h->magic, image_magic, sizeof h->magic) != 0 || !digest_same(h->head_check, head_digest(h))) return false;
+    return digest_same(h->name, name) && h->file_size == file_size;
+}
+
+static bool body_holds(int fd, const ImageHead *h) {
+    const u8 *p = sys_mmap(NULL, h->file_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (sys_failed(p)) return false;
+    bool right = digest_same(digest_bytes(h->name, p + HEAD_BYTES, h->file_size - HEAD_BYTES), h->check);
+    sys_munmap((void *)p, h->file_size);
+    return right;
+}
+
+static bool map_tables(Pool *p, int fd, const ImageHead *h) {
+    u8 *data = sys_mmap(NULL, h->code_at, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (sys_failed(data)) return false;
+    p->blocks = (Block *)(data + h->blocks_at);
+    p->pcs = (HostPc *)(data + h->pcs_at);
+    p->exits = (ExitRecord *)(data + h->exits_at);
+    p->used = h->code_size;
+    p->block_max = h->block_count, p->pc_max = p->pc_count = h->pc_count, p->exit_max = p->exit_count = h->exit_count;
+    return true;
+}
+
+/* False: there is no room. A pool that gets its room but not its contents stays empty. The number of blocks is made known last:
+ * look-ups by host address may run at any time. */
+static bool map_file(Engine *e, Image *m, int fd, const ImageHead *h) {
+    Pool *p = &m->pool;
+    u64 code = h->file_size - h->code_at;
+    if (!cache_add_image(&e->cache, p, code)) return false;
+    const void *at = sys_mmap((void *)p->rx, code, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, h->code_at);
+    if (sys_failed(at) || !map_tables(p, fd, h)) return true;
+    p->table = (Table *)((u8 *)p->blocks - h->blocks_at + h->table_at);
+    m->low = h->low, m->high = h->high;
+    m->file_bytes = h->file_size;
+    __atomic_store_n(&p->block_count, h->block_count, __ATOMIC_RELEASE);
+    return true;
+}
+
+static bool load(Engine *e, Image *m) {
+    struct stat st;
+    ImageHead h;
+    int fd = store_image_open(&e->store, m->name, &st);
+    if (fd < 0) return false;
+    bool good = sys_call(SYS_pread64, fd, &h, sizeof h, 0) == sizeof h && head_holds(&h, m->name, (u64)st.st_size);
+    if (good && !store_image_checked(&e->store, &st, h.check)) {
+        good = body_holds(fd, &h);
+        if (good) store_image_note(&e->store, &st, h.check);
+    }
+    if (good) {
+        store_image_touch(fd, &st);
+        good = map_file(e, m, fd, &h);
+    } else {
+        e->stats.images_refused++;
+    }
+    sys_call(SYS_close, fd);
+    return good;
+}
+
+static void set_range(Engine *e, Image *m, u64 size) {
+    ImageRange *r = &e->cache.ranges[m->pool.number];
+    __atomic_store_n(&r->start, m->start, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->size, size, __ATOMIC_RELEASE);
+}
+
+/* The same file as before, at the same place (a plug-in loaded again): its pool is still there. */
+static Image *mapped_before(Engine *e, Digest name) {
+    for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++)
+        if (digest_same(e->cache.pools[k]->image->name, name)) return e->cache.pools[k]->image;
+    return NULL;
+}
+
+static Image *image_new(Engine *e, Digest name, Digest content, u64 start, u64 size, u64 content_size) {
+    Image *m = sys_mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (sys_failed(m)) return NULL;
+    *m = (Image){.name = name, .content = content, .start = start, .size = size, .content_size = content_size};
+    m->pool.image = m;
+    m->pool.table = &no_blocks.table;
+    if (load(e, m) || cache_add_image(&e->cache, &m->pool, 0)) return m;
+    sys_munmap(m, sizeof *m);
+    return NULL;
+}
+
+static void note_perf(Engine *e, const Image *m) {
+    if (LIKELY(!e->perf.map && !e->perf.dump)) return;
+    for (u32 k = 0; k < m->pool.block_count; k++) {
+        const Block *b = &m->pool.blocks[k];
+        perf_note(&e->perf, e->guest->name, b->pc, m->pool.rx + b->code, b->host_size, 0);
+    }
+}
+
+/* How many of [offset, offset + size) are an ELF file's code: a loader maps the extent of the whole file first, data included, and replaces
+ * the rest after that. */
+static u64 code_bytes(int fd, u64 size, u64 offset) {
+    struct {
+        Elf64_Ehdr head;
+        Elf64_Phdr segments[16];
+    } f;
+    if (sys_call(SYS_pread64, fd, &f, sizeof f, 0) != sizeof f || memcmp(f.head.e_ident, ELFMAG, SELFMAG) != 0) return size;
+    if (f.head.e_phoff != sizeof f.head || f.head.e_phentsize != sizeof(Elf64_Phdr)) return size;
+    for (u32 k = 0; k < MIN((u32)f.head.e_phnum, (u32)ARRAY_LEN(f.segments)); k++) {
+        const Elf64_Phdr *p = &f.segments[k];
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || align_down(p->p_offset, PAGE_BYTES) != offset) continue;
+        return MIN(size, p->p_offset + p->p_filesz - offset);
+    }
+    return size;
+}
+
+static void find_image(Engine *e, int fd, u64 start, u64 size, u64 offset) {
+    struct stat st;
+    Digest content;
+    if (sys_call(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode) || offset >= (u64)st.st_size) return;
+    u64 bytes = code_bytes(fd, MIN(size, (u64)st.st_size - offset), offset);
+    if (!store_content(&e->store, fd, &st, offset, bytes, &content)) return;
+    Digest name = digest_u64(digest_u64(digest_bytes(e->store_context, &content, sizeof content), start), size);
+    lock_take(&e->lock);
+    Image *m = mapped_before(e, name);
+    if (!m && (m = image_new(e, name, content, start, size, bytes))) {
+        e->stats.images++;
+        e->stats.image_blocks += m->pool.block_count;
+        note_perf(e, m);
+    }
+    if (m) set_range(e, m, size);
+    lock_give(&e->lock);
+}
+
+void image_map(Engine *e, int fd, u64 start, u64 size, u64 offset) {
+    if (!is_stable(start)) return;
+    bool awake = e->store.dir >= 0;
+    if (!store_wake(&e->store)) return;
+    find_image(e, fd, start, size, offset);
+    if (!awake) store_sleep(&e->store);
+}
+
+/* --- changes ------------------------------------------------------------------------------------------ */
+
+/* Whoever runs the image's code, or would return there, comes by first. */
+static void forget_whole(Engine *e, Image *m) {
+    set_range(e, m, 0);
+    link_undo_image(&e->cache, e->host, &m->pool);
+    __atomic_store_n(&e->epoch, e->epoch + 1, __ATOMIC_SEQ_CST);
+    if (m->pool.block_count) kick_all(e);
+}
+
+void image_invalidate(Engine *e, u64 start, u64 size) {
+    u64 last = start + size - 1;
+    for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) {
+        Image *m = e->cache.pools[k]->image;
+        u64 old = e->cache.ranges[k].size;
+        if (!old || last < m->start || start - m->start >= old) {
+            if (!old || last < m->start || start > m->start) continue;
+        }
+        if (start <= m->start && last >= m->start + old - 1) {
+            forget_whole(e, m);
+            continue;
+        }
+        if (start > m->start && last >= m->start + old - 1) set_range(e, m, start - m->start);
+        if (last < m->low || start >= m->high) continue;
+        for (u32 n = 0; n < m->pool.block_count; n++)
+            if (block_touches(&m->pool.blocks[n], start, size)) kill_block(e, &m->pool, n);
+    }
+}
+
+/* --- saving --------------------------------------------------------------------------------------------- */
+
+typedef struct Writer {
+    Engine *e;
+    Image *image;
+    u8 *at;            /* the file under construction */
+    ImageHead *head;
+    Block *blocks;
+    HostPc *pcs;
+    ExitRecord *exits;
+    Table *table;
+    u8 *code;
+    u64 used;
+} Writer;
+
+typedef struct Sizes {
+    u64 blocks, pcs, exits, code;
+} Sizes;
+
+static bool belongs(const Image *m, const Block *b) {
+    return !b->dead && b->pristine && b->pc >= m->start && b->pc + b->guest_size <= m->start + m->content_size;
+}
+
+/* Blocks of the half in use that are the image's and that it lacks. */
+static bool is_news(const Image *m, const Block *b) { return belongs(m, b) && !cache_find(&m->pool, cache_key(b->pc, b->mode)); }
+
+static u64 room(const Block *b) { return align_up((u64)b->host_size + HOST_PAD, 16) + 16; }
+
+static void add_size(Sizes *s, const Block *b) {
+    s->blocks++;
+    s->pcs += b->pc_count;
+    s->exits += b->exit_count;
+    s->code += room(b);
+}
+
+static Sizes measure(Engine *e, const Image *m, Sizes *own) {
+    Sizes s = {0};
+    *own = s;
+    const Pool *h = cache_half(&e->cache);
+    for (u32 k = 0; k < m->pool.block_count; k++)
+        if (!m->pool.blocks[k].dead) add_size(&s, &m->pool.blocks[k]);
+    for (u32 k = 0; k < h->block_count; k++) {
+        if (!is_news(m, &h->blocks[k])) continue;
+        add_size(&s, &h->blocks[k]);
+        if (k >= e->saved_mark) add_size(own, &h->blocks[k]);
+    }
+    return s;
+}
+
+static void lay_out(Writer *w, const Sizes *s) {
+    u32 len = 16;
+    while (len < s->blocks * 2 + 2) len *= 2;
+    ImageHead h = {.name = w->image->name, .table_len = len, .low = ~0ull};
+    memcpy(h.magic, image_magic, sizeof h.magic);
+    h.blocks_at = HEAD_BYTES;
+    h.pcs_at = align_up(h.blocks_at + s->blocks * sizeof(Block), 64);
+    h.exits_at = align_up(h.pcs_at + s->pcs * sizeof(HostPc), 64);
+    h.table_at = align_up(h.exits_at + s->exits * sizeof(ExitRecord), 64);
+    h.code_at = align_up(h.table_at + sizeof(Table) + len * sizeof(TableEntry), PAGE_BYTES);
+    h.code_size = s->code + 64;
+    h.file_size = h.code_at + align_up(h.code_size, CACHE_CHUNK);
+    w->at = sys_mmap(NULL, h.file_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_failed(w->at)) return;
+    w->head = (ImageHead *)w->at;
+    *w->head = h;
+    w->blocks = (Block *)(w->at + h.blocks_at);
+    w->pcs = (HostPc *)(w->at + h.pcs_at);
+    w->exits = (ExitRecord *)(w->at + h.exits_at);
+    w->table = (Table *)(w->at + h.table_at);
+    w->table->mask = len - 1;
+    w->code = w->at + h.code_at;
+    w->used = 16; /* no code lies at 0: the table's 0 means none */
+}
+
+/* Its exits lead to their stubs: linked anew when all blocks are there. */
+static void add_exits(Writer *w, const Pool *from, const Block *old, Block *b) {
+    const Host *host = w->e->host;
+    u32 moved = (u32)(b->code - old->code);
+    b->first_exit = w->head->exit_count;
+    for (u32 k = 0; k < b->exit_count; k++) {
+        ExitRecord x = from->exits[old->first_exit + k];
+        x.field += moved, x.stub += moved, x.site += moved;
+        x.next = 0, x.linked = false;
+        if (!x.poll) host->link(w->code + x.field, w->code + x.field, w->code + x.stub);
+        w->exits[w->head->exit_count++] = x;
+    }
+}
+
+static void enter(Table *t, u64 key, u64 code) {
+    u32 k = (u32)hash_u64(key) & t->mask;
+    while (t->at[k].key) k = (k + 1) & t->mask;
+    t->at[k] = (TableEntry){key, code};
+    t->used++;
+}
+
+static void add_block(Writer *w, const Pool *from, const Block *old) {
+    ImageHead *h = w->head;
+    Block *b = &w->blocks[h->block_count];
+    *b = *old;
+    b->code = align_up(w->used + HOST_PAD, 16);
+    b->incoming = 0, b->next[0] = b->next[1] = 0, b->hash = 0;
+    memcpy(w->code + b->code, from->rx + old->code, b->host_size);
+    memcpy(w->code + b->code - 4, &h->block_count, 4); /* cache_entry_block */
+    b->first_pc = h->pc_count;
+    memcpy(w->pcs + h->pc_count, from->pcs + old->first_pc, b->pc_count * sizeof(HostPc));
+    h->pc_count += b->pc_count;
+    add_exits(w, from, old, b);
+    enter(w->table, cache_key(b->pc, b->mode), b->code);
+    w->used = b->code + b->host_size;
+    h->low = MIN(h->low, b->pc);
+    h->high = MAX(h->high, b->pc + b->guest_size);
+    h->block_count++;
+}
+
+static u64 find(const Table *t, u64 key) {
+    for (u32 k = (u32)hash_u64(key) & t->mask; t->at[k].key; k = (k + 1) & t->mask)
+        if (t->at[k].key == key) return t->at[k].code;
+    return 0;
+}
+
+static void link_block(Writer *w, const Block *b) {
+    for (u32 k = 0; k < b->exit_count; k++) {
+        u32 n = b->first_exit + k, number;
+        ExitRecord *x = &w->exits[n];
+        u64 code = x->poll ? 0 : find(w->table, cache_key(x->pc, b->mode));
+        if (!code) continue;
+        memcpy(&number, w->code + code - 4, 4);
+        w->e->host->link(w->code + x->field, w->code + x->field, w->code + code);
+        x->linked = true;
+        x->next = w->blocks[number].incoming;
+        w->blocks[number].incoming = n + 1;
+    }
+}
+
+/* The guest's bytes are still those that the name says? Somebody may have written into the file. */
+static bool content_is_same(Engine *e, const Image *m) {
+    enum { STEP = 64 * 1024 }; /* as store_content */
+    Digest d = {m->content_size, 0};
+    for (u64 done = 0; done < m->content_size;) {
+        u64 n = MIN(m->content_size - done, (u64)STEP);
+        for (u64 page = 0; page < n; page += PAGE_BYTES)
+            if (e->cache.stubs.probe((const u8 *)m->start + done + page)) return false;
+        d = digest_bytes(d, (const u8 *)m->start + done, n);
+        done += n;
+    }
+    return digest_same(d, m->content);
+}
+
+static void fill(Writer *w) {
+    const Pool *h = cache_half(&w->e->cache), *p = &w->image->pool;
+    for (u32 k = 0; k < p->block_count; k++)
+        if (!p->blocks[k].dead) add_block(w, p, &p->blocks[k]);
+    for (u32 k = 0; k < h->block_count; k++)
+        if (is_news(w->image, &h->blocks[k]) && !find(w->table, cache_key(h->blocks[k].pc, h->blocks[k].mode))) add_block(w, h, &h->blocks[k]);
+    for (u32 k = 0; k < w->head->block_count; k++) link_block(w, &w->blocks[k]);
+    w->head->code_size = w->used;
+}
+
+/* Somebody else has saved more than we have, since we looked? */
+static bool outdone(Engine *e, const Image *m, u64 bytes) {
+    struct stat st;
+    int fd = store_image_open(&e->store, m->name, &st);
+    if (fd < 0) return false;
+    sys_call(SYS_close, fd);
+    return (u64)st.st_size != m->file_bytes && (u64)st.st_size >= bytes;
+}
+
+static void write_image(Engine *e, Image *m, const Sizes *s) {
+    Writer w = {.e = e, .image = m};
+    if (!content_is_same(e, m)) return;
+    lay_out(&w, s);
+    if (sys_failed(w.at)) return;
+    u64 size = w.head->file_size;
+    if (!outdone(e, m, size)) {
+        fill(&w);
+        w.head->check = digest_bytes(m->name, w.at + HEAD_BYTES, size - HEAD_BYTES);
+        w.head->head_check = head_digest(w.head);
+        if (store_image_write(&e->store, m->name, w.at, size, w.head->check) == 0) {
+            m->file_bytes = size;
+            e->stats.images_written++;
+        }
+    }
+    sys_munmap(w.at, size);
+}
+
+static bool worth_it(const Sizes *all, const Sizes *own) {
+    if (!own->blocks) return false;
+    u64 chance = 0;
+    sys_call(SYS_getrandom, &chance, 4, 0);
+    return own->code * 16 >= all->code || chance % all->code < own->code * 16;
+}
+
+/* A limit on the size of files would send us SIGXFSZ. */
+static bool may_write(u64 size) {
+    struct { u64 soft, hard; } limit;
+    return sys_call(SYS_prlimit64, 0, 1 /* RLIMIT_FSIZE */, NULL, &limit) == 0 && limit.soft >= size;
+}
+
+void image_save(Engine *e) {
+    u32 count = cache_half(&e->cache)->block_count;
+    if (e->saved_generation != e->cache.generation) e->saved_mark = 0;
+    if (e->saved_mark >= count || !store_wake(&e->store)) return;
+    for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) {
+        Image *m = e->cache.pools[k]->image;
+        Sizes own, all;
+        if (!e->cache.ranges[k].size) continue;
+        all = measure(e, m, &own);
+        if (worth_it(&all, &own) && may_write(all.code * 4)) write_image(e, m, &all);
+    }
+    store_sleep(&e->store);
+    e->saved_mark = count;
+    e->saved_generation = e->cache.generation;
+}
+
+void image_forked(Engine *e) {
+    e->saved_mark = cache_half(&e->cache)->block_count;
+    e->saved_generation = e->cache.generation;
+}
