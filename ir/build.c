@@ -148,6 +148,8 @@ Ref ir_unary(IrBuilder *b, IrOp op, Ref x) {
     return emit(b, op, t, 0, 0, x, NONE, NONE, 0);
 }
 
+Ref ir_crypto(IrBuilder *b, CryptoOp op, unsigned n, Ref x, Ref y) { return ir_emit(b, IR_crypto, IR_I64, op | n << 4, 0, x, y, NONE, 0); }
+
 Ref ir_not(IrBuilder *b, Ref x) { return ir_imm(b, IR_xor, x, ~0ull); }
 
 Ref ir_select(IrBuilder *b, Ref cond, Ref x, Ref y) {

@@ -68,6 +68,7 @@ u64 ir_eval(IrOp op, IrType type, IrType operand_type, unsigned aux, u64 a, u64 
     case IR_sext: r = (u64)sext_bits(a, aux); break;
     case IR_zext: r = low_bits(a, aux); break;
     case IR_trunc: r = a; break;
+    case IR_crypto: r = ir_eval_crypto(aux, a, b); break;
     default: BUG("not a pure integer operation");
     }
     return type == IR_I64 ? r : type == IR_I1 ? r & 1 : (u32)r;

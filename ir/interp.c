@@ -189,7 +189,7 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         case IR_put: slot_write(f, cpu, (u32)i->imm, a); break;
         case IR_add: case IR_sub: case IR_mul: case IR_mulhs: case IR_mulhu: case IR_mulhsu: case IR_divs: case IR_divu: case IR_rems: case IR_remu:
         case IR_and: case IR_or: case IR_xor: case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
-        case IR_clz: case IR_ctz: case IR_popcnt: case IR_bswap: case IR_select:
+        case IR_clz: case IR_ctz: case IR_popcnt: case IR_bswap: case IR_select: case IR_crypto:
         case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu:
         case IR_sext: case IR_zext: case IR_trunc:
             v[id] = ir_eval((IrOp)i->op, (IrType)i->type, at, i->aux, a, v[i->b], v[i->c]);

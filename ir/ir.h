@@ -59,6 +59,15 @@ enum { /* facts of operations */
 enum { IR_SIGNED = 1, IR_QUIET = 2, IR_NEG_PRODUCT = 4, IR_NEG_ADDEND = 8, IR_INEXACT = 16 }; /* aux2 */
 enum { IR_ACQUIRE = 32, IR_RELEASE = 64 };                                                    /* aux2 of load, store */
 typedef enum AmoOp { AMO_SWAP, AMO_ADD, AMO_AND, AMO_OR, AMO_XOR, AMO_MINS, AMO_MAXS, AMO_MINU, AMO_MAXU } AmoOp;
+typedef enum CryptoOp { /* low four bits of aux of `crypto`; n: the upper four */
+    CRYPTO_AES, CRYPTO_AES_LAST,     /* low half of the state {b, a} after a round of AES without its key; the last round */
+    CRYPTO_UNAES, CRYPTO_UNAES_LAST, /* the inverse cipher's */
+    CRYPTO_AES_UNMIX,                /* inverse MixColumns of a's two columns */
+    CRYPTO_AES_KEY,                  /* key schedule: a's upper word rotated, substituted, with round constant n, twice; n = 10: substituted only */
+    CRYPTO_SM4_SBOX,                 /* byte n of a through the table of SM4 */
+    CRYPTO_CLMUL, CRYPTO_CLMULH, CRYPTO_CLMULR, /* a * b without carries: bits 0.., 64.., 63.. of the product */
+    CRYPTO_PERM4, CRYPTO_PERM8,      /* each 4 or 8 bits of b pick those of a; a number out of range picks 0 */
+} CryptoOp;
 typedef enum ExitKind { EXIT_JUMP, EXIT_CALL, EXIT_RET } ExitKind;
 
 /* Why generated code or the interpreter came back. The runtime acts, sets the pc, and goes on. */
@@ -185,6 +194,7 @@ static inline Ref ir_imm(IrBuilder *b, IrOp op, Ref x, u64 imm) {
     return ir_binary(b, op, x, y);
 }
 Ref ir_not(IrBuilder *b, Ref x); /* x ^ all ones; of i1: the other truth value */
+Ref ir_crypto(IrBuilder *b, CryptoOp op, unsigned n, Ref x, Ref y); /* with one operand: y = x */
 Ref ir_select(IrBuilder *b, Ref cond, Ref x, Ref y);
 Ref ir_sext(IrBuilder *b, unsigned bits, Ref x);  /* low bits of an i64 (or a whole i32: bits 32, or i1: bits 1) to i64 */
 Ref ir_zext(IrBuilder *b, unsigned bits, Ref x);
@@ -244,6 +254,9 @@ const char *ir_verify(const IrFunc *f, char *buf, size_t size);
 
 /* The new value of an atomic operation on `bits` bits (upper bits of the result are junk). */
 u64 ir_eval_amo(AmoOp op, unsigned bits, u64 old, u64 v);
+/* The value of `crypto`; what: its aux. */
+u64 ir_eval_crypto(unsigned what, u64 a, u64 b);
+extern const u8 ir_sm4_sbox[256];
 /* The value of a pure integer operation on constants: the one definition that folding and interpreter share. */
 u64 ir_eval(IrOp op, IrType type, IrType operand_type, unsigned aux, u64 a, u64 b, u64 c);
 

@@ -44,6 +44,7 @@ static bool check_types(Check *c, const IrInsn *i) {
         return (is_int(t) && a == t && b == t) || fail(c, "integer operands of different types");
     case IR_and: case IR_or: case IR_xor: return ((is_int(t) || t == IR_I1) && a == t && b == t) || fail(c, "logical operands of different types");
     case IR_clz: case IR_ctz: case IR_popcnt: case IR_bswap: return (is_int(t) && a == t) || fail(c, "operand type");
+    case IR_crypto: return (t == IR_I64 && a == t && b == t && (i->aux & 15) <= CRYPTO_PERM8) || fail(c, "crypto types");
     case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu: return (t == IR_I1 && a == b && (is_int(a) || a == IR_I1)) || fail(c, "compared types differ");
     case IR_select: return (a == IR_I1 && b == t && type_at(f, i->c) == t) || fail(c, "select types");
     case IR_sext: case IR_zext: return (t == IR_I64 && (a == IR_I64 || (a == IR_I32 && i->aux == 32) || (a == IR_I1 && i->aux == 1))) || fail(c, "extension types");

@@ -99,6 +99,10 @@ unsigned cg_compare(Cg *g, u32 id); /* emits the comparison; returns the conditi
 unsigned cg_condition(Cg *g, u32 id); /* the same for any i1: a comparison fused into its user, or a value */
 void cg_lower_mem(Cg *g, IrInsn *i);
 void cg_lower_fp(Cg *g, IrInsn *i);
+void cg_lower_crypto(Cg *g, IrInsn *i);
+bool cg_crypto_native(const IrInsn *i); /* false: it becomes a call, which loses the scratch registers */
+/* Calls one of our own helpers; its result is in rax, locked. */
+void cg_call_soft(Cg *g, u32 helper, u32 a, u32 b, u32 what);
 void cg_lower_call(Cg *g, IrInsn *i);
 void cg_lower_leave(Cg *g, IrInsn *i);
 void cg_emit_late(Cg *g);

@@ -30,6 +30,7 @@ static void lower(Cg *g, IrInsn *i) {
     case IR_fround: case IR_bits: case IR_box: case IR_unbox: case IR_getflags: case IR_setflags:
         cg_lower_fp(g, i);
         break;
+    case IR_crypto: cg_lower_crypto(g, i); break;
     case IR_call: cg_lower_call(g, i); break;
     case IR_exit_if: case IR_trap_if: case IR_exit: case IR_exit_ind: case IR_trap: cg_lower_leave(g, i); break;
     case IR_param: case IR_jmp: case IR_br: case IR_poll: case IR_count: BUG("quick tier: operation needs a control-flow graph");

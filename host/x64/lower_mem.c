@@ -132,14 +132,19 @@ static void call_helper(Cg *g, u32 number) {
     x64_call_mem(&g->b, STUB_MEM(STUB_HELPER));
 }
 
-static void amo_helper(Cg *g, IrInsn *i) {
-    store_arg(g, 0, i->a);
-    store_arg(g, 1, i->b);
+void cg_call_soft(Cg *g, u32 helper, u32 a, u32 b, u32 what) {
+    store_arg(g, 0, a);
+    store_arg(g, 1, b);
     g->locked = 0;
     cg_flush_scratch(g, false);
     x64_rm(&g->b, INSN(0, 0, 0xc7) | W1, 0, x64_mem(RBP, CPU_OFF(arg) + 16));
-    x64_u32(&g->b, (u32)(i->aux2 | i->aux << 8));
-    call_helper(g, HELPER_SOFT_AMO);
+    x64_u32(&g->b, what);
+    call_helper(g, helper);
+    g->locked |= 1u << RAX;
+}
+
+static void amo_helper(Cg *g, IrInsn *i) {
+    cg_call_soft(g, HELPER_SOFT_AMO, i->a, i->b, i->aux2 | (u32)i->aux << 8);
     set_old(g, RAX, 3);
 }
 

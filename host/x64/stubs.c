@@ -33,6 +33,11 @@ u64 x64_soft_amo(Vcpu *cpu, u64 addr, u64 v, u64 what, u64 unused) {
 }
 #undef SOFT_AMO
 
+u64 x64_soft_crypto(Vcpu *cpu, u64 a, u64 b, u64 what, u64 unused) {
+    (void)cpu, (void)unused;
+    return ir_eval_crypto((unsigned)what, a, b);
+}
+
 /* --- generated -------------------------------------------------------------------------------------- */
 
 static void pins_save(X64Buf *b, const Guest *g) {
@@ -209,6 +214,7 @@ static void make_probe(X64Buf *b, HostStubs *out) {
 static const u8 *make_helper_table(X64Buf *b, const Guest *g) {
     const u8 *table = x64_here(b);
     x64_u64(b, (u64)x64_soft_amo);
+    x64_u64(b, (u64)x64_soft_crypto);
     for (u32 k = 0; k < g->helper_count; k++) x64_u64(b, (u64)g->helpers[k].fn);
     return table;
 }
@@ -301,6 +307,7 @@ static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
     cpu->stub[STUB_RET_SLOW] = stubs->ret_slow;
     cpu->stub[STUB_HELPER] = stubs->helper;
     cpu->stub[STUB_SOFT] = stubs->soft;
+    cpu->stub[STUB_SM4] = ir_sm4_sbox;
     for (u32 m = 0; m < 64; m++) cpu->flag_map[m] = (u8)flags_of_mxcsr(m);
     cpu->mxcsr = mxcsr_for_mode(cpu->mode);
 }
@@ -366,13 +373,10 @@ static bool shadow_overflow(const HostStubs *stubs, Vcpu *cpu, void *ucontext, u
     return true;
 }
 
-static u64 features(void) { return hash_bytes(&x64_features, sizeof x64_features, 0); }
-
 const Host host_x64 = {
     .name = "x86-64",
     .stubs_max = 8192,
     .init = x64_init,
-    .features = features,
     .make_stubs = x64_make_stubs,
     .compile = x64_compile,
     .link = link_field,

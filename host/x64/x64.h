@@ -22,17 +22,18 @@ static const u8 x64_xmm_pins[X64_PIN_COUNT] = {22, 23, 24, 25, 26, 27, 28, 29, 3
 #define X64_SCRATCH_XMM (0x3fu << X64_XMM)
 
 typedef struct X64Features {
-    bool avx, fma, bmi1, bmi2, lzcnt, avx2, avx512;
+    bool avx, fma, bmi1, bmi2, lzcnt, avx2, avx512, aes, clmul;
 } X64Features;
 extern X64Features x64_features;
 /* Host.init */
 const char *x64_init(const char *without);
 
 /* Index into Vcpu.stub. */
-enum { STUB_EXIT_LINK, STUB_EXIT_POLL, STUB_EXIT_TRAP, STUB_LOOKUP, STUB_RET_SLOW, STUB_HELPER, STUB_SOFT };
+enum { STUB_EXIT_LINK, STUB_EXIT_POLL, STUB_EXIT_TRAP, STUB_LOOKUP, STUB_RET_SLOW, STUB_HELPER, STUB_SOFT,
+    STUB_SM4, /* ir_sm4_sbox: a table, no code */ };
 #define STUB_MEM(n) x64_mem(RBP, CPU_OFF(stub) + 8 * (n))
-/* Helpers as generated code numbers them, for STUB_HELPER: this one, then the guest's. */
-enum { HELPER_SOFT_AMO, HELPER_GUEST };
+/* Helpers as generated code numbers them, for STUB_HELPER: these, then the guest's. */
+enum { HELPER_SOFT_AMO, HELPER_SOFT_CRYPTO, HELPER_GUEST };
 
 /* Displacement of a slot from rbp. */
 static inline i64 x64_slot_off(const Guest *g, u32 slot) { return (i64)g->slots[slot].offset - X64_BIAS; }
@@ -51,6 +52,8 @@ static inline u64 x64_soft_what(const IrInsn *i, IrType operand_type) {
 }
 /* Slow path of an atomic operation: what = AmoOp | log2 size << 8. */
 u64 x64_soft_amo(Vcpu *cpu, u64 addr, u64 v, u64 what, u64 unused);
+/* Slow path of `crypto`: what = its aux. */
+u64 x64_soft_crypto(Vcpu *cpu, u64 a, u64 b, u64 what, u64 unused);
 
 bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code);
 void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out);

@@ -39,19 +39,6 @@ static inline void sem_illegal(IrBuilder *b, const RvInsn *i) { ir_trap(b, TRAP_
 
 /* The helpers: X(name, result type, facts); functions u64 riscv_help_NAME(Vcpu *, u64, u64, u64, u64) in help_*.c. */
 #define RV_EACH_HELPER(X)                                                                                            \
-    X(clmul, IR_I64, HELPER_PURE)                                                                                    \
-    X(clmulh, IR_I64, HELPER_PURE)                                                                                   \
-    X(clmulr, IR_I64, HELPER_PURE)                                                                                   \
-    X(xperm4, IR_I64, HELPER_PURE)                                                                                   \
-    X(xperm8, IR_I64, HELPER_PURE)                                                                                   \
-    X(aes64ds, IR_I64, HELPER_PURE)                                                                                  \
-    X(aes64dsm, IR_I64, HELPER_PURE)                                                                                 \
-    X(aes64im, IR_I64, HELPER_PURE)                                                                                  \
-    X(aes64es, IR_I64, HELPER_PURE)                                                                                  \
-    X(aes64esm, IR_I64, HELPER_PURE)                                                                                 \
-    X(aes64ks1i, IR_I64, HELPER_PURE)                                                                                \
-    X(sm4ed, IR_I64, HELPER_PURE)                                                                                    \
-    X(sm4ks, IR_I64, HELPER_PURE)                                                                                    \
     X(fcvtmod, IR_I64, HELPER_FLAGS)                                                                                 \
     X(amocas_q, IR_VOID, HELPER_READS | HELPER_WRITES | HELPER_FAULTS)                                               \
     X(time, IR_I64, 0)                                                                                               \

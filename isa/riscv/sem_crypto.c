@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scalar cryptography: Zkn*, Zks*. What is rotations and xor is IR; what looks into tables is a helper. All of it
- * takes the same time for all data as long as the tables stay in the cache, which Zkt would want promised. */
+/* Scalar cryptography: Zkn*, Zks*. What substitutes bytes is IR_crypto, for which hosts have instructions; the rest is rotations and
+ * xor. Where a host looks into tables instead (SM4; AES without AES-NI), all of it takes the same time for all data as long as
+ * the tables stay in the cache, which Zkt would want promised. */
 #include "isa/riscv/sem.h"
 
 /* rotr(x, r1) ^ rotr(x, r2) ^ last, all of the type of x. */
@@ -31,15 +32,30 @@ static Ref sm3_p(IrBuilder *b, Ref x, unsigned l1, unsigned l2) { return ir_sext
 SEM(sm3p0) { RD(sm3_p(b, WORD(rs1), 9, 17)); }
 SEM(sm3p1) { RD(sm3_p(b, WORD(rs1), 15, 23)); }
 
-SEM(sm4ed) { RD(CALL3(sm4ed, rs1, rs2, ir_i64(b, IMM))); }
-SEM(sm4ks) { RD(CALL3(sm4ks, rs1, rs2, ir_i64(b, IMM))); }
+/* Part of the linear map of a substituted byte: its bits `mask` shifted left by `by` (what leaves the 32 bits is lost). */
+typedef struct Sm4Term {
+    u8 mask, by;
+} Sm4Term;
 
-SEM(aes64ds) { RD(CALL2(aes64ds, rs1, rs2)); }
-SEM(aes64dsm) { RD(CALL2(aes64dsm, rs1, rs2)); }
-SEM(aes64es) { RD(CALL2(aes64es, rs1, rs2)); }
-SEM(aes64esm) { RD(CALL2(aes64esm, rs1, rs2)); }
-SEM(aes64im) { RD(CALL1(aes64im, rs1)); }
-SEM(aes64ks1i) { RD(CALL2(aes64ks1i, rs1, ir_i64(b, IMM))); }
+/* Byte n of rs2 substituted, mapped, moved back to its place, and xored into rs1. */
+static Ref sm4_step(IrBuilder *b, const RvInsn *i, Ref rs1, Ref rs2, const Sm4Term *terms, unsigned count) {
+    Ref x = WORD(ir_crypto(b, CRYPTO_SM4_SBOX, i->imm & 3, rs2, rs2)), sum = x;
+    for (unsigned k = 0; k < count; k++) {
+        Ref part = terms[k].mask == 0xff ? x : ir_imm(b, IR_and, x, terms[k].mask);
+        sum = ir_xor(b, sum, ir_imm(b, IR_shl, part, terms[k].by));
+    }
+    sum = ir_imm(b, IR_rotl, sum, 8 * ((u64)i->imm & 3));
+    return ir_sext(b, 32, ir_xor(b, sum, WORD(rs1)));
+}
+SEM(sm4ed) { RD(sm4_step(b, i, rs1, rs2, (const Sm4Term[]){{0xff, 8}, {0xff, 2}, {0xff, 18}, {0xff, 26}, {0xc0, 10}}, 5)); }
+SEM(sm4ks) { RD(sm4_step(b, i, rs1, rs2, (const Sm4Term[]){{0xff, 29}, {0xfe, 7}, {0x01, 23}, {0xf8, 13}}, 4)); }
+
+SEM(aes64ds) { RD(ir_crypto(b, CRYPTO_UNAES_LAST, 0, rs1, rs2)); }
+SEM(aes64dsm) { RD(ir_crypto(b, CRYPTO_UNAES, 0, rs1, rs2)); }
+SEM(aes64es) { RD(ir_crypto(b, CRYPTO_AES_LAST, 0, rs1, rs2)); }
+SEM(aes64esm) { RD(ir_crypto(b, CRYPTO_AES, 0, rs1, rs2)); }
+SEM(aes64im) { RD(ir_crypto(b, CRYPTO_AES_UNMIX, 0, rs1, rs1)); }
+SEM(aes64ks1i) { RD(ir_crypto(b, CRYPTO_AES_KEY, i->imm & 15, rs1, rs1)); }
 /* Words w0 = rs1.hi ^ rs2.lo and w0 ^ rs2.hi. */
 SEM(aes64ks2) {
     Ref high = ir_imm(b, IR_shr, rs1, 32);

@@ -125,11 +125,11 @@ SEM(binvi) { RD(ir_imm(b, IR_xor, rs1, 1ull << i->imm)); }
 SEM(bexti) { RD(ir_imm(b, IR_and, ir_imm(b, IR_shr, rs1, IMM), 1)); }
 
 /* --- Zbc, Zbkb, Zbkx */
-SEM(clmul) { RD(CALL2(clmul, rs1, rs2)); }
-SEM(clmulh) { RD(CALL2(clmulh, rs1, rs2)); }
-SEM(clmulr) { RD(CALL2(clmulr, rs1, rs2)); }
-SEM(xperm4) { RD(CALL2(xperm4, rs1, rs2)); }
-SEM(xperm8) { RD(CALL2(xperm8, rs1, rs2)); }
+SEM(clmul) { RD(ir_crypto(b, CRYPTO_CLMUL, 0, rs1, rs2)); }
+SEM(clmulh) { RD(ir_crypto(b, CRYPTO_CLMULH, 0, rs1, rs2)); }
+SEM(clmulr) { RD(ir_crypto(b, CRYPTO_CLMULR, 0, rs1, rs2)); }
+SEM(xperm4) { RD(ir_crypto(b, CRYPTO_PERM4, 0, rs1, rs2)); }
+SEM(xperm8) { RD(ir_crypto(b, CRYPTO_PERM8, 0, rs1, rs2)); }
 
 SEM(pack) {
     Ref low = ir_zext(b, 32, rs1);

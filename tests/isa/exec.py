@@ -369,7 +369,7 @@ def main():
         if isomer:
             targets['interp'] = [isomer, 'run', '--engine=interp', guest]
             targets['quick'] = [isomer, 'run', guest]
-            targets['plain'] = [isomer, 'run', '-host-features', '-avx,-fma,-bmi1,-bmi2,-lzcnt', guest]
+            targets['plain'] = [isomer, 'run', '-host-features', '-avx,-fma,-bmi1,-bmi2,-lzcnt,-aes,-clmul', guest]
     names, blob = make_cases(common.load_rows(), args)
     want, status = run_cases([common.trixie() + '/run', 'qemu-riscv64', '-cpu', 'max,v=false', guest], blob)
     score = common.Score(3)
