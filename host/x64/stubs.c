@@ -373,10 +373,13 @@ static bool shadow_overflow(const HostStubs *stubs, Vcpu *cpu, void *ucontext, u
     return true;
 }
 
+static u64 features(void) { return hash_bytes(&x64_features, sizeof x64_features, 0); }
+
 const Host host_x64 = {
     .name = "x86-64",
     .stubs_max = 8192,
     .init = x64_init,
+    .features = features,
     .make_stubs = x64_make_stubs,
     .compile = x64_compile,
     .link = link_field,
