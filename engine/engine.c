@@ -50,6 +50,7 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
 
 void engine_drop(Engine *e) {
     while (e->vcpus) engine_vcpu_drop(e->vcpus);
+    for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) image_drop(e->cache.pools[k]->image);
     cache_fini(&e->cache);
     ir_drop(&e->ir);
     sys_munmap(e->buffer, COMPILE_BUFFER);
@@ -60,6 +61,20 @@ void engine_drop(Engine *e) {
 void engine_file_mapped(Engine *e, int fd, u64 start, u64 size, u64 offset) { image_map(e, fd, start, size, offset); }
 u64 engine_file_place(const Engine *e, int fd, u64 size, unsigned attempt) { return image_place(e, fd, size, attempt); }
 void engine_files_done(Engine *e) { store_sleep(&e->store); }
+
+u32 engine_translate(Engine *e, Vcpu *cpu, u64 pc, void (*found)(void *ctx, u64 pc), void *ctx) {
+    const void *code;
+    Pool *p;
+    if (pc >> 56) return 0;
+    lock_take(&e->lock);
+    const Block *b = NULL;
+    if (!cache_lookup(&e->cache, e->cache.generation, pc, cpu->mode) && translate(e, cpu, pc, cpu->mode, &code) == TRAP_NONE)
+        b = cache_block_at(&e->cache, (u64)code, &p);
+    for (u32 k = 0; b && k < b->exit_count; k++)
+        if (!p->exits[b->first_exit + k].poll) found(ctx, p->exits[b->first_exit + k].pc);
+    lock_give(&e->lock);
+    return b ? b->guest_size : 0;
+}
 
 void engine_save(Engine *e) {
     lock_take(&e->lock);

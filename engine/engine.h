@@ -35,6 +35,7 @@ typedef struct EngineOptions {
     bool trace_block;    /* log every block entered (implies no_link) */
     const char *host_features; /* what generated code must not use although the host has it ("-avx,-bmi2"); NULL: use all */
     const char *store;   /* folder of the persistent translation cache (engine/store.h); NULL: none */
+    bool save_all;       /* engine_save saves whatever is new */
     u64 store_size;      /* bytes of images to keep there; 0: default */
     int log_fd;          /* where dumps and traces go; 2 by default */
     u64 dump_start, dump_size; /* guest pc range for dumps; size 0: all */
@@ -98,6 +99,9 @@ void engine_file_mapped(Engine *e, int fd, u64 start, u64 size, u64 offset);
 u64 engine_file_place(const Engine *e, int fd, u64 size, unsigned attempt);
 /* The guest starts: until now files of the store were kept open. */
 void engine_files_done(Engine *e);
+/* Translates the code at pc for a later process, and names where its direct branches lead. Returns its length in guest bytes; 0: it is no code,
+ * or was translated before. */
+u32 engine_translate(Engine *e, Vcpu *cpu, u64 pc, void (*found)(void *ctx, u64 pc), void *ctx);
 /* The process is about to end, or to become another program: saves what was translated. */
 void engine_save(Engine *e);
 

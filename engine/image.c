@@ -98,6 +98,7 @@ static bool body_holds(int fd, const ImageHead *h) {
 static bool map_tables(Pool *p, int fd, const ImageHead *h) {
     u8 *data = sys_mmap(NULL, h->code_at, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
     if (sys_failed(data)) return false;
+    p->image->tables = data, p->image->tables_size = h->code_at;
     p->blocks = (Block *)(data + h->blocks_at);
     p->pcs = (HostPc *)(data + h->pcs_at);
     p->exits = (ExitRecord *)(data + h->exits_at);
@@ -196,7 +197,7 @@ static void find_image(Engine *e, int fd, u64 start, u64 size, u64 offset) {
     if (sys_call(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode) || offset >= (u64)st.st_size) return;
     u64 bytes = code_bytes(fd, MIN(size, (u64)st.st_size - offset), offset);
     if (!store_content(&e->store, fd, &st, offset, bytes, &content)) return;
-    Digest name = digest_u64(digest_u64(digest_bytes(e->store_context, &content, sizeof content), start), size);
+    Digest name = digest_u64(digest_u64(digest_bytes(e->store_context, &content, sizeof content), start), bytes);
     lock_take(&e->lock);
     Image *m = mapped_before(e, name);
     if (!m && (m = image_new(e, name, content, start, size, bytes))) {
@@ -214,6 +215,11 @@ void image_map(Engine *e, int fd, u64 start, u64 size, u64 offset) {
     if (!store_wake(&e->store)) return;
     find_image(e, fd, start, size, offset);
     if (!awake) store_sleep(&e->store);
+}
+
+void image_drop(Image *m) {
+    if (m->tables) sys_munmap(m->tables, m->tables_size);
+    sys_munmap(m, sizeof *m);
 }
 
 /* --- changes ------------------------------------------------------------------------------------------ */
@@ -430,11 +436,11 @@ static void write_image(Engine *e, Image *m, const Sizes *s) {
     sys_munmap(w.at, size);
 }
 
-static bool worth_it(const Sizes *all, const Sizes *own) {
+static bool worth_it(const Engine *e, const Sizes *all, const Sizes *own) {
     if (!own->blocks) return false;
     u64 chance = 0;
     sys_call(SYS_getrandom, &chance, 4, 0);
-    return own->code * 16 >= all->code || chance % all->code < own->code * 16;
+    return e->options.save_all || own->code * 16 >= all->code || chance % all->code < own->code * 16;
 }
 
 /* A limit on the size of files would send us SIGXFSZ. */
@@ -452,7 +458,7 @@ void image_save(Engine *e) {
         Sizes own, all;
         if (!e->cache.ranges[k].size) continue;
         all = measure(e, m, &own);
-        if (worth_it(&all, &own) && may_write(all.code * 4)) write_image(e, m, &all);
+        if (worth_it(e, &all, &own) && may_write(all.code * 4)) write_image(e, m, &all);
     }
     store_sleep(&e->store);
     e->saved_mark = count;

@@ -22,6 +22,8 @@ struct Image {
     Pool pool;
     Digest name, content;
     u64 start, size, content_size; /* of the guest's mapping; bytes of it that are the file's */
+    u8 *tables;           /* mapping of the file's tables; NULL: none */
+    u64 tables_size;
     u64 low, high;        /* guest addresses of its blocks */
     u64 file_bytes;       /* of the image file; 0: there was none */
 };
@@ -33,6 +35,8 @@ void image_init(Engine *e);
 u64 image_place(const Engine *e, int fd, u64 size, unsigned attempt);
 /* The guest has mapped [offset, offset + size) of a file, private and executable, at `start`: finds its image. */
 void image_map(Engine *e, int fd, u64 start, u64 size, u64 offset);
+/* Gives its memory back; the code goes with the cache. */
+void image_drop(Image *m);
 /* [start, start + size) changed: images lose what they hold of it. */
 void image_invalidate(Engine *e, u64 start, u64 size);
 /* Writes what is new. The lock is held, likewise below. */

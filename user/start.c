@@ -229,8 +229,15 @@ static void on_code_mapped(void *ctx, int fd, u64 start, u64 size, u64 offset) {
     engine_file_mapped(((Process *)ctx)->engine, fd, start, size, offset);
 }
 static u64 on_place(void *ctx, int fd, u64 size, unsigned attempt) { return engine_file_place(((Process *)ctx)->engine, fd, size, attempt); }
-static const u8 *on_fetch(void *ctx, u64 pc, size_t *avail, bool *pristine) {
+const u8 *process_fetch(void *ctx, u64 pc, size_t *avail, bool *pristine) {
     return space_fetch(&((Process *)ctx)->space, pc, avail, pristine);
+}
+
+void process_watch_space(Process *p) {
+    p->space.ctx = p;
+    p->space.changed = on_space_change;
+    p->space.code_mapped = on_code_mapped;
+    p->space.place = on_place;
 }
 
 static void note_exe(Process *p, int fd, const char *fallback) {
@@ -278,13 +285,10 @@ static void first_thread(void *arg) {
 static int start_engine(Start *s) {
     Process *p = s->process;
     const char *error = NULL;
-    EngineHooks hooks = {.ctx = p, .fetch = on_fetch};
+    EngineHooks hooks = {.ctx = p, .fetch = process_fetch};
     p->engine = engine_new(p->abi->guest, &s->options->engine, &hooks, &error);
     if (!p->engine) return fail(s->options->program, EXIT_NOT_EXECUTABLE, error);
-    p->space.ctx = p;
-    p->space.changed = on_space_change;
-    p->space.code_mapped = on_code_mapped;
-    p->space.place = on_place;
+    process_watch_space(p);
     return 0;
 }
 

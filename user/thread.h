@@ -83,6 +83,10 @@ static inline Thread *thread_of_stack(const void *sp) { return (Thread *)((u64)s
 static inline Thread *thread_current(void) { return thread_of_stack(__builtin_frame_address(0)); }
 static inline void *thread_stack_top(Thread *t) { return (u8 *)t + THREAD_REGION - 64; }
 
+/* EngineHooks.fetch of a Process. */
+const u8 *process_fetch(void *process, u64 pc, size_t *avail, bool *pristine);
+/* The engine hears what happens to the process's address space. */
+void process_watch_space(Process *p);
 /* A region with a zeroed Thread; NULL: out of memory. */
 Thread *thread_new(Process *p);
 /* Its memory only: nobody runs on it. */
