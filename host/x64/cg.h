@@ -51,6 +51,8 @@ typedef struct Cg {
     VEC(Val) val;
     VEC(Late) late;
     bool full;
+    struct Region *region; /* NULL: the quick tier */
+    void *region_memory;   /* the Region of this HostCode, once there was one */
 } Cg;
 
 static inline IrInsn *cg_insn(const Cg *g, u32 id) { return &g->f->insns.at[id]; }
@@ -76,11 +78,16 @@ static inline bool cg_imm32(const Cg *g, u32 id, i32 *imm) {
     return fits_i32(v);
 }
 
+/* compile.c */
+Cg *cg_begin(const HostStubs *stubs, IrFunc *f, HostCode *code);
+void cg_lower(Cg *g, IrInsn *i); /* what is neither structure nor an exit */
+
 /* liveness.c */
 void cg_analyse(Cg *g);
 
 /* regs.c. All return register numbers 0..31; xmm n is 16 + n. */
 unsigned cg_use(Cg *g, u32 id);                  /* value in a register of its class; locked until the next instruction */
+void cg_use_in(Cg *g, unsigned reg, u32 id);     /* value copied to this register, which is locked */
 bool cg_use_mem(Cg *g, u32 id, X64Mem *m);       /* the value as a memory operand instead, if that is where it is */
 unsigned cg_temp(Cg *g, bool xmm);               /* a free scratch register, locked */
 void cg_take(Cg *g, unsigned reg);               /* empties this scratch register and locks it */
@@ -107,6 +114,13 @@ void cg_lower_call(Cg *g, IrInsn *i);
 void cg_lower_leave(Cg *g, IrInsn *i);
 void cg_emit_late(Cg *g);
 void cg_late_fp(Cg *g, const Late *l); /* LATE_NAN, LATE_UNBOX, LATE_SOFT */
+/* Linkable exits: an unconditional one, one on a condition, the call of a guest function; what leaves for TRAP_POLL; a trap. */
+void cg_jump_to(Cg *g, u64 pc);
+void cg_jump_if(Cg *g, unsigned cc, u64 pc);
+void cg_call_to(Cg *g, u64 pc, u64 return_pc);
+void cg_jump_poll(Cg *g, u64 pc);
+void cg_trap(Cg *g, unsigned code, u64 pc, u64 arg);
+void cg_leave_to(Cg *g, const IrInsn *i, unsigned target); /* the transfer of exit_ind; a call comes back behind it */
 Late *cg_late(Cg *g, LateKind kind, u8 *from);
 
 /* Number of an xmm register as instructions encode it. */

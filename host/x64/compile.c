@@ -2,7 +2,7 @@
 /* The quick compiler: one block of IR to x86-64 in one backward and one forward pass. See cg.h. */
 #include "host/x64/cg.h"
 
-static void lower(Cg *g, IrInsn *i) {
+void cg_lower(Cg *g, IrInsn *i) {
     switch ((IrOp)i->op) {
     case IR_nop: case IR_block: case IR_const: break;
     case IR_insn:
@@ -38,7 +38,7 @@ static void lower(Cg *g, IrInsn *i) {
     }
 }
 
-bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code) {
+Cg *cg_begin(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     Cg *g = code->scratch;
     if (!g) {
         g = code->scratch = arena_alloc(&code->arena, sizeof *g);
@@ -49,16 +49,21 @@ bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     g->b = (X64Buf){.at = code->rw, .end = code->rw + code->cap, .rx_delta = code->rx - code->rw};
     g->f = f, g->guest = f->guest, g->stubs = stubs, g->code = code, g->start = code->rw;
     g->frame = ~0u, g->full = false;
+    vec_reserve(&g->val, f->insns.len);
+    return g;
+}
+
+bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code) {
+    Cg *g = cg_begin(stubs, f, code);
     memset(g->reg_val, 0, sizeof g->reg_val);
     memset(g->slot_val, 0, f->guest->slot_count * sizeof g->slot_val[0]);
     memset(g->spill_val, 0, g->spill_used * sizeof g->spill_val[0]);
     g->spill_used = 0;
-    vec_reserve(&g->val, f->insns.len);
     cg_analyse(g);
     for (g->cur = 1; g->cur < f->insns.len; g->cur++) {
         if (g->b.end - g->b.at < X64_SLACK) return false;
         g->locked = 0;
-        lower(g, &f->insns.at[g->cur]);
+        cg_lower(g, &f->insns.at[g->cur]);
     }
     cg_emit_late(g);
     code->size = (size_t)(g->b.at - code->rw);

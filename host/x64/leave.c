@@ -34,16 +34,21 @@ static void late_exit(Cg *g, u8 *field, u64 pc) {
     cg_late(g, LATE_EXIT, field)->exit = n;
 }
 
+static void late_poll(Cg *g, u8 *from, u64 pc) {
+    u32 n = add_exit(g, NULL, pc, true);
+    cg_late(g, LATE_POLL, from)->exit = n;
+}
+
+void cg_jump_poll(Cg *g, u64 pc) { late_poll(g, x64_jmp(&g->b, NULL), pc); }
+
 /* Backward: the only direction in which a cycle can close. `resume` is where the guest stands if it leaves here. */
 static void poll_if_backward(Cg *g, u64 target, u64 resume) {
     if (target > g->pc) return;
     x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
-    u8 *from = x64_jcc(&g->b, CC_NE, NULL);
-    u32 n = add_exit(g, NULL, resume, true);
-    cg_late(g, LATE_POLL, from)->exit = n;
+    late_poll(g, x64_jcc(&g->b, CC_NE, NULL), resume);
 }
 
-static void jump_to(Cg *g, u64 pc) {
+void cg_jump_to(Cg *g, u64 pc) {
     align_field(g, 1);
     late_exit(g, x64_jmp(&g->b, NULL), pc);
 }
@@ -60,20 +65,24 @@ static void push_pc(Cg *g, u64 pc) {
 
 static void after_return(Cg *g, u64 return_pc) {
     x64_rm(&g->b, I_LEA | W1, RSP, x64_mem(RSP, 8));
-    jump_to(g, return_pc);
+    cg_jump_to(g, return_pc);
+}
+
+void cg_call_to(Cg *g, u64 pc, u64 return_pc) {
+    push_pc(g, return_pc);
+    align_field(g, 1);
+    late_exit(g, x64_call(&g->b, NULL), pc);
 }
 
 static void leave_direct(Cg *g, const IrInsn *i) {
     /* At the target: the instruction is complete, and jalr ra, imm(ra) has lost what it could be done again with. */
     poll_if_backward(g, i->imm, i->imm);
     if (i->aux != EXIT_CALL) {
-        jump_to(g, i->imm);
+        cg_jump_to(g, i->imm);
         return;
     }
     u64 return_pc = g->f->args.at[i->a];
-    push_pc(g, return_pc);
-    align_field(g, 1);
-    late_exit(g, x64_call(&g->b, NULL), i->imm);
+    cg_call_to(g, i->imm, return_pc);
     after_return(g, return_pc);
 }
 
@@ -90,13 +99,11 @@ static X64Mem jump_entry(Cg *g, unsigned target) {
     return x64_mem_index(RBP, RDX, 3, CPU_OFF(jumps));
 }
 
-static void leave_indirect(Cg *g, const IrInsn *i) {
-    unsigned target = cg_use(g, i->a);
+void cg_leave_to(Cg *g, const IrInsn *i, unsigned target) {
     if (i->aux == EXIT_RET) {
         leave_return(g, target);
         return;
     }
-    if (X64_SCRATCH_GPR >> target & 1) x64_mov(&g->b, RAX, target), target = RAX;
     if (i->aux == EXIT_CALL) push_pc(g, i->imm);
     X64Mem entry = jump_entry(g, target);
     x64_alu_rm(&g->b, ALU_CMP, W1, target, entry);
@@ -111,14 +118,23 @@ static void leave_indirect(Cg *g, const IrInsn *i) {
     l->reg = (u8)target;
     x64_call_mem(&g->b, entry);
     l->back = g->b.at;
-    after_return(g, i->imm);
+}
+
+static void leave_indirect(Cg *g, const IrInsn *i) {
+    unsigned target = cg_use(g, i->a);
+    if (i->aux != EXIT_RET && (X64_SCRATCH_GPR >> target & 1)) x64_mov(&g->b, RAX, target), target = RAX;
+    cg_leave_to(g, i, target);
+    if (i->aux == EXIT_CALL) after_return(g, i->imm);
+}
+
+void cg_jump_if(Cg *g, unsigned cc, u64 pc) {
+    align_field(g, 2);
+    late_exit(g, x64_jcc(&g->b, cc, NULL), pc);
 }
 
 static void leave_if(Cg *g, const IrInsn *i) {
     poll_if_backward(g, i->imm, g->pc); /* a branch that changes nothing is done again */
-    unsigned cc = cg_condition(g, i->a);
-    align_field(g, 2);
-    late_exit(g, x64_jcc(&g->b, cc, NULL), i->imm);
+    cg_jump_if(g, cg_condition(g, i->a), i->imm);
 }
 
 static void trap_if(Cg *g, const IrInsn *i) {
@@ -138,7 +154,7 @@ static void store_const(Cg *g, X64Mem m, u64 v) {
     }
 }
 
-static void emit_trap(Cg *g, unsigned code, u64 pc, u64 arg) {
+void cg_trap(Cg *g, unsigned code, u64 pc, u64 arg) {
     store_const(g, CPU_MEM(pc), pc);
     store_const(g, CPU_MEM(trap_arg), arg);
     x64_mov_imm(&g->b, RAX, code);
@@ -151,7 +167,7 @@ void cg_lower_leave(Cg *g, IrInsn *i) {
     case IR_exit_ind: leave_indirect(g, i); break;
     case IR_exit_if: leave_if(g, i); break;
     case IR_trap_if: trap_if(g, i); break;
-    case IR_trap: emit_trap(g, i->aux, i->aux == TRAP_MODE || i->aux == TRAP_WAIT ? g->next_pc : g->pc, i->imm); break;
+    case IR_trap: cg_trap(g, i->aux, i->aux == TRAP_MODE || i->aux == TRAP_WAIT ? g->next_pc : g->pc, i->imm); break;
     default: BUG("quick tier: operation needs a control-flow graph");
     }
 }
@@ -169,7 +185,7 @@ static void emit_one(Cg *g, const Late *l) {
         x64_call_mem(&g->b, STUB_MEM(l->kind == LATE_EXIT ? STUB_EXIT_LINK : STUB_EXIT_POLL));
         g->code->exits.at[l->exit].site = (u32)(g->b.at - g->start);
         break;
-    case LATE_TRAP: emit_trap(g, l->trap, l->pc, 0); break;
+    case LATE_TRAP: cg_trap(g, l->trap, l->pc, 0); break;
     case LATE_RET:
         x64_mov(&g->b, RAX, l->reg);
         x64_jmp_mem(&g->b, STUB_MEM(STUB_RET_SLOW));

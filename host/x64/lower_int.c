@@ -91,9 +91,9 @@ static void shift_bmi2(Cg *g, IrInsn *i) {
 static void shift_cl(Cg *g, IrInsn *i) {
     static const u8 digit[] = {SH_SHL, SH_SHR, SH_SAR, SH_ROL, SH_ROR};
     cg_take(g, RCX);
-    unsigned by = cg_use(g, i->b), a = cg_use(g, i->a);
-    unsigned dst = cg_target(g, false, bit(RCX) | bit(by), a);
-    x64_mov(&g->b, RCX, by);
+    cg_use_in(g, RCX, i->b);
+    unsigned a = cg_use(g, i->a);
+    unsigned dst = cg_target(g, false, bit(RCX), a);
     x64_mov(&g->b, dst, a);
     x64_shift_cl(&g->b, digit[i->op - IR_shl], cg_w(i->type), dst);
     cg_set(g, dst);
@@ -138,11 +138,11 @@ static void mul_high(Cg *g, IrInsn *i) {
     u32 w = cg_w(i->type);
     cg_take(g, RAX);
     cg_take(g, RDX);
-    unsigned a = cg_use(g, i->a), b = cg_use(g, i->b);
-    x64_mov(&g->b, RAX, a);
+    cg_use_in(g, RAX, i->a);
+    unsigned b = cg_use(g, i->b);
     x64_group3(&g->b, i->op == IR_mulhs ? 5 : 4, w, b);
     if (i->op == IR_mulhsu) {
-        x64_mov(&g->b, RAX, a);
+        cg_use_in(g, RAX, i->a);
         x64_shift_ri(&g->b, SH_SAR, w, RAX, w ? 63 : 31);
         x64_alu_rr(&g->b, ALU_AND, w, RAX, b);
         x64_alu_rr(&g->b, ALU_SUB, w, RDX, RAX);
@@ -157,8 +157,8 @@ static void divide(Cg *g, IrInsn *i) {
     bool known = cg_is_const(g, i->b) && cg_insn(g, i->b)->imm != 0 && (i64)cg_insn(g, i->b)->imm != -1 && (u32)cg_insn(g, i->b)->imm != ~0u;
     cg_take(g, RAX);
     cg_take(g, RDX);
-    unsigned b = cg_use(g, i->b), a = cg_use(g, i->a);
-    x64_mov(&g->b, RAX, a);
+    unsigned b = cg_use(g, i->b);
+    cg_use_in(g, RAX, i->a);
     u8 *zero = NULL, *minus_one = NULL, *done = NULL, *done2 = NULL;
     if (!known) {
         x64_rr(&g->b, I_TEST | w, b, b);
@@ -266,13 +266,13 @@ unsigned cg_condition(Cg *g, u32 id) {
     return CC_NE;
 }
 
-/* 0 or 1 in a register from the comparison `id`, as the current instruction's value. */
-static void set_condition(Cg *g, u32 id) {
+/* 0 or 1 from the comparison `id` in a register for the current instruction's value. */
+static unsigned set_condition(Cg *g, u32 id) {
     unsigned cc = cg_compare(g, id);
     unsigned dst = cg_target(g, false, 0, NO_REG);
     x64_mov_imm_keep_flags(&g->b, dst, 0);
     x64_rr(&g->b, I_SETCC(cc), 0, dst);
-    cg_set(g, dst);
+    return dst;
 }
 
 static void select_value(Cg *g, IrInsn *i) {
@@ -297,8 +297,9 @@ static void select_value(Cg *g, IrInsn *i) {
 static void extend(Cg *g, IrInsn *i) {
     bool sign = i->op == IR_sext;
     if (i->aux == 1 && g->val.at[i->a].fused) {
-        set_condition(g, i->a);
-        if (sign) x64_group3(&g->b, 3, W1, g->val.at[g->cur].reg);
+        unsigned dst = set_condition(g, i->a);
+        if (sign) x64_group3(&g->b, 3, W1, dst);
+        cg_set(g, dst);
         return;
     }
     X64Mem m;
@@ -330,7 +331,7 @@ void cg_lower_int(Cg *g, IrInsn *i) {
     case IR_popcnt: popcnt(g, i); break;
     case IR_bswap: byte_swap(g, i); break;
     case IR_select: select_value(g, i); break;
-    case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu: set_condition(g, g->cur); break;
+    case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu: cg_set(g, set_condition(g, g->cur)); break;
     case IR_sext: case IR_zext: extend(g, i); break;
     default: BUG("not an integer operation");
     }

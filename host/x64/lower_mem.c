@@ -84,8 +84,8 @@ static void set_old(Cg *g, unsigned reg, unsigned log2size) {
 static void amo_exchange(Cg *g, IrInsn *i) {
     static const u32 xchg[] = {I_XCHG8, I_XCHG16, I_XCHG, I_XCHG | W1}, xadd[] = {I_XADD8, I_XADD16, I_XADD, I_XADD | W1};
     X64Mem m = operand(g, i);
-    unsigned v = cg_use(g, i->b), t = cg_temp(g, false);
-    x64_mov(&g->b, t, v);
+    unsigned t = cg_temp(g, false);
+    cg_use_in(g, t, i->b);
     if (i->aux2 == AMO_ADD) {
         x64_u8(&g->b, 0xf0);
         x64_rm(&g->b, xadd[i->aux], t, m);
@@ -129,7 +129,7 @@ static void store_arg(Cg *g, unsigned n, u32 id) {
 
 static void call_helper(Cg *g, u32 number) {
     x64_mov_imm(&g->b, RAX, number);
-    x64_call_mem(&g->b, STUB_MEM(STUB_HELPER));
+    x64_call_mem(&g->b, STUB_MEM(g->region ? STUB_HELPER_KEEP : STUB_HELPER));
 }
 
 void cg_call_soft(Cg *g, u32 helper, u32 a, u32 b, u32 what) {
@@ -148,9 +148,44 @@ static void amo_helper(Cg *g, IrInsn *i) {
     set_old(g, RAX, 3);
 }
 
+static void compare_sized(Cg *g, unsigned log2size, unsigned a, unsigned b) {
+    static const u32 insn[] = {INSN(0, 0, 0x3a) | BYTE_REG | BYTE_RM, INSN(0, 1, 0x3b), INSN(0, 0, 0x3b), INSN(0, 0, 0x3b) | W1};
+    x64_rr(&g->b, insn[log2size], a, b);
+}
+
+/* The new value of an atomic operation that has no instruction, from the old one in rax. Upper bits are junk. */
+static void amo_step(Cg *g, const IrInsn *i, unsigned t, unsigned v) {
+    static const u8 keeps_v[] = {[AMO_MINS] = CC_L, [AMO_MAXS] = CC_G, [AMO_MINU] = CC_B, [AMO_MAXU] = CC_A};
+    if (i->aux2 < AMO_MINS) {
+        x64_mov(&g->b, t, RAX);
+        x64_alu_rr(&g->b, logic_digit(i->aux2), W1, t, v);
+        return;
+    }
+    x64_mov(&g->b, t, v);
+    compare_sized(g, i->aux, RAX, t);
+    x64_rr(&g->b, I_CMOV(keeps_v[i->aux2]) | W1, t, RAX);
+}
+
+static u32 cmpxchg_insn(unsigned log2size);
+
+/* In line, so that a fault is one of generated code: a region's state is not in place for C. */
+static void amo_loop(Cg *g, IrInsn *i) {
+    cg_take(g, RAX);
+    X64Mem m = operand(g, i);
+    unsigned t = cg_temp(g, false), v = cg_use(g, i->b);
+    x64_rm(&g->b, (const u32[]){I_MOVZX8, I_MOVZX16, I_MOV_R_RM, I_MOV_R_RM | W1}[i->aux], RAX, m);
+    const u8 *again = x64_here(&g->b);
+    amo_step(g, i, t, v);
+    lock(g);
+    x64_rm(&g->b, cmpxchg_insn(i->aux), t, m);
+    x64_jcc(&g->b, CC_NE, again);
+    set_old(g, RAX, i->aux);
+}
+
 static void amo(Cg *g, IrInsn *i) {
     if (i->aux2 == AMO_SWAP || i->aux2 == AMO_ADD) amo_exchange(g, i);
     else if (i->aux >= 2 && (i->aux2 == AMO_AND || i->aux2 == AMO_OR || i->aux2 == AMO_XOR)) amo_logic(g, i);
+    else if (g->region) amo_loop(g, i);
     else amo_helper(g, i);
 }
 
@@ -162,8 +197,8 @@ static u32 cmpxchg_insn(unsigned log2size) {
 static void cas(Cg *g, IrInsn *i) {
     cg_take(g, RAX);
     X64Mem m = operand(g, i);
-    unsigned desired = cg_use(g, i->c), expected = cg_use(g, i->b);
-    x64_mov(&g->b, RAX, expected);
+    unsigned desired = cg_use(g, i->c);
+    cg_use_in(g, RAX, i->b);
     lock(g);
     x64_rm(&g->b, cmpxchg_insn(i->aux), desired, m);
     set_old(g, RAX, i->aux);
@@ -173,16 +208,16 @@ static void cas(Cg *g, IrInsn *i) {
  * unseen, as in every translator without hardware help (docs/caveats.md). */
 static void store_conditional(Cg *g, IrInsn *i) {
     cg_take(g, RAX);
-    unsigned a = cg_use(g, i->a), v = cg_use(g, i->b), t = cg_temp(g, false);
-    x64_mov_imm(&g->b, t, 1);
+    unsigned a = cg_use(g, i->a), v = cg_use(g, i->b);
     x64_alu_rm(&g->b, ALU_CMP, W1, a, x64_mem(RBP, x64_slot_off(g->guest, i->imm & 0xffff)));
     u8 *fail = x64_jcc_short(&g->b, CC_NE);
     x64_rm(&g->b, I_MOV_R_RM | W1, RAX, x64_mem(RBP, x64_slot_off(g->guest, (u32)(i->imm >> 16))));
     lock(g);
     x64_rm(&g->b, cmpxchg_insn(i->aux), v, x64_mem(a, 0));
-    x64_rr(&g->b, I_SETCC(CC_NE), 0, t);
-    x64_here_short(&g->b, fail);
-    set_old(g, t, 3);
+    x64_here_short(&g->b, fail); /* not equal, either way */
+    x64_mov_imm_keep_flags(&g->b, RAX, 0);
+    x64_rr(&g->b, I_SETCC(CC_NE), 0, RAX);
+    set_old(g, RAX, 3);
 }
 
 static void fence(Cg *g, IrInsn *i) {

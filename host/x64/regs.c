@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Local register allocation: see cg.h for the invariants. */
-#include "host/x64/cg.h"
+#include "host/x64/region.h"
 
 static bool alive(const Cg *g, u32 id) { return id && cg_insn(g, id)->last > g->cur; }
 /* Like alive, but the current instruction may still have to read it. */
@@ -81,6 +81,7 @@ static unsigned pick_scratch(Cg *g, bool xmm, u32 avoid) {
 }
 
 unsigned cg_temp(Cg *g, bool xmm) {
+    if (g->region) return region_temp(g, xmm);
     unsigned r = pick_scratch(g, xmm, 0);
     g->locked |= 1u << r;
     return r;
@@ -96,6 +97,10 @@ static unsigned free_scratch(const Cg *g, u32 avoid) {
 }
 
 void cg_take(Cg *g, unsigned reg) {
+    if (g->region) {
+        g->locked |= 1u << reg;
+        return;
+    }
     u32 id = g->reg_val[reg];
     if (needed(g, id) && g->val.at[id].reg == reg && !has_place(g, id)) {
         unsigned to = free_scratch(g, 1u << RAX | 1u << RDX | 1u << reg);
@@ -126,6 +131,7 @@ void cg_load_const(Cg *g, unsigned reg, const IrInsn *c) {
 }
 
 unsigned cg_use(Cg *g, u32 id) {
+    if (g->region) return region_use(g, id);
     id = cg_root(g, id);
     Val *v = &g->val.at[id];
     const IrInsn *i = cg_insn(g, id);
@@ -143,7 +149,14 @@ unsigned cg_use(Cg *g, u32 id) {
     return v->reg;
 }
 
+void cg_use_in(Cg *g, unsigned reg, u32 id) {
+    g->locked |= 1u << reg;
+    if (g->region) region_use_in(g, reg, id);
+    else x64_mov(&g->b, reg, cg_use(g, id));
+}
+
 bool cg_use_mem(Cg *g, u32 id, X64Mem *m) {
+    if (g->region) return region_use_mem(g, id, m);
     id = cg_root(g, id);
     const Val *v = &g->val.at[id];
     if (v->reg != NO_REG || cg_is_const(g, id)) return false;
@@ -160,6 +173,7 @@ static bool pin_is_free(const Cg *g, unsigned reg) {
 }
 
 unsigned cg_target(Cg *g, bool xmm, u32 avoid, unsigned prefer) {
+    if (g->region) return region_target(g, xmm, avoid, prefer);
     i16 slot = g->val.at[g->cur].hint;
     if (slot >= 0) {
         unsigned pin = g->pin[slot];
@@ -176,6 +190,10 @@ unsigned cg_target(Cg *g, bool xmm, u32 avoid, unsigned prefer) {
 }
 
 void cg_set(Cg *g, unsigned reg) {
+    if (g->region) {
+        region_set(g, reg);
+        return;
+    }
     u32 old = g->reg_val[reg];
     if (old && g->val.at[old].reg == reg) g->val.at[old].reg = (u8)other_register(g, old, reg);
     g->reg_val[reg] = g->cur;
@@ -183,6 +201,10 @@ void cg_set(Cg *g, unsigned reg) {
 }
 
 void cg_get(Cg *g, const IrInsn *i) {
+    if (g->region) {
+        region_get(g, i);
+        return;
+    }
     u32 slot = (u32)i->imm;
     Val *v = &g->val.at[g->cur];
     if (g->pin[slot] != NO_REG) {
@@ -235,6 +257,7 @@ void cg_put(Cg *g, const IrInsn *i) {
 }
 
 void cg_flush_scratch(Cg *g, bool state_changes) {
+    if (g->region) return; /* its helpers keep all registers but rax */
     u32 set = X64_SCRATCH_GPR | X64_SCRATCH_XMM;
     if (state_changes) {
         for (u32 slot = 0; slot < g->guest->slot_count; slot++) { /* values that live only in slots must move out */

@@ -185,18 +185,38 @@ static void make_helper(X64Buf *b, const Guest *g, const u8 *table) {
     x64_ret(b);
 }
 
+/* What C may overwrite, but for rax: kept in the Vcpu, whatever it means. */
+static const u8 caller_saved[] = {RCX, RDX, RSI, RDI, R8, R9, R10, R11};
+
+static void keep_save(X64Buf *b) {
+    for (unsigned k = 0; k < 8; k++) store64(b, x64_mem(RBP, CPU_OFF(save) + 8 * (i64)k), caller_saved[k]);
+    for (unsigned k = 0; k < 16; k++) x64_rm(b, I_MOVS_STORE(3), k, x64_mem(RBP, CPU_OFF(save) + 64 + 8 * (i64)k));
+}
+
+static void keep_load(X64Buf *b) {
+    for (unsigned k = 0; k < 16; k++) x64_rm(b, I_MOVS_LOAD(3), k, x64_mem(RBP, CPU_OFF(save) + 64 + 8 * (i64)k));
+    for (unsigned k = 0; k < 8; k++) load64(b, caller_saved[k], x64_mem(RBP, CPU_OFF(save) + 8 * (i64)k));
+}
+
+/* The same for regions: what the helper wants to see of the state is in the Vcpu, and all registers but rax survive. */
+static void make_helper_keep(X64Buf *b, const u8 *table) {
+    keep_save(b);
+    x64_mov_imm(b, RCX, (u64)table);
+    x64_rm(b, I_MOV_R_RM | W1, RAX, x64_mem_index(RCX, RAX, 3, 0));
+    call_c(b);
+    keep_load(b);
+    x64_ret(b);
+}
+
 /* Called; softfp's operation in cpu->arg, result in cpu->result; all registers survive. */
-static void make_soft(X64Buf *b, const Guest *g) {
-    static const u8 scratch[] = {RAX, RCX, RDX, RSI};
-    for (unsigned k = 0; k < 4; k++) store64(b, x64_mem(RBP, CPU_OFF(save) + 8 * (i64)k), scratch[k]);
-    for (unsigned k = 0; k < 6; k++) x64_rm(b, I_MOVS_STORE(3), k, x64_mem(RBP, CPU_OFF(save) + 32 + 8 * (i64)k));
-    pins_save(b, g);
+static void make_soft(X64Buf *b) {
+    store64(b, x64_mem(RBP, CPU_OFF(save) + 8 * 24), RAX);
+    keep_save(b);
     x64_mov_imm(b, RAX, (u64)x64_soft_fp);
     call_c(b);
     store64(b, CPU_MEM(result), RAX);
-    pins_load(b, g);
-    for (unsigned k = 0; k < 6; k++) x64_rm(b, I_MOVS_LOAD(3), k, x64_mem(RBP, CPU_OFF(save) + 32 + 8 * (i64)k));
-    for (unsigned k = 0; k < 4; k++) load64(b, scratch[k], x64_mem(RBP, CPU_OFF(save) + 8 * (i64)k));
+    keep_load(b);
+    load64(b, RAX, x64_mem(RBP, CPU_OFF(save) + 8 * 24));
     x64_ret(b);
 }
 
@@ -251,7 +271,9 @@ void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out) {
     out->helper = begin(b);
     make_helper(b, guest, table);
     out->soft = begin(b);
-    make_soft(b, guest);
+    make_soft(b);
+    out->helper_keep = begin(b);
+    make_helper_keep(b, table);
     begin(b);
     make_probe(b, out);
     out->size = (size_t)(b->at - rw);
@@ -307,6 +329,7 @@ static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
     cpu->stub[STUB_RET_SLOW] = stubs->ret_slow;
     cpu->stub[STUB_HELPER] = stubs->helper;
     cpu->stub[STUB_SOFT] = stubs->soft;
+    cpu->stub[STUB_HELPER_KEEP] = stubs->helper_keep;
     cpu->stub[STUB_SM4] = ir_sm4_sbox;
     for (u32 m = 0; m < 64; m++) cpu->flag_map[m] = (u8)flags_of_mxcsr(m);
     cpu->mxcsr = mxcsr_for_mode(cpu->mode);
@@ -328,30 +351,30 @@ static u64 context_pc(const void *ucontext) { return (u64)((const ucontext_t *)u
 
 static void context_set_pc(void *ucontext, u64 pc) { ((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RIP] = (long long)pc; }
 
-static long long *context_reg(ucontext_t *uc, unsigned reg) {
+long long *x64_context_reg(void *ucontext, unsigned reg) {
     static const u8 greg[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
-    return &uc->uc_mcontext.gregs[greg[reg]];
+    return &((ucontext_t *)ucontext)->uc_mcontext.gregs[greg[reg]];
 }
 
 static void take_pins(const Guest *g, Vcpu *cpu, ucontext_t *uc) {
     u8 *state = (u8 *)cpu->state;
     for (u32 i = 0; i < g->hot_count && i < X64_PIN_COUNT; i++) {
-        u64 v = (u64)*context_reg(uc, x64_gpr_pins[i]);
+        u64 v = (u64)*x64_context_reg(uc, x64_gpr_pins[i]);
         memcpy(state + g->slots[g->hot_slots[i]].offset, &v, 8);
     }
     const struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
     for (u32 i = 0; i < g->hot_fcount && i < X64_PIN_COUNT; i++)
         memcpy(state + g->slots[g->hot_fslots[i]].offset, &fp->_xmm[x64_xmm_pins[i] - X64_XMM], 8);
     cpu->mxcsr = fp->mxcsr;
-    cpu->shadow_sp = (void *)*context_reg(uc, RSP);
+    cpu->shadow_sp = (void *)*x64_context_reg(uc, RSP);
 }
 
 static void abandon(const HostStubs *stubs, const Guest *guest, Vcpu *cpu, void *ucontext, TrapCode trap) {
     ucontext_t *uc = ucontext;
     if (cpu->phase == PHASE_CODE) take_pins(guest, cpu, uc);
     else if (uc->uc_mcontext.fpregs) cpu->mxcsr = uc->uc_mcontext.fpregs->mxcsr;
-    *context_reg(uc, RBP) = (long long)(u64)((u8 *)cpu->state + X64_BIAS);
-    *context_reg(uc, RAX) = trap;
+    *x64_context_reg(uc, RBP) = (long long)(u64)((u8 *)cpu->state + X64_BIAS);
+    *x64_context_reg(uc, RAX) = trap;
     uc->uc_mcontext.gregs[REG_RIP] = (long long)(u64)stubs->leave;
     uc->uc_mcontext.gregs[REG_EFL] &= ~0x400ll; /* DF */
 }
@@ -360,7 +383,7 @@ static void abandon(const HostStubs *stubs, const Guest *guest, Vcpu *cpu, void 
  * pointer of the guest's led to the guard page. */
 static bool shadow_overflow(const HostStubs *stubs, Vcpu *cpu, void *ucontext, u64 addr) {
     ucontext_t *uc = ucontext;
-    u64 sp = (u64)*context_reg(uc, RSP);
+    u64 sp = (u64)*x64_context_reg(uc, RSP);
     if (addr != sp - 8) return false;
     u64 pushed = sp & 15 ? *(u64 *)sp : 0;
     reset_shadow(stubs, cpu);
@@ -369,7 +392,7 @@ static bool shadow_overflow(const HostStubs *stubs, Vcpu *cpu, void *ucontext, u
         fresh -= 8;
         *(u64 *)fresh = pushed;
     }
-    *context_reg(uc, RSP) = (long long)fresh;
+    *x64_context_reg(uc, RSP) = (long long)fresh;
     return true;
 }
 
@@ -382,6 +405,8 @@ const Host host_x64 = {
     .features = features,
     .make_stubs = x64_make_stubs,
     .compile = x64_compile,
+    .compile_region = x64_compile_region,
+    .settle = x64_settle,
     .link = link_field,
     .unlink_entry = unlink_entry,
     .reset_shadow = reset_shadow,

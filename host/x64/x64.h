@@ -29,7 +29,7 @@ extern X64Features x64_features;
 const char *x64_init(const char *without);
 
 /* Index into Vcpu.stub. */
-enum { STUB_EXIT_LINK, STUB_EXIT_POLL, STUB_EXIT_TRAP, STUB_LOOKUP, STUB_RET_SLOW, STUB_HELPER, STUB_SOFT,
+enum { STUB_EXIT_LINK, STUB_EXIT_POLL, STUB_EXIT_TRAP, STUB_LOOKUP, STUB_RET_SLOW, STUB_HELPER, STUB_SOFT, STUB_HELPER_KEEP,
     STUB_SM4, /* ir_sm4_sbox: a table, no code */ };
 #define STUB_MEM(n) x64_mem(RBP, CPU_OFF(stub) + 8 * (n))
 /* Helpers as generated code numbers them, for STUB_HELPER: these, then the guest's. */
@@ -55,6 +55,9 @@ u64 x64_soft_amo(Vcpu *cpu, u64 addr, u64 v, u64 what, u64 unused);
 /* Slow path of `crypto`: what = its aux. */
 u64 x64_soft_crypto(Vcpu *cpu, u64 a, u64 b, u64 what, u64 unused);
 
+bool x64_compile_region(const HostStubs *stubs, IrFunc *f, HostCode *code);
+void x64_settle(const Guest *guest, Vcpu *cpu, void *ucontext, const u8 *map);
+long long *x64_context_reg(void *ucontext, unsigned reg);
 bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code);
 void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out);
 

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The back end for regions: promoted functions of many blocks (ir.h), their registers allocated over the whole function.
+ *
+ * Four steps, a file each. region_live.c finds the control-flow graph, its loops, and for each value the *segments* of the code in
+ * which somebody still wants it. region_alloc.c gives segments registers, the most wanted first, cut at loops where that helps;
+ * what gets none is in memory. region_regs.c answers the lowering files' questions (cg_use, cg_target, ...) from that, and
+ * region.c emits block after block. region_move.c moves many values at once, on edges and exits; region_leave.c leaves, and writes
+ * the maps from which settle() finds the guest's state.
+ *
+ * Positions: instruction id reads at 2 id, and its result is there from 2 id + 1. Parameters, and the gets at the head of an entry
+ * block, are there from the start of their block. A value is in one place at a time (region_place); in SSA it never
+ * changes, so its copy in memory stays right once it is made (Value.stored).
+ *
+ * rax, rcx, rdx and xmm0..3 are for the lowering of single instructions; all others but rsp and rbp are allocated.
+ */
+#ifndef HOST_X64_REGION_H
+#define HOST_X64_REGION_H
+
+#include "host/x64/cg.h"
+
+/* A place: 0..31 a register; then the Vcpu's spill places; then the guest's slots in the Vcpu. */
+typedef u16 Place;
+enum { PLACE_SPILL = 32, PLACE_SLOT = PLACE_SPILL + VCPU_SPILLS, PLACE_COUNT = PLACE_SLOT + 160, PLACE_CONST = 0xfffe, PLACE_NONE = 0xffff };
+
+typedef struct Seg { /* a piece of the code in which a value is wanted */
+    u32 from, to;    /* positions, without `to` */
+    u32 value;
+    u32 next;        /* segment of the same value, ascending; 0: none */
+    u32 sibling;     /* of the same bundle, ascending */
+    u32 bundle;
+    bool idle;       /* only frames want it */
+} Seg;
+
+typedef struct Use { /* by an operation, not by a frame */
+    u32 at, next;
+} Use;
+
+typedef struct Bundle { /* segments that share a register */
+    u32 first;       /* segment */
+    u32 loop;        /* all of it is in this loop, 0: none */
+    u64 weight;      /* what a register would save */
+    u8 reg;          /* NO_REG: memory */
+    bool xmm, leaf;  /* leaf: no loops left to cut at */
+} Bundle;
+
+typedef struct Value {
+    u32 seg, use;    /* first ones */
+    u32 set;         /* bundle that it was in before any cut: they share a spill place */
+    u32 wish;        /* first Wish */
+    u16 block;       /* that defines it */
+    u8 last_reg;     /* register of any of its segments, NO_REG */
+    bool param;      /* there from the start of its block */
+    bool spilled;    /* it is in memory somewhere */
+    bool stored;     /* its memory is made at the definition */
+    u32 part;        /* its bundle after a cut */
+    i16 slot;        /* unpinned slot whose home is its memory; -1 */
+} Value;
+
+typedef struct Wish { /* a register that a value had better get: that of another value, or a certain one */
+    u32 other;       /* value, or register | WISH_REG */
+    u32 weight, next;
+} Wish;
+#define WISH_REG (1u << 31)
+
+typedef struct RBlock {
+    u32 first, last, end; /* ids of `block`, of the terminator, and behind the block */
+    u32 succ[2], next;   /* successors' indices, NO_BLOCK; `next` is where a call goes on */
+    u32 preds, pred_count; /* range of Region.preds */
+    u32 loop, freq;
+    u64 *live, *wanted;  /* bit sets of values at its start: by anyone, by operations */
+    u32 *live_in;        /* values, see live_count */
+    u32 live_count, live_cap;
+    u32 thread;          /* block that it does nothing but jump to, or itself */
+    u32 at, old_at, old_end; /* offset of its code, in the pass before, and where its code ended then */
+    u32 pads;            /* aligned blocks up to this one */
+    bool entry, placed;
+} RBlock;
+#define NO_BLOCK ~0u
+#define REGION_GPR (1u << RBX | 1u << RSI | 1u << RDI | 0xff00u)
+#define REGION_XMM (0xfff0u << X64_XMM)
+#define REGION_TEMP_GPR (1u << RAX | 1u << RCX | 1u << RDX)
+#define REGION_TEMP_XMM (0xfu << X64_XMM)
+
+typedef struct Loop {
+    u32 head, parent, depth, size;
+    u64 *body;       /* bit set of blocks */
+} Loop;
+
+typedef struct Move {
+    Place to, from;  /* from: PLACE_CONST for `imm` */
+    u8 type, how;    /* IrType of the value; IR_STATE_* */
+    bool done;
+    u64 imm;
+} Move;
+
+typedef enum RLateKind { RLATE_EXIT, RLATE_POLL, RLATE_TRAP, RLATE_EDGE } RLateKind;
+typedef struct RLate { /* code behind the region that needs the places of values at `id` */
+    u8 kind, trap;
+    u8 *from;        /* rel32 that leads there */
+    u32 id;
+    u32 block, to;   /* RLATE_EDGE */
+    u64 pc;
+} RLate;
+
+typedef struct Fix { /* branch to a block not placed yet */
+    u8 *field;
+    u32 block;
+    bool wide;
+} Fix;
+
+typedef struct Region {
+    Arena arena;
+    Cg *g;
+    RBlock *blocks;
+    u32 block_count;
+    u32 *preds;
+    VEC(Loop) loops;           /* 0: the whole function */
+    Value *value;              /* by id */
+    u16 *block_of;             /* by id */
+    u32 *frame_of;             /* by id: frame + 1 in force */
+    struct { u32 hot, any; } *end; /* by id: up to where the value is wanted in the block at hand */
+    VEC(u32) work;
+    VEC(Seg) segs;             /* 0 unused, likewise the next three */
+    VEC(Use) uses;
+    VEC(Wish) wishes;
+    VEC(Bundle) bundles;
+    VEC(u32) heap;
+    u64 *taken[32];            /* by register: bit set of positions */
+    u64 *cover;                /* by block: sum of length x frequency before it */
+    u32 words;                 /* of a set of positions */
+    u16 *set_spill;            /* by bundle before cuts: number of the spill place, 0xffff */
+    u32 *set_first, *set_next; /* members: values */
+    u64 *spill_taken[VCPU_SPILLS]; /* like `taken` */
+    u32 *loop_part;            /* by loop: bundle made by the cut under way */
+    bool slot_written[160];
+    VEC(Move) moves;
+    u16 readers[PLACE_COUNT];  /* moves not made yet that read the place */
+    VEC(RLate) late;
+    VEC(Fix) fixes;
+    u32 cur_block;
+    bool second_pass;
+    bool too_hard;             /* the region is given up */
+    u32 map_cells[1024];       /* by hash: offset + 1 of a map */
+} Region;
+
+/* region_live.c. False: too large. */
+bool region_analyse(Region *r);
+void region_select(Region *r); /* region_select.c: what is fused into what */
+static inline u32 region_start(const RBlock *b) { return 2 * b->first; }
+static inline u32 region_end(const RBlock *b) { return 2 * b->end; }
+/* Calls fn for each value that instruction i (of id) reads, through what is fused into it. */
+void region_each_use(Region *r, u32 id, void (*fn)(Region *r, u32 value, u32 id));
+const IrFrame *region_frame(const Region *r, u32 id); /* the frame that instruction id leaves or faults with; NULL: none */
+
+/* region_alloc.c */
+bool region_allocate(Region *r);
+Place region_memory(const Region *r, u32 value);
+/* Where the value (a root, cg_root) is at a position. PLACE_CONST for constants, PLACE_NONE if nobody wants it. */
+Place region_place(const Region *r, u32 value, u32 pos);
+
+/* region_regs.c: what cg.h promises, for regions */
+unsigned region_use(Cg *g, u32 id);
+void region_use_in(Cg *g, unsigned reg, u32 id);
+bool region_use_mem(Cg *g, u32 id, X64Mem *m);
+unsigned region_temp(Cg *g, bool xmm);
+unsigned region_target(Cg *g, bool xmm, u32 avoid, unsigned prefer);
+void region_set(Cg *g, unsigned reg);
+void region_get(Cg *g, const IrInsn *i);
+X64Mem region_mem(const Cg *g, Place p);
+
+/* region_move.c: collects moves, and makes them as if all at once. rcx, rdx and xmm0 are lost; flags are kept. */
+void region_move(Region *r, Place to, u32 value, u32 pos, unsigned how);
+void region_move_place(Region *r, Place to, Place from, unsigned type);
+void region_make_moves(Region *r);
+/* Adds those of an edge, `from` and `to` being blocks. */
+void region_edge_moves(Region *r, u32 from, u32 to);
+
+/* region_leave.c */
+void region_leave(Cg *g, IrInsn *i);
+void region_point(Cg *g); /* before code that can fault */
+RLate *region_late(Region *r, RLateKind kind, u8 *from);
+void region_emit_late(Region *r);
+void region_align(Cg *g, IrInsn *i);
+
+/* region.c */
+void region_jump(Region *r, u32 block);                 /* to a block, or nothing if it is next */
+void region_branch(Region *r, unsigned cc, u32 block);
+
+#endif

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Regions, step two: registers for segments.
+ *
+ * Segments are gathered in bundles: at first a value's, and those of a parameter with its arguments where they don't overlap, so that
+ * jumps need no moves. Bundles get registers in order of what a register saves per place that it takes up, both weighted by
+ * frequency. One that fits nowhere first gives up what only frames want, then is cut into its parts within and around loops, then into
+ * its values, and is left in memory at last. No register is ever taken away again: who comes later is worth less.
+ *
+ * Cuts are at the edges of blocks, where the moves of edges connect the parts (region_edge_moves); or where a value is idle from then
+ * on, in memory, which has been stored at its definition. */
+#include "host/x64/region.h"
+
+static bool is_xmm_value(const Region *r, u32 v) { return cg_is_xmm_type(cg_insn(r->g, v)->type); }
+static u32 definition(const Region *r, u32 v) { return r->value[v].param ? region_start(&r->blocks[r->value[v].block]) : 2 * v + 1; }
+static u32 freq_at(const Region *r, u32 pos) { return r->blocks[r->block_of[pos / 2]].freq; }
+
+/* Length x frequency of the code before a position. */
+static u64 cover(const Region *r, u32 pos) {
+    u32 n = r->block_of[(pos - 1) / 2];
+    return r->cover[n] + (u64)(pos - region_start(&r->blocks[n])) * r->blocks[n].freq;
+}
+
+/* --- sets of positions -------------------------------------------------------------------------------- */
+
+static u64 mask_from(u32 from) { return ~0ull << (from & 63); }
+static u64 mask_to(u32 to) { return ~0ull >> (63 - ((to - 1) & 63)); }
+
+static bool range_free(const u64 *set, u32 from, u32 to) {
+    u32 a = from >> 6, b = (to - 1) >> 6;
+    if (a == b) return !(set[a] & mask_from(from) & mask_to(to));
+    if ((set[a] & mask_from(from)) || (set[b] & mask_to(to))) return false;
+    for (u32 k = a + 1; k < b; k++)
+        if (set[k]) return false;
+    return true;
+}
+
+static void range_take(u64 *set, u32 from, u32 to) {
+    u32 a = from >> 6, b = (to - 1) >> 6;
+    if (a == b) {
+        set[a] |= mask_from(from) & mask_to(to);
+        return;
+    }
+    set[a] |= mask_from(from);
+    set[b] |= mask_to(to);
+    for (u32 k = a + 1; k < b; k++) set[k] = ~0ull;
+}
+
+/* --- bundles ------------------------------------------------------------------------------------------ */
+
+static u32 new_bundle(Region *r, bool xmm, u32 loop, bool leaf) {
+    vec_push(&r->bundles, ((Bundle){.reg = NO_REG, .xmm = xmm, .loop = loop, .leaf = leaf}));
+    return r->bundles.len - 1;
+}
+
+static void make_bundles(Region *r) {
+    r->bundles.len = 0;
+    vec_push(&r->bundles, (Bundle){0});
+    for (u32 v = 1; v < r->g->f->insns.len; v++) {
+        if (!r->value[v].seg) continue;
+        u32 n = new_bundle(r, is_xmm_value(r, v), 0, false);
+        r->bundles.at[n].first = r->value[v].seg;
+        for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) r->segs.at[s].bundle = n, r->segs.at[s].sibling = r->segs.at[s].next;
+    }
+}
+
+static bool overlap(const Region *r, u32 a, u32 b) {
+    while (a && b) {
+        const Seg *x = &r->segs.at[a], *y = &r->segs.at[b];
+        if (x->from < y->to && y->from < x->to) return true;
+        if (x->to <= y->to) a = x->sibling;
+        else b = y->sibling;
+    }
+    return false;
+}
+
+static void join(Region *r, u32 to, u32 from) {
+    u32 a = r->bundles.at[to].first, b = r->bundles.at[from].first, *link = &r->bundles.at[to].first;
+    for (u32 s = b; s; s = r->segs.at[s].sibling) r->segs.at[s].bundle = to;
+    while (a || b) {
+        u32 *least = !a || (b && r->segs.at[b].from < r->segs.at[a].from) ? &b : &a;
+        *link = *least;
+        link = &r->segs.at[*least].sibling;
+        *least = *link;
+    }
+    *link = 0;
+    r->bundles.at[from].first = 0;
+}
+
+static void wish(Region *r, u32 v, u32 other, u32 weight) {
+    vec_push(&r->wishes, ((Wish){other, weight, r->value[v].wish}));
+    r->value[v].wish = r->wishes.len - 1;
+}
+
+static void wish_both(Region *r, u32 v, u32 other, u32 weight) {
+    if (!r->value[v].seg || !r->value[other].seg || is_xmm_value(r, v) != is_xmm_value(r, other)) return;
+    wish(r, v, other, weight);
+    wish(r, other, v, weight);
+}
+
+static void join_argument(Region *r, u32 param, u32 arg, u32 freq) {
+    if (cg_is_const(r->g, arg) || !r->value[param].seg || !r->value[arg].seg || is_xmm_value(r, param) != is_xmm_value(r, arg)) return;
+    u32 a = r->segs.at[r->value[param].seg].bundle, b = r->segs.at[r->value[arg].seg].bundle;
+    if (a == b) return;
+    if (overlap(r, r->bundles.at[a].first, r->bundles.at[b].first)) wish_both(r, param, arg, freq);
+    else join(r, a, b);
+}
+
+static void join_arguments(Region *r, const RBlock *b) {
+    const IrInsn *i = cg_insn(r->g, b->last);
+    if (i->op != IR_jmp) return;
+    const RBlock *to = &r->blocks[b->succ[0]];
+    for (u32 id = to->first + 1; cg_insn(r->g, id)->op == IR_param; id++)
+        join_argument(r, id, cg_root(r->g, (u32)r->g->f->args.at[i->a + cg_insn(r->g, id)->imm]), b->freq);
+}
+
+/* The most frequent edges first: who is joined to one bundle may overlap another. */
+static void join_all(Region *r) {
+    for (u32 freq = 1u << 31; freq; freq >>= 1)
+        for (u32 n = r->block_count; n-- > 0;)
+            if (r->blocks[n].freq == freq) join_arguments(r, &r->blocks[n]);
+}
+
+/* --- wishes ------------------------------------------------------------------------------------------- */
+
+static void wish_pins(Region *r, u32 id, const IrFrame *frame) {
+    bool rare = cg_insn(r->g, id)->op == IR_exit_if || cg_insn(r->g, id)->op == IR_poll;
+    u32 freq = rare ? 1 : r->blocks[r->block_of[id]].freq;
+    for (u32 k = 0; k < frame->state_count; k++) {
+        const IrState *s = &r->g->f->states.at[frame->state + k];
+        u32 v = cg_root(r->g, s->value);
+        if (r->g->pin[s->slot] != NO_REG && r->value[v].seg) wish(r, v, r->g->pin[s->slot] | WISH_REG, freq);
+    }
+}
+
+static void find_wishes(Region *r) {
+    Cg *g = r->g;
+    for (u32 id = 1; id < g->f->insns.len; id++) {
+        const IrInsn *i = cg_insn(g, id);
+        if (ir_op_facts[i->op] & F_EXIT) {
+            const IrFrame *frame = region_frame(r, id);
+            if (frame) wish_pins(r, id, frame);
+        } else if (i->op == IR_get && r->value[id].seg && g->pin[i->imm] != NO_REG) {
+            wish(r, id, g->pin[i->imm] | WISH_REG, freq_at(r, 2 * id));
+        } else if (r->value[id].seg && ir_op_operands[i->op]) { /* the first operand's register is to become the result's */
+            u32 a = cg_root(g, i->op == IR_select ? i->c : i->a);
+            if (r->value[a].seg) wish_both(r, id, a, freq_at(r, 2 * id));
+        }
+    }
+}
+
+/* --- the queue: a heap ---------------------------------------------------------------------------------- */
+
+static bool before(const Region *r, u32 a, u32 b) { return r->bundles.at[a].weight > r->bundles.at[b].weight; }
+
+static void enqueue(Region *r, u32 n) {
+    vec_push(&r->heap, n);
+    u32 k = r->heap.len - 1;
+    for (; k && before(r, n, r->heap.at[(k - 1) / 2]); k = (k - 1) / 2) r->heap.at[k] = r->heap.at[(k - 1) / 2];
+    r->heap.at[k] = n;
+}
+
+static u32 dequeue(Region *r) {
+    u32 top = r->heap.at[0], n = r->heap.at[--r->heap.len], k = 0;
+    for (;;) {
+        u32 child = 2 * k + 1;
+        if (child >= r->heap.len) break;
+        if (child + 1 < r->heap.len && before(r, r->heap.at[child + 1], r->heap.at[child])) child++;
+        if (!before(r, r->heap.at[child], n)) break;
+        r->heap.at[k] = r->heap.at[child];
+        k = child;
+    }
+    if (r->heap.len) r->heap.at[k] = n;
+    return top;
+}
+
+/* What a register saves, over the room that it takes. */
+static void weigh(Region *r, u32 n) {
+    u64 saves = 0, room = 1;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
+        const Seg *g = &r->segs.at[s];
+        if (g->idle) continue;
+        room += cover(r, g->to) - cover(r, g->from + 1);
+        if (g->from == definition(r, g->value)) saves += freq_at(r, g->from);
+        for (u32 u = r->value[g->value].use; u; u = r->uses.at[u].next)
+            if (r->uses.at[u].at >= g->from && r->uses.at[u].at < g->to) saves += freq_at(r, r->uses.at[u].at);
+    }
+    r->bundles.at[n].weight = (saves << 24) / room;
+    enqueue(r, n);
+}
+
+/* --- choosing ------------------------------------------------------------------------------------------- */
+
+static bool fits(const Region *r, u32 n, unsigned reg) {
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling)
+        if (!range_free(r->taken[reg], r->segs.at[s].from, r->segs.at[s].to)) return false;
+    return true;
+}
+
+static void score_wishes(const Region *r, u32 n, u64 score[32]) {
+    u32 last = 0;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
+        const Value *v = &r->value[r->segs.at[s].value];
+        if (r->segs.at[s].value == last) continue;
+        last = r->segs.at[s].value;
+        if (v->last_reg != NO_REG) score[v->last_reg] += 1;
+        for (u32 w = v->wish; w; w = r->wishes.at[w].next) {
+            u32 other = r->wishes.at[w].other;
+            unsigned reg = other & WISH_REG ? other & 31 : r->value[other].last_reg;
+            if (reg != NO_REG) score[reg] += r->wishes.at[w].weight;
+        }
+    }
+}
+
+static void give(Region *r, u32 n, unsigned reg) {
+    r->bundles.at[n].reg = (u8)reg;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
+        range_take(r->taken[reg], r->segs.at[s].from, r->segs.at[s].to);
+        r->value[r->segs.at[s].value].last_reg = (u8)reg;
+    }
+}
+
+static bool try_registers(Region *r, u32 n) {
+    u64 score[32] = {0}, best_score = 0;
+    unsigned best = NO_REG;
+    score_wishes(r, n, score);
+    for (u32 set = r->bundles.at[n].xmm ? REGION_XMM : REGION_GPR; set; set &= set - 1) {
+        unsigned reg = __builtin_ctz(set);
+        if ((best != NO_REG && score[reg] <= best_score) || !fits(r, n, reg)) continue;
+        best = reg, best_score = score[reg];
+    }
+    if (best == NO_REG) return false;
+    give(r, n, best);
+    return true;
+}
+
+/* --- cutting -------------------------------------------------------------------------------------------- */
+
+/* The segments of a bundle are handed out to others: appends one to its new bundle's list. */
+static void hand_over(Region *r, u32 seg, u32 to, u32 *tails) {
+    Seg *s = &r->segs.at[seg];
+    s->bundle = to;
+    s->sibling = 0;
+    if (r->bundles.at[to].first) r->segs.at[tails[to]].sibling = seg;
+    else r->bundles.at[to].first = seg;
+    tails[to] = seg;
+}
+
+/* Moves the idle segments into a bundle of their own, in memory. False: there are none, or nothing else. */
+static bool shed_idle(Region *r, u32 n) {
+    bool idle = false, other = false;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) *(r->segs.at[s].idle ? &idle : &other) = true;
+    if (!idle || !other) return false;
+    u32 memory = new_bundle(r, r->bundles.at[n].xmm, r->bundles.at[n].loop, true);
+    u32 *link = &r->bundles.at[n].first, *tail = &r->bundles.at[memory].first;
+    for (u32 s = *link; s; s = r->segs.at[s].sibling) {
+        u32 **end = r->segs.at[s].idle ? &tail : &link;
+        if (r->segs.at[s].idle) r->segs.at[s].bundle = memory;
+        **end = s;
+        *end = &r->segs.at[s].sibling;
+    }
+    *link = *tail = 0;
+    return true;
+}
+
+/* The loop directly within `loop` that block n is in; 0: none. */
+static u32 child_loop(const Region *r, u32 loop, u32 n) {
+    u32 child = 0;
+    for (u32 k = r->blocks[n].loop; k != loop && k; k = r->loops.at[k].parent) child = k;
+    return child;
+}
+
+/* Cuts one segment where it enters and leaves loops; returns the first piece's loop. */
+static void cut_seg(Region *r, u32 seg, u32 loop) {
+    u32 n = r->block_of[r->segs.at[seg].from / 2], to = r->segs.at[seg].to;
+    u32 child = child_loop(r, loop, n);
+    for (n++; n < r->block_count && region_start(&r->blocks[n]) < to; n++) {
+        if (child_loop(r, loop, n) == child) continue;
+        child = child_loop(r, loop, n);
+        Seg rest = r->segs.at[seg];
+        rest.from = region_start(&r->blocks[n]);
+        vec_push(&r->segs, rest);
+        r->segs.at[seg].to = rest.from;
+        r->segs.at[seg].next = r->segs.at[seg].sibling = r->segs.len - 1;
+        seg = r->segs.len - 1;
+    }
+}
+
+/* Into the parts in each loop directly within the bundle's, and the rest. */
+static void cut_at_loops(Region *r, u32 n) {
+    u32 loop = r->bundles.at[n].loop, first = r->bundles.len;
+    bool xmm = r->bundles.at[n].xmm;
+    for (u32 s = r->bundles.at[n].first, next; s; s = next) {
+        next = r->segs.at[s].sibling;
+        cut_seg(r, s, loop);
+    }
+    u32 *part = r->loop_part; /* by loop: its bundle */
+    for (u32 s = r->bundles.at[n].first, next; s; s = next) {
+        next = r->segs.at[s].sibling;
+        u32 child = child_loop(r, loop, r->block_of[r->segs.at[s].from / 2]);
+        if (part[child] < first) {
+            part[child] = new_bundle(r, xmm, child ? child : loop, !child);
+            vec_reserve(&r->work, r->bundles.len + 1);
+        }
+        hand_over(r, s, part[child], r->work.at);
+    }
+    for (u32 k = first; k < r->bundles.len; k++) weigh(r, k);
+}
+
+/* Into its values. False: there is but one. */
+static bool cut_into_values(Region *r, u32 n) {
+    u32 only = r->segs.at[r->bundles.at[n].first].value, first = r->bundles.len;
+    bool several = false;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) several |= r->segs.at[s].value != only;
+    if (!several) return false;
+    for (u32 s = r->bundles.at[n].first, next; s; s = next) {
+        next = r->segs.at[s].sibling;
+        u32 *part = &r->value[r->segs.at[s].value].part;
+        if (*part < first) {
+            *part = new_bundle(r, r->bundles.at[n].xmm, r->bundles.at[n].loop, true);
+            vec_reserve(&r->work, r->bundles.len + 1);
+        }
+        hand_over(r, s, *part, r->work.at);
+    }
+    for (u32 k = first; k < r->bundles.len; k++) weigh(r, k);
+    return true;
+}
+
+static void allocate(Region *r, u32 n) {
+    if (try_registers(r, n)) return;
+    if (shed_idle(r, n) && try_registers(r, n)) return;
+    if (!r->bundles.at[n].weight) return;
+    if (!r->bundles.at[n].leaf) cut_at_loops(r, n);
+    else cut_into_values(r, n);
+}
+
+/* --- memory --------------------------------------------------------------------------------------------- */
+
+static bool in_memory(const Region *r, u32 seg) { return r->bundles.at[r->segs.at[seg].bundle].reg == NO_REG; }
+
+Place region_memory(const Region *r, u32 v) {
+    const Value *x = &r->value[v];
+    return (Place)(x->slot >= 0 ? PLACE_SLOT + x->slot : PLACE_SPILL + r->set_spill[x->set]);
+}
+
+Place region_place(const Region *r, u32 v, u32 pos) {
+    if (cg_is_const(r->g, v)) return PLACE_CONST;
+    for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) {
+        if (pos >= r->segs.at[s].to) continue;
+        if (pos < r->segs.at[s].from) break;
+        unsigned reg = r->bundles.at[r->segs.at[s].bundle].reg;
+        return reg != NO_REG ? (Place)reg : region_memory(r, v);
+    }
+    return PLACE_NONE;
+}
+
+/* First fit, by positions. */
+static bool find_spill(Region *r, u32 v) {
+    u16 *place = &r->set_spill[r->value[v].set];
+    u32 k = 0;
+    for (; k < VCPU_SPILLS; k++) {
+        if (!r->spill_taken[k]) r->spill_taken[k] = arena_alloc(&r->arena, r->words * 8);
+        bool ok = true;
+        for (u32 s = r->set_first[r->value[v].set]; s && ok; s = r->set_next[s])
+            for (u32 g = r->value[s].seg; g && ok; g = r->segs.at[g].next) ok = range_free(r->spill_taken[k], r->segs.at[g].from, r->segs.at[g].to);
+        if (ok) break;
+    }
+    if (k == VCPU_SPILLS) return false;
+    for (u32 s = r->set_first[r->value[v].set]; s; s = r->set_next[s])
+        for (u32 g = r->value[s].seg; g; g = r->segs.at[g].next) range_take(r->spill_taken[k], r->segs.at[g].from, r->segs.at[g].to);
+    *place = (u16)k;
+    return true;
+}
+
+/* Members of a set, as lists of values. */
+static void list_sets(Region *r) {
+    u32 n = r->g->f->insns.len;
+    r->set_spill = arena_alloc(&r->arena, r->bundles.len * sizeof(u16));
+    r->set_first = arena_alloc(&r->arena, r->bundles.len * sizeof(u32));
+    r->set_next = arena_alloc(&r->arena, n * sizeof(u32));
+    memset(r->set_spill, 0xff, r->bundles.len * sizeof(u16));
+    for (u32 v = n - 1; v; v--) {
+        if (!r->value[v].seg) continue;
+        u32 set = r->value[v].set = r->segs.at[r->value[v].seg].bundle;
+        r->set_next[v] = r->set_first[set];
+        r->set_first[set] = v;
+    }
+}
+
+/* What storing on edges would cost, where the value leaves its register. */
+static void cost_of_edges(Region *r, u64 *cost) {
+    for (u32 n = 0; n < r->block_count; n++)
+        for (unsigned k = 0; k < 2; k++) {
+            u32 to = r->blocks[n].succ[k];
+            if (to == NO_BLOCK) continue;
+            const RBlock *b = &r->blocks[to];
+            for (u32 j = 0; j < b->live_count; j++)
+                if (region_place(r, b->live_in[j], region_start(b)) >= PLACE_SPILL && region_place(r, b->live_in[j], 2 * r->blocks[n].last + 1) < PLACE_SPILL)
+                    cost[b->live_in[j]] += MIN(r->blocks[n].freq, b->freq);
+        }
+}
+
+/* Does the value lose its register within a block, because it is idle from there? Then nobody else stores it. */
+static bool must_store(const Region *r, u32 v) {
+    for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) {
+        if (!in_memory(r, s)) continue;
+        u32 n = r->block_of[r->segs.at[s].from / 2];
+        if (r->segs.at[s].from == definition(r, v) || r->segs.at[s].from != region_start(&r->blocks[n])) return true;
+    }
+    return false;
+}
+
+static bool find_memory(Region *r) {
+    u64 *cost = arena_alloc(&r->arena, r->g->f->insns.len * sizeof(u64));
+    for (u32 v = 1; v < r->g->f->insns.len; v++) {
+        bool memory = false;
+        for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) memory |= in_memory(r, s);
+        r->value[v].spilled = memory;
+        if (memory && r->value[v].slot < 0 && r->set_spill[r->value[v].set] == 0xffff && !find_spill(r, v)) return false;
+    }
+    cost_of_edges(r, cost);
+    for (u32 v = 1; v < r->g->f->insns.len; v++) {
+        Value *x = &r->value[v];
+        x->stored = x->spilled && x->slot < 0 && (must_store(r, v) || cost[v] >= freq_at(r, definition(r, v)));
+    }
+    return true;
+}
+
+bool region_allocate(Region *r) {
+    r->words = (2 * r->g->f->insns.len + 64) / 64;
+    for (unsigned k = 0; k < 32; k++) r->taken[k] = arena_alloc(&r->arena, r->words * 8);
+    memset(r->spill_taken, 0, sizeof r->spill_taken);
+    r->loop_part = arena_alloc(&r->arena, r->loops.len * sizeof(u32));
+    r->wishes.len = r->heap.len = 0;
+    vec_push(&r->wishes, (Wish){0});
+    make_bundles(r);
+    join_all(r);
+    list_sets(r);
+    find_wishes(r);
+    for (u32 n = 1, end = r->bundles.len; n < end; n++)
+        if (r->bundles.at[n].first) weigh(r, n);
+    while (r->heap.len) allocate(r, dequeue(r));
+    return find_memory(r);
+}

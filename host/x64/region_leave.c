@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Regions: leaving them, and telling where the guest's state is.
+ *
+ * What leaves has a frame, which says what each slot holds. An exit first brings that in place (pins, homes), then leaves as blocks do
+ * (leave.c); a side exit does so behind the region, and needs nothing of the kind if all is in place already.
+ *
+ * Maps (HostCode.maps), for faults: the number of entries, then three bytes each: the slot; its place, low byte; its place, high byte,
+ * with IR_STATE_* in the upper two bits. A constant (MAP_CONST) follows in eight bytes. */
+#include "host/x64/region.h"
+#include <ucontext.h>
+
+enum { MAP_CONST = 0x3fff };
+
+static Place home(const Region *r, u32 slot) { return r->g->pin[slot] != NO_REG ? (Place)r->g->pin[slot] : (Place)(PLACE_SLOT + slot); }
+
+/* The slot's own value, never written since it was read: nothing to do. */
+static bool is_at_home(const Region *r, const IrState *s) {
+    const Value *v = &r->value[cg_root(r->g, s->value)];
+    return s->how == IR_STATE_SAME && v->slot == (i16)s->slot;
+}
+
+static void state_moves(Region *r, const IrFrame *frame, u32 id) {
+    for (u32 k = 0; frame && k < frame->state_count; k++) {
+        const IrState *s = &r->g->f->states.at[frame->state + k];
+        if (!is_at_home(r, s)) region_move(r, home(r, s->slot), s->value, 2 * id, s->how);
+    }
+}
+
+RLate *region_late(Region *r, RLateKind kind, u8 *from) {
+    const IrFrame *frame = region_frame(r, r->g->cur);
+    vec_push(&r->late, ((RLate){.kind = (u8)kind, .from = from, .id = r->g->cur, .pc = frame ? frame->pc : 0}));
+    return &r->late.at[r->late.len - 1];
+}
+
+/* --- operations that leave ------------------------------------------------------------------------------ */
+
+static void go_on(Region *r, u32 block, u64 return_pc) {
+    Cg *g = r->g;
+    x64_rm(&g->b, I_LEA | W1, RSP, x64_mem(RSP, 8));
+    if (block) region_jump(r, block);
+    else cg_jump_to(g, return_pc);
+}
+
+static void leave_direct(Region *r, const IrInsn *i) {
+    Cg *g = r->g;
+    state_moves(r, region_frame(r, g->cur), g->cur);
+    region_make_moves(r);
+    if (i->aux != EXIT_CALL) {
+        cg_jump_to(g, i->imm);
+        return;
+    }
+    u64 return_pc = g->f->args.at[i->a];
+    cg_call_to(g, i->imm, return_pc);
+    go_on(r, i->b, return_pc);
+}
+
+static void leave_indirect(Region *r, const IrInsn *i) {
+    Cg *g = r->g;
+    region_use_in(g, RAX, i->a);
+    state_moves(r, region_frame(r, g->cur), g->cur);
+    region_make_moves(r);
+    cg_leave_to(g, i, RAX);
+    if (i->aux == EXIT_CALL) go_on(r, i->b, i->imm);
+}
+
+static void leave_if(Region *r, const IrInsn *i) {
+    Cg *g = r->g;
+    unsigned cc = cg_condition(g, i->a);
+    state_moves(r, region_frame(r, g->cur), g->cur);
+    if (!r->moves.len) {
+        cg_jump_if(g, cc, i->imm);
+        return;
+    }
+    r->moves.len = 0;
+    region_late(r, RLATE_EXIT, x64_jcc(&g->b, cc, NULL))->pc = i->imm;
+}
+
+static void poll(Region *r, const IrInsn *i) {
+    Cg *g = r->g;
+    x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
+    region_late(r, RLATE_POLL, x64_jcc(&g->b, CC_NE, NULL))->pc = i->imm;
+}
+
+static void trap(Region *r, const IrInsn *i) {
+    Cg *g = r->g;
+    state_moves(r, region_frame(r, g->cur), g->cur);
+    region_make_moves(r);
+    cg_trap(g, i->aux, i->aux == TRAP_MODE || i->aux == TRAP_WAIT ? g->next_pc : g->pc, i->imm);
+}
+
+static void trap_unless(Region *r, unsigned cc, unsigned code) {
+    RLate *l = region_late(r, RLATE_TRAP, x64_jcc(&r->g->b, cc, NULL));
+    l->trap = (u8)code;
+    l->pc = r->g->pc;
+}
+
+void region_align(Cg *g, IrInsn *i) {
+    unsigned a = cg_use(g, i->a);
+    if (i->imm) {
+        unsigned t = cg_temp(g, false);
+        x64_rm(&g->b, I_LEA, t, x64_mem(a, (i64)i->imm));
+        a = t;
+    }
+    x64_rr(&g->b, INSN(0, 0, 0xf6) | BYTE_RM, 0, a); /* test r8, imm8 */
+    x64_u8(&g->b, (1u << i->aux) - 1);
+    trap_unless(g->region, CC_NE, TRAP_MISALIGNED);
+}
+
+void region_leave(Cg *g, IrInsn *i) {
+    switch (i->op) {
+    case IR_exit: leave_direct(g->region, i); break;
+    case IR_exit_ind: leave_indirect(g->region, i); break;
+    case IR_exit_if: leave_if(g->region, i); break;
+    case IR_poll: poll(g->region, i); break;
+    case IR_trap_if: trap_unless(g->region, cg_condition(g, i->a), i->aux); break;
+    case IR_trap: trap(g->region, i); break;
+    default: BUG("does not leave");
+    }
+}
+
+/* --- behind the region ---------------------------------------------------------------------------------- */
+
+static void emit_late(Region *r, const RLate *l) {
+    Cg *g = r->g;
+    x64_fix_rel32(&g->b, l->from);
+    g->cur = l->id;
+    if (l->kind == RLATE_EDGE) region_edge_moves(r, l->block, l->to);
+    else state_moves(r, region_frame(r, l->id), l->id);
+    region_make_moves(r);
+    switch ((RLateKind)l->kind) {
+    case RLATE_EDGE: region_jump(r, l->to); break;
+    case RLATE_EXIT: cg_jump_to(g, l->pc); break;
+    case RLATE_POLL: cg_jump_poll(g, l->pc); break;
+    case RLATE_TRAP: cg_trap(g, l->trap, l->pc, 0); break;
+    }
+}
+
+void region_emit_late(Region *r) {
+    r->cur_block = NO_BLOCK;
+    for (u32 k = 0; k < r->late.len; k++) {
+        if (r->g->b.end - r->g->b.at < X64_SLACK) r->g->full = true;
+        if (r->g->full) return;
+        RLate l = r->late.at[k];
+        emit_late(r, &l);
+    }
+}
+
+/* --- maps ----------------------------------------------------------------------------------------------- */
+
+static void push16(HostCode *c, unsigned v) {
+    vec_push(&c->maps, (u8)v);
+    vec_push(&c->maps, (u8)(v >> 8));
+}
+
+static void push_state(Region *r, const IrState *s, u32 id) {
+    HostCode *c = r->g->code;
+    u32 v = cg_root(r->g, s->value);
+    Place p = region_place(r, v, 2 * id);
+    if (p == PLACE_NONE) r->too_hard = true;
+    vec_push(&c->maps, (u8)s->slot);
+    push16(c, (p == PLACE_CONST ? MAP_CONST : p & 0x3fffu) | (unsigned)s->how << 14);
+    if (p != PLACE_CONST) return;
+    for (unsigned k = 0; k < 64; k += 8) vec_push(&c->maps, (u8)(cg_insn(r->g, v)->imm >> k));
+}
+
+/* Gives the map that has just been written at `start` its offset: that of an equal one, if there is. */
+static u32 share_map(Region *r, u32 start) {
+    HostCode *c = r->g->code;
+    u32 size = c->maps.len - start;
+    u64 hash = hash_bytes(c->maps.at + start, size, 0);
+    u32 *cell = &r->map_cells[hash % ARRAY_LEN(r->map_cells)];
+    u32 old = *cell - 1;
+    if (*cell && old + size <= start && !memcmp(c->maps.at + old, c->maps.at + start, size)) {
+        c->maps.len = start;
+        return old;
+    }
+    *cell = start + 1;
+    return start;
+}
+
+void region_point(Cg *g) {
+    Region *r = g->region;
+    HostCode *c = g->code;
+    const IrFrame *frame = region_frame(r, g->cur);
+    if (!frame) {
+        r->too_hard = true;
+        return;
+    }
+    u32 start = c->maps.len, count = 0;
+    vec_push(&c->maps, 0);
+    for (u32 k = 0; k < frame->state_count; k++) {
+        const IrState *s = &g->f->states.at[frame->state + k];
+        if (is_at_home(r, s)) continue;
+        push_state(r, s, g->cur);
+        count++;
+    }
+    c->maps.at[start] = (u8)count;
+    u32 map = share_map(r, start);
+    const HostPoint *last = c->points.len ? &c->points.at[c->points.len - 1] : NULL;
+    if (!last || last->pc != frame->pc || last->map != map) vec_push(&c->points, ((HostPoint){.pc = frame->pc, .at = (u32)(g->b.at - g->start), .map = map}));
+}
+
+/* --- in a signal handler ---------------------------------------------------------------------------------- */
+
+static u64 read_place(const Guest *guest, Vcpu *cpu, ucontext_t *uc, unsigned p) {
+    u64 v;
+    if (p < X64_XMM) return (u64)*x64_context_reg(uc, p);
+    if (p < PLACE_SPILL) memcpy(&v, &uc->uc_mcontext.fpregs->_xmm[p - X64_XMM], 8);
+    else if (p < PLACE_SLOT) v = cpu->spill[p - PLACE_SPILL];
+    else memcpy(&v, (u8 *)cpu->state + guest->slots[p - PLACE_SLOT].offset, 8);
+    return v;
+}
+
+static void write_slot(const Guest *guest, Vcpu *cpu, ucontext_t *uc, const u8 pin[160], unsigned slot, u64 v) {
+    if (pin[slot] < X64_XMM) *x64_context_reg(uc, pin[slot]) = (long long)v;
+    else if (pin[slot] != NO_REG) memcpy(&uc->uc_mcontext.fpregs->_xmm[pin[slot] - X64_XMM], &v, 8);
+    else memcpy((u8 *)cpu->state + guest->slots[slot].offset, &v, 8);
+}
+
+/* Host.settle. All is read before anything is written. */
+void x64_settle(const Guest *guest, Vcpu *cpu, void *ucontext, const u8 *map) {
+    u64 value[256];
+    u8 slot[256], pin[160];
+    u32 count = *map++;
+    for (u32 k = 0; k < count; k++) {
+        slot[k] = map[0];
+        unsigned p = map[1] | (map[2] & 0x3fu) << 8, how = map[2] >> 6;
+        map += 3;
+        if (p == MAP_CONST) memcpy(&value[k], map, 8), map += 8;
+        else value[k] = read_place(guest, cpu, ucontext, p);
+        if (how == IR_STATE_SEXT) value[k] = (u64)(i64)(i32)value[k];
+        if (how == IR_STATE_BOX) value[k] |= ~0ull << 32;
+    }
+    x64_pins(guest, pin);
+    for (u32 k = 0; k < count; k++) write_slot(guest, cpu, ucontext, pin, slot[k], value[k]);
+}

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The back end for regions against the interpreter: random promoted functions of many blocks (loops, branches, parameters, side exits,
+ * memory, floating point) run both ways from the same state; where they left, what they left behind in the guest's slots and in
+ * memory, and the floating-point flags must agree. Some accesses fault; then the state is what Host.settle finds.
+ *
+ *   region_test SEED COUNT [WITHOUT]    prints the function at the first difference, then "N passed, N failed" */
+#include "host/x64/x64.h"
+#include "ir/interp.h"
+#include "isa/riscv/sem.h"
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+enum { MEMORY = 1 << 14, CODE = 4 << 20, VALUES = 4000, SHADOW = 1 << 16 };
+
+static u64 state;
+static u32 pick(u32 n) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return (u32)(state >> 33) % n;
+}
+static u64 pick64(void) { return (u64)pick(1u << 31) << 40 ^ (u64)pick(1u << 31) << 20 ^ pick(1u << 31); }
+
+/* --- random functions ---------------------------------------------------------------------------------- */
+
+static const Guest *guest = &riscv_guest;
+static IrFunc func, *f = &func;
+static u32 pool[VALUES], pool_len; /* values in scope */
+static u32 slot_now[160];          /* value that the frames list for each slot; 0: it is at home */
+static bool pinned[160];
+static u32 base, budget;           /* the value that is the address of memory; instructions left to make */
+
+static IrType type_of(u32 v) { return (IrType)f->insns.at[v].type; }
+static u32 add_value(u32 v) {
+    if (pool_len < VALUES) pool[pool_len++] = v;
+    return v;
+}
+static u32 emit(IrOp op, IrType t, unsigned aux, unsigned aux2, u32 a, u32 b, u32 c, u64 imm) {
+    return ir_emit(f, op, t, aux, aux2, (Ref){a}, (Ref){b}, (Ref){c}, imm).id;
+}
+
+static u64 random_bits(IrType t) {
+    static const u64 f64s[] = {0, 1ull << 63, 0x3ff0000000000000, 0xc008000000000000, 0x7ff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001, 0x41e0000000000000, 1};
+    static const u64 ints[] = {0, 1, 2, 3, 8, 31, 63, 255, ~0ull, 0x7fffffff, 0x80000000, 1ull << 63, ~0ull >> 1};
+    if (t == IR_F64) return pick(2) ? f64s[pick(ARRAY_LEN(f64s))] : 0x3ff0000000000000 + pick64() % (1ull << 56);
+    if (t == IR_F32) return pick(2) ? (u32)pick(4) * 0x3f800000u % 0xff000000u : pick(0x7f800001);
+    u64 v = pick(3) ? ints[pick(ARRAY_LEN(ints))] : pick64();
+    return t == IR_I1 ? v & 1 : t == IR_I32 ? (u32)v : v;
+}
+
+/* A value of the type: the latest ones more often than the old. */
+static u32 any(IrType t) {
+    if (!pick(6)) return emit(IR_const, t, 0, 0, 0, 0, 0, random_bits(t));
+    for (u32 tries = 0; tries < 20; tries++) {
+        u32 k = pick(2) ? pool_len - 1 - pick(MIN(pool_len, 12u)) : pick(pool_len);
+        if (type_of(pool[k]) == t) return pool[k];
+    }
+    for (u32 k = pool_len; k-- > 0;)
+        if (type_of(pool[k]) == t) return pool[k];
+    return emit(IR_const, t, 0, 0, 0, 0, 0, random_bits(t));
+}
+
+static IrType any_int(void) { return pick(3) ? IR_I64 : IR_I32; }
+static IrType any_float(void) { return pick(3) ? IR_F64 : IR_F32; }
+
+/* A frame of the state as it is now. */
+static u32 frame(u64 pc, u32 insn) {
+    IrFrame r = {.pc = pc, .insn = insn, .state = f->states.len};
+    for (u32 s = 0; s < guest->slot_count; s++) {
+        if (!slot_now[s]) continue;
+        IrState x = {.slot = (u16)s, .value = slot_now[s]};
+        if (type_of(x.value) == IR_I32) x.how = IR_STATE_SEXT;
+        if (type_of(x.value) == IR_F32) x.how = IR_STATE_BOX;
+        vec_push(&f->states, x);
+        r.state_count++;
+    }
+    vec_push(&f->frames, r);
+    return f->frames.len;
+}
+
+static u64 next_pc = 0x10000;
+static void begin_insn(void) {
+    for (u32 k = pick(3); k; k--) { /* the state moves on */
+        u32 s = pick(64);
+        if (s >= 62) continue;
+        IrType t = guest->slots[s].type == IR_F64 ? any_float() : any_int();
+        if (slot_now[s]) slot_now[s] = any(t); /* once listed, always: the interpreter writes slots early */
+    }
+    u32 n = frame(next_pc, f->insns.len);
+    emit(IR_insn, IR_VOID, 4, 0, 0, 0, n, next_pc);
+    next_pc += 4;
+}
+
+static u32 binary(void) {
+    static const IrOp op[] = {IR_add, IR_sub, IR_mul, IR_mulhs, IR_mulhu, IR_mulhsu, IR_divs, IR_divu, IR_rems, IR_remu, IR_and, IR_or, IR_xor,
+        IR_shl, IR_shr, IR_sar, IR_rotl, IR_rotr, IR_add, IR_add, IR_sub, IR_and, IR_shl};
+    IrType t = any_int();
+    IrOp o = op[pick(ARRAY_LEN(op))];
+    if ((o == IR_mulhs || o == IR_mulhu || o == IR_mulhsu) && t == IR_I32) t = IR_I64;
+    u32 a = any(t), b = any(t);
+    return emit(o, t, 0, 0, a, b, 0, 0);
+}
+
+static u32 condition(void) {
+    if (!pick(5)) {
+        IrType t = any_float();
+        u32 a = any(t), b = any(t);
+        return emit(IR_feq + pick(3), IR_I1, 0, pick(2) ? IR_QUIET : 0, a, b, 0, 0);
+    }
+    IrType t = any_int();
+    u32 a = any(t), b = any(t);
+    return emit(IR_eq + pick(6), IR_I1, 0, 0, a, b, 0, 0);
+}
+
+static u32 integer(void) {
+    static const u8 bits[] = {8, 16, 32, 32};
+    IrType t = any_int();
+    switch (pick(8)) {
+    case 0: return emit(IR_clz + pick(4), t, 0, 0, any(t), 0, 0, 0);
+    case 1: return condition();
+    case 2: {
+        u32 c = pick(2) ? condition() : any(IR_I1), x = any(t), y = any(t);
+        return emit(IR_select, t, 0, 0, c, x, y, 0);
+    }
+    case 3: return emit(pick(2) ? IR_sext : IR_zext, IR_I64, bits[pick(4)], 0, any(IR_I64), 0, 0, 0);
+    case 4: return emit(pick(2) ? IR_sext : IR_zext, IR_I64, 32, 0, any(IR_I32), 0, 0, 0);
+    case 5: return emit(pick(2) ? IR_sext : IR_zext, IR_I64, 1, 0, pick(2) ? condition() : any(IR_I1), 0, 0, 0);
+    case 6: return emit(IR_trunc, IR_I32, 0, 0, any(IR_I64), 0, 0, 0);
+    default: {
+        u32 a = any(IR_I1), b = any(IR_I1);
+        return emit(IR_and + pick(3), IR_I1, 0, 0, a, b, 0, 0);
+    }
+    }
+}
+
+static u32 floating(void) {
+    IrType t = any_float(), other = t == IR_F64 ? IR_F32 : IR_F64;
+    unsigned rm = pick(4) ? 0 : pick(5);
+    u32 a = any(t), b = any(t), c = any(t);
+    switch (pick(14)) {
+    case 0: case 1: case 2: return emit(IR_fadd + pick(4), t, rm, 0, a, b, 0, 0);
+    case 3: return emit(IR_fsqrt, t, rm, 0, a, 0, 0, 0);
+    case 4: return emit(IR_fma, t, rm, pick(4) * IR_NEG_PRODUCT, a, b, c, 0);
+    case 5: return emit(IR_fmin + pick(4), t, 0, 0, a, b, 0, 0);
+    case 6: return emit(IR_fcvt, t, rm, 0, any(other), 0, 0, 0);
+    case 7: return emit(IR_ftoi, any_int(), rm, pick(2) ? IR_SIGNED : 0, a, 0, 0, 0);
+    case 8: return emit(IR_itof, t, rm, pick(2) ? IR_SIGNED : 0, any(any_int()), 0, 0, 0);
+    case 9: return emit(IR_fround, t, rm, pick(2) ? IR_INEXACT : 0, a, 0, 0, 0);
+    case 10: return t == IR_F64 ? emit(IR_bits, IR_I64, 0, 0, a, 0, 0, 0) : emit(IR_bits, IR_I32, 0, 0, a, 0, 0, 0);
+    case 11: return pick(2) ? emit(IR_bits, IR_F64, 0, 0, any(IR_I64), 0, 0, 0) : emit(IR_bits, IR_F32, 0, 0, any(IR_I32), 0, 0, 0);
+    case 12: return pick(2) ? emit(IR_box, IR_F64, 0, 0, any(IR_F32), 0, 0, 0) : emit(IR_unbox, IR_F32, 0, 0, any(IR_F64), 0, 0, 0);
+    default: return emit(IR_fneg + pick(2), t, 0, 0, a, 0, 0, 0);
+    }
+}
+
+/* base + something within memory; once in a while beyond. */
+static u32 address(void) {
+    u32 mask = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, pick(60) ? (MEMORY / 2 - 1) & -8 : (2 * MEMORY - 1) & -8);
+    u32 off = emit(IR_and, IR_I64, 0, 0, any(IR_I64), mask, 0, 0);
+    if (!pick(3)) {
+        u32 k = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, (MEMORY / 2 - 1) & -8), three = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, pick(4));
+        off = emit(IR_shl, IR_I64, 0, 0, emit(IR_shr, IR_I64, 0, 0, emit(IR_and, IR_I64, 0, 0, off, k, 0, 0), three, 0, 0), three, 0, 0);
+    }
+    return add_value(emit(IR_add, IR_I64, 0, 0, base, off, 0, 0));
+}
+
+static u32 memory_access(void) {
+    u32 a = pick(10) ? address() : base;
+    u64 disp = pick(MEMORY / 4);
+    unsigned size = pick(4);
+    switch (pick(8)) {
+    case 0: case 1: return emit(IR_load, IR_I64, size, pick(2) ? IR_SIGNED : 0, a, 0, 0, disp);
+    case 2: return emit(IR_load, IR_F64, 3, 0, a, 0, 0, disp);
+    case 3: return emit(IR_load, IR_F32, 2, 0, a, 0, 0, disp);
+    case 4: return emit(IR_store, IR_VOID, size, 0, a, any(IR_I64), 0, disp), 0;
+    case 5: return pick(2) ? emit(IR_store, IR_VOID, 3, 0, a, any(IR_F64), 0, disp) : emit(IR_store, IR_VOID, 2, 0, a, any(IR_F32), 0, disp), 0;
+    case 6: return emit(IR_align, IR_VOID, 3, 0, a, 0, 0, pick(30) ? disp & -8 : disp), 0;
+    default: break;
+    }
+    u32 v = any(IR_I64), w = any(IR_I64);
+    switch (pick(4)) {
+    case 0: return emit(IR_cas, IR_I64, size, 0, a, v, w, 0);
+    case 1: {
+        u32 addr = SLOT_RESV_ADDR, value = SLOT_RESV_VALUE;
+        u32 at = pick(4) ? a : any(IR_I64), old = emit(IR_load, IR_I64, size, 0, a, 0, 0, 0);
+        begin_insn();
+        emit(IR_put, IR_VOID, 0, 0, at, 0, 0, addr);
+        emit(IR_put, IR_VOID, 0, 0, old, 0, 0, value);
+        begin_insn();
+        return emit(IR_sc, IR_I64, size, 0, a, v, 0, addr | (u64)value << 16);
+    }
+    default: return emit(IR_amo, IR_I64, size, pick(9), a, v, 0, disp);
+    }
+}
+
+static void side_exit(void) {
+    u32 c = condition();
+    u32 rare = emit(IR_and, IR_I1, 0, 0, c, emit(IR_and, IR_I1, 0, 0, condition(), condition(), 0, 0), 0, 0);
+    u32 n = frame(next_pc, 0);
+    emit(IR_exit_if, IR_VOID, 0, 0, pick(2) ? rare : c, 0, n, 0x50000 + pick(1000) * 4);
+}
+
+static void straight(u32 n) {
+    for (; n && budget; n--, budget--) {
+        u32 k = pick(20);
+        if (!pick(3)) begin_insn();
+        u32 v = 0;
+        if (k < 7) v = binary();
+        else if (k < 12) v = integer();
+        else if (k < 15) v = floating();
+        else if (k < 18) begin_insn(), v = memory_access();
+        else if (k == 18 && !pick(4)) side_exit();
+        else if (k == 19 && !pick(8)) v = emit(IR_getflags, IR_I64, 0, 0, 0, 0, 0, 0);
+        else if (k == 19 && !pick(8)) emit(IR_setflags, IR_VOID, 0, 0, any(IR_I64), 0, 0, 0);
+        if (v && type_of(v) != IR_VOID) add_value(v);
+    }
+}
+
+static void statements(u32 depth);
+
+/* Jumps from the current block: arguments of the given types. */
+static u32 jump(u32 to, const IrType *types, u32 n, const u32 *fixed) {
+    u32 args[16];
+    for (u32 k = 0; k < n; k++) args[k] = fixed && fixed[k] ? fixed[k] : any(types[k]);
+    u32 at = f->args.len;
+    for (u32 k = 0; k < n; k++) vec_push(&f->args, args[k]);
+    return emit(IR_jmp, IR_VOID, 0, 0, at, n, 0, to);
+}
+
+static u32 params(IrType *types, u32 n) {
+    u32 first = f->insns.len;
+    for (u32 k = 0; k < n; k++) add_value(emit(IR_param, types[k], 0, 0, 0, 0, 0, k));
+    return first;
+}
+
+static u32 some_types(IrType *types) {
+    static const IrType t[] = {IR_I64, IR_I64, IR_I64, IR_F64, IR_I32, IR_F32, IR_I1};
+    u32 n = pick(7);
+    for (u32 k = 0; k < n; k++) types[k] = t[pick(ARRAY_LEN(t))];
+    return n;
+}
+
+static void branch(u32 depth) {
+    IrType types[16];
+    u32 n = some_types(types), saved_slots[160];
+    u32 c = pick(4) ? condition() : any(IR_I1);
+    u32 br = emit(IR_br, IR_VOID, 0, 0, c, 0, 0, 0), scope = pool_len;
+    memcpy(saved_slots, slot_now, sizeof slot_now);
+    u32 yes = ir_block(f);
+    if (pick(4)) statements(depth + 1);
+    u32 jump_yes = jump(0, types, n, NULL);
+    pool_len = scope;
+    memcpy(slot_now, saved_slots, sizeof slot_now);
+    u32 no = ir_block(f);
+    if (pick(2)) statements(depth + 1);
+    u32 jump_no = jump(0, types, n, NULL);
+    pool_len = scope;
+    memcpy(slot_now, saved_slots, sizeof slot_now);
+    u32 join = ir_block(f);
+    params(types, n);
+    f->insns.at[br].imm = yes | (u64)no << 32;
+    f->insns.at[jump_yes].imm = f->insns.at[jump_no].imm = join;
+}
+
+/* A counted loop; the rest of its parameters go round at random. */
+static void loop(u32 depth) {
+    IrType types[16] = {IR_I64};
+    u32 n = 1 + some_types(types + 1), fixed[16] = {0}, saved_slots[160], scope = pool_len;
+    fixed[0] = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, 1 + pick(6));
+    u32 enter = jump(0, types, n, fixed);
+    memcpy(saved_slots, slot_now, sizeof slot_now);
+    u32 head = ir_block(f);
+    f->insns.at[enter].imm = head;
+    u32 counter = params(types, n);
+    for (u32 s = 0; s < 62; s++) /* slots live in parameters */
+        if (slot_now[s] && !pick(3)) {
+            u32 p = counter + pick(n);
+            if ((guest->slots[s].type == IR_F64) == (type_of(p) == IR_F64 || type_of(p) == IR_F32) && type_of(p) != IR_I1) slot_now[s] = p;
+        }
+    statements(depth + 1);
+    u32 less = emit(IR_add, IR_I64, 0, 0, counter, emit(IR_const, IR_I64, 0, 0, 0, 0, 0, ~0ull), 0, 0);
+    u32 c = emit(IR_ne, IR_I1, 0, 0, less, emit(IR_const, IR_I64, 0, 0, 0, 0, 0, 0), 0, 0);
+    u32 br = emit(IR_br, IR_VOID, 0, 0, c, 0, 0, 0);
+    u32 again = ir_block(f);
+    if (pick(2)) emit(IR_poll, IR_VOID, 0, 0, 0, 0, frame(next_pc, 0), next_pc);
+    if (pick(2)) emit(IR_count, IR_VOID, 0, 0, 0, 0, 0, 1 + pick(100));
+    fixed[0] = less;
+    jump(head, types, n, fixed);
+    if (pick(2)) memcpy(slot_now, saved_slots, sizeof slot_now);
+    else (void)scope; /* the body dominates what follows: its values stay in scope */
+    u32 out = ir_block(f);
+    f->insns.at[br].imm = again | (u64)out << 32;
+}
+
+static void statements(u32 depth) {
+    for (u32 n = 1 + pick(3); n; n--) {
+        straight(1 + pick(pick(4) ? 8 : 40));
+        u32 k = pick(6);
+        if (depth >= 4 || !budget) continue;
+        if (k < 2) branch(depth);
+        else if (k < 4) loop(depth);
+    }
+}
+
+static void leave(void) {
+    begin_insn();
+    u32 n = frame(next_pc, 0);
+    switch (pick(6)) {
+    case 0: emit(IR_exit, IR_VOID, EXIT_JUMP, 0, 0, 0, n, 0x60000); break;
+    case 1: {
+        u32 at = f->args.len;
+        vec_push(&f->args, next_pc);
+        emit(IR_exit, IR_VOID, EXIT_CALL, 0, at, 0, n, 0x70000);
+        break;
+    }
+    case 2: emit(IR_trap, IR_VOID, pick(2) ? TRAP_SYSCALL : TRAP_WAIT, 0, 0, 0, n, 42); break;
+    default: emit(IR_exit_ind, IR_VOID, pick(3), 0, any(IR_I64), 0, n, next_pc);
+    }
+}
+
+static void generate(void) {
+    ir_reset(f, guest, 0x10000, pick(4) ? 0 : pick(4));
+    f->promoted = true;
+    next_pc = 0x10000, pool_len = 0, budget = 20 + pick(pick(3) ? 100 : 600);
+    memset(slot_now, 0, sizeof slot_now);
+    for (u32 s = 0; s < 62; s++) {
+        if (!pinned[s] && pick(3)) continue;
+        u32 v = add_value(emit(IR_get, (IrType)guest->slots[s].type, 0, 0, 0, 0, 0, s));
+        if (pinned[s] || pick(2)) slot_now[s] = v;
+        if (s == 9) base = v; /* a0 */
+    }
+    u32 enter = jump(0, NULL, 0, NULL);
+    f->insns.at[enter].imm = ir_block(f);
+    statements(0);
+    leave();
+}
+
+/* --- running them ------------------------------------------------------------------------------------------ */
+
+static Vcpu *cpu, *before;
+static size_t cpu_size;
+static u8 *memory, *memory_before, *memory_interp, *code_memory;
+static HostStubs stubs;
+static HostCode code;
+static u8 *region;
+static sigjmp_buf interp_fault;
+static bool in_interp;
+
+static void on_fault(int sig, siginfo_t *info, void *uc) {
+    (void)info;
+    if (in_interp) siglongjmp(interp_fault, 1);
+    u64 at = host_x64.context_pc(uc) - (u64)region;
+    if (sig != SIGSEGV || cpu->phase != PHASE_CODE || at >= code.size) abort();
+    u32 k = code.points.len;
+    while (k && code.points.at[k - 1].at > at) k--;
+    if (!k) abort();
+    host_x64.settle(guest, cpu, uc, code.maps.at + code.points.at[k - 1].map);
+    cpu->pc = code.points.at[k - 1].pc;
+    host_x64.abandon(&stubs, guest, cpu, uc, TRAP_FAULT);
+}
+
+static void setup(const char *without) {
+    host_x64.init(without);
+    code_memory = mmap(NULL, CODE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    host_x64.make_stubs(guest, code_memory, code_memory, &stubs);
+    region = code_memory + 16384;
+    cpu_size = sizeof(Vcpu) + guest->state_size;
+    cpu = aligned_alloc(64, align_up(cpu_size, 64));
+    before = aligned_alloc(64, align_up(cpu_size, 64));
+    memory = mmap(NULL, 4 * MEMORY, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mprotect(memory, MEMORY, PROT_READ | PROT_WRITE)) abort();
+    memory_before = malloc(MEMORY), memory_interp = malloc(MEMORY);
+    memset(before, 0, cpu_size);
+    u8 *shadow = mmap(NULL, SHADOW, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    before->shadow_base = shadow + SHADOW - 4096;
+    host_x64.init_vcpu(&stubs, before);
+    for (u32 k = 0; k < JUMP_CACHE_LEN; k++) before->jumps[k].key = 2 * (u64)(k + 1);
+    static u8 stack[65536];
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    sigaction(SIGSEGV, &sa, NULL);
+    sigaction(SIGBUS, &sa, NULL);
+    for (u32 k = 0; k < X64_PIN_COUNT; k++) pinned[guest->hot_slots[k]] = pinned[guest->hot_fslots[k]] = true;
+}
+
+static void random_state(void) {
+    u8 *s = (u8 *)before->state;
+    for (u32 k = 0; k < guest->slot_count; k++) {
+        u64 v = random_bits((IrType)guest->slots[k].type);
+        if (k == 9) v = (u64)memory;
+        memcpy(s + guest->slots[k].offset, &v, 8);
+    }
+    before->mode = f->mode;
+    before->poll = !pick(20);
+    before->fflags = pick(32);
+    for (u32 k = 0; k < MEMORY; k += 8) {
+        u64 v = random_bits(pick(2) ? IR_F64 : IR_I64);
+        memcpy(memory_before + k, &v, 8);
+    }
+}
+
+static u32 run_interp(void) {
+    static IrInterp in;
+    memcpy(cpu, before, cpu_size);
+    memcpy(memory, memory_before, MEMORY);
+    in_interp = true;
+    u32 trap = sigsetjmp(interp_fault, 1) ? TRAP_FAULT : ir_interp(&in, f, cpu);
+    in_interp = false;
+    return trap;
+}
+
+static u64 exit_pc(u64 site) {
+    for (u32 k = 0; k < code.exits.len; k++)
+        if ((u64)region + code.exits.at[k].site == site) return code.exits.at[k].pc;
+    return cpu->pc;
+}
+
+static u32 run_code(void) {
+    memcpy(cpu, before, cpu_size);
+    memcpy(memory, memory_before, MEMORY);
+    host_x64.reset_shadow(&stubs, cpu);
+    cpu->mxcsr = 0;
+    host_x64.sync_fp(cpu);
+    cpu->exit_site = EXIT_SITE_NONE;
+    u32 trap = stubs.enter(cpu, region + code.entries.at[0].at);
+    cpu->phase = PHASE_VMM;
+    if ((trap == TRAP_NONE || trap == TRAP_POLL) && cpu->exit_site != EXIT_SITE_NONE) cpu->pc = exit_pc(cpu->exit_site);
+    host_x64.sync_fp(cpu);
+    return trap;
+}
+
+static void print_function(void) {
+    enum { SIZE = 1 << 20 };
+    char *buf = malloc(SIZE);
+    Text t = text_init(buf, SIZE);
+    ir_print(f, &t);
+    fputs(buf, stdout);
+    FILE *bin = fopen("region.bin", "wb");
+    if (!bin) return;
+    fwrite(region, 1, code.size, bin);
+    fclose(bin);
+}
+
+static bool differs(u32 trap_interp, const Vcpu *i, u32 trap) {
+    bool bad = false;
+#define DIFFERS(what, a, b) \
+    if ((a) != (b)) bad = true, printf("%s: interpreter %lx, code %lx\n", what, (u64)(a), (u64)(b));
+    DIFFERS("trap", trap_interp, trap)
+    u64 align = -(u64)guest->insn_align;
+    DIFFERS("pc", i->pc & align, cpu->pc & align)
+    DIFFERS("insns", i->insns, cpu->insns)
+    DIFFERS("flags", i->fflags, cpu->fflags)
+    for (u32 k = 0; k < guest->slot_count; k++) {
+        u64 a, b;
+        memcpy(&a, (const u8 *)i->state + guest->slots[k].offset, 8);
+        memcpy(&b, (const u8 *)cpu->state + guest->slots[k].offset, 8);
+        DIFFERS(guest->slots[k].name, a, b)
+    }
+    for (u32 k = 0; k < MEMORY; k += 8) {
+        u64 a, b;
+        memcpy(&a, memory_interp + k, 8);
+        memcpy(&b, memory + k, 8);
+        if (a != b && !bad) DIFFERS("memory", a, b)
+    }
+    return bad;
+}
+
+static u32 given_up, faults;
+
+static bool one(u64 seed) {
+    static Vcpu *after;
+    if (!after) after = aligned_alloc(64, align_up(cpu_size, 64));
+    state = seed * 0x9e3779b97f4a7c15ull + 1;
+    generate();
+    char why[200];
+    const char *wrong = ir_verify(f, why, sizeof why);
+    if (wrong) return printf("seed %lu: generator: %s\n", seed, wrong), print_function(), false;
+    random_state();
+    u32 trap_interp = run_interp();
+    memcpy(after, cpu, cpu_size);
+    memcpy(memory_interp, memory, MEMORY);
+    code.rw = region, code.rx = region, code.cap = CODE - 16384;
+    if (!host_x64.compile_region(&stubs, f, &code)) return given_up++, true;
+    faults += trap_interp == TRAP_FAULT;
+    u32 trap = run_code();
+    if (!differs(trap_interp, after, trap)) return true;
+    printf("seed %lu\n", seed);
+    state = seed * 0x9e3779b97f4a7c15ull + 1;
+    generate();
+    print_function();
+    return false;
+}
+
+int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IONBF, 0);
+    u64 seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1, n = argc > 2 ? strtoull(argv[2], NULL, 0) : 1000, k = 0;
+    setup(argc > 3 ? argv[3] : NULL);
+    while (k < n && one(seed + k)) k++;
+    printf("%lu functions, %u given up, %u faulted\n", k, given_up, faults);
+    printf("%lu passed, %d failed\n", k, k < n);
+    return k < n || given_up * 20 > n;
+}
