@@ -23,8 +23,9 @@ typedef struct Known { /* what is known of the file whose identity has this dige
 
 /* --- descriptors ------------------------------------------------------------------------------------ */
 
-static bool is_ours(const struct stat *st, mode_t type) {
-    return (st->st_mode & S_IFMT) == type && st->st_uid == (uid_t)sys_call(SYS_geteuid) && !(st->st_mode & 077);
+/* `closed`: the permissions that nobody else may have. */
+static bool is_ours(const struct stat *st, mode_t type, mode_t closed) {
+    return (st->st_mode & S_IFMT) == type && st->st_uid == (uid_t)sys_call(SYS_geteuid) && !(st->st_mode & closed);
 }
 
 static const char *open_folder(Store *s) {
@@ -33,9 +34,9 @@ static const char *open_folder(Store *s) {
     if (fd == -ENOENT && sys_call(SYS_mkdirat, AT_FDCWD, s->path, 0700) == 0) fd = (int)sys_call(SYS_openat, AT_FDCWD, s->path, FLAGS);
     if (fd < 0) return fd == -ENOENT ? "the folder does not exist and cannot be made" : "the folder cannot be opened";
     struct stat st;
-    if (sys_call(SYS_fstat, fd, &st) < 0 || !is_ours(&st, S_IFDIR)) {
+    if (sys_call(SYS_fstat, fd, &st) < 0 || !is_ours(&st, S_IFDIR, 022)) {
         sys_call(SYS_close, fd);
-        return "the folder does not belong to this user, or is open to others (chmod 700 it)";
+        return "the folder does not belong to this user, or others may write to it (chmod 700 it)";
     }
     s->dir = fd;
     return NULL;
@@ -101,7 +102,7 @@ static const char *read_known(Store *s) {
     if (fd < 0) return "the folder cannot be written";
     struct stat st;
     KnownHead head;
-    bool fine = sys_call(SYS_fstat, fd, &st) == 0 && is_ours(&st, S_IFREG) && sys_call(SYS_pread64, fd, &head, sizeof head, 0) == sizeof head &&
+    bool fine = sys_call(SYS_fstat, fd, &st) == 0 && is_ours(&st, S_IFREG, 077) && sys_call(SYS_pread64, fd, &head, sizeof head, 0) == sizeof head &&
                 !memcmp(head.magic, known_magic, sizeof head.magic);
     if (!fine) {
         sys_call(SYS_close, fd);
@@ -173,7 +174,7 @@ int store_image_open(const Store *s, Digest name, struct stat *st) {
     image_name(file, name);
     int fd = (int)sys_call(SYS_openat, s->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return -1;
-    if (sys_call(SYS_fstat, fd, st) == 0 && is_ours(st, S_IFREG)) return fd;
+    if (sys_call(SYS_fstat, fd, st) == 0 && is_ours(st, S_IFREG, 077)) return fd;
     sys_call(SYS_close, fd);
     return -1;
 }

@@ -6,7 +6,7 @@
  *   known      the store's salt, and a table of what is known about files by their identity (device, inode, size, times): the digest
  *              of a guest file's contents, or that an image's checksum was right. Entries carry a checksum, so that writers need no lock.
  *
- * Trust: the folder and its files must belong to the effective user and be closed to everybody else; all else is refused. A
+ * Trust: the folder and its files must belong to the effective user; nobody else may write to the folder, or do anything with the files. A
  * folder that cannot be had, read or written is done without, silently: a cache is no reason to fail.
  *
  * Descriptors are open between store_wake and store_sleep only: the guest must not find any.
