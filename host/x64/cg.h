@@ -61,7 +61,8 @@ static inline IrInsn *cg_insn(const Cg *g, u32 id) { return &g->f->insns.at[id];
 static inline bool cg_is_alias(const Cg *g, const IrInsn *i) {
     if (LIKELY(i->op != IR_trunc && i->op != IR_flow && i->op != IR_zext)) return false;
     if (i->op != IR_zext) return true;
-    return i->aux == 32 && cg_insn(g, i->a)->type == IR_I32 && cg_insn(g, i->a)->op != IR_trunc;
+    const IrInsn *o = cg_insn(g, i->a);
+    return i->aux == 32 && o->type == IR_I32 && o->op != IR_trunc && o->op != IR_param; /* a parameter's argument may be a trunc */
 }
 static inline u32 cg_root(const Cg *g, u32 id) {
     while (cg_is_alias(g, cg_insn(g, id))) id = cg_insn(g, id)->a;

@@ -462,7 +462,7 @@ static bool differs(u32 trap_interp, const Vcpu *i, u32 trap) {
         u64 a, b;
         memcpy(&a, memory_interp + k, 8);
         memcpy(&b, memory + k, 8);
-        if (a != b && !bad) DIFFERS("memory", a, b)
+        if (a != b) bad = true, printf("memory + %x: interpreter %lx, code %lx\n", k, a, b);
     }
     return bad;
 }
