@@ -91,7 +91,12 @@ typedef struct Pass {
 static const Pass passes[] = {
     {"promote", opt_promote},
     {"params", opt_params},
+    {"simplify", opt_simplify},
+    {"params again", opt_params},
+    {"simplify again", opt_simplify},
     {"dce", opt_dce},
+    {"extend", opt_extend},
+    {"dce again", opt_dce},
 };
 
 #ifndef NDEBUG

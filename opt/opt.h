@@ -40,7 +40,9 @@ void opt_drop(Opt *o);
 
 void opt_promote(Opt *o, IrFunc *f);
 void opt_params(Opt *o, IrFunc *f);
+void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_dce(Opt *o, IrFunc *f);
+void opt_extend(Opt *o, IrFunc *f);
 
 /* --- what passes share --------------------------------------------------------------------------------------------- */
 

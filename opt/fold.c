@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fold: what an operation on known or special operands comes to, across blocks, where the builder could not see. Constants;
+ * identities; and the idioms of RV64 code: extensions written as two shifts, indices extended and scaled by two shifts, rotates
+ * made of two shifts, sums and comparisons of sign-extended words, truth values compared with 0, differences compared with 0.
+ * Condition: none costs an instruction more than it replaces, even if what it looks through has other uses.
+ * Words: what is sign-extended from 32 bits is computed in i32, so that a chain of addw, xor and rotates has no extension but
+ * for who looks at all 64 bits; frames name the i32 (opt_extend). */
+#include "opt/rewrite.h"
+
+static unsigned bits_of(IrType t) { return t == IR_I64 ? 64 : t == IR_I1 ? 1 : 32; }
+
+static u32 make2(Rewrite *w, IrOp op, IrType t, u32 a, u32 b) { return fold_insn(w, (IrInsn){.op = (u8)op, .type = (u8)t, .a = a, .b = b}); }
+static u32 make_imm(Rewrite *w, IrOp op, IrType t, u32 a, u64 imm) { return make2(w, op, t, a, rw_constant(w, t, imm)); }
+static u32 compare_imm(Rewrite *w, IrOp op, u32 a, u64 imm) { return make2(w, op, IR_I1, a, rw_constant(w, (IrType)rw_at(w, a)->type, imm)); }
+static u32 make_ext(Rewrite *w, IrOp op, unsigned bits, u32 a) { return fold_insn(w, (IrInsn){.op = (u8)op, .type = IR_I64, .aux = (u8)bits, .a = a}); }
+static u32 make_trunc(Rewrite *w, u32 a) { return fold_insn(w, (IrInsn){.op = IR_trunc, .type = IR_I32, .a = a}); }
+static bool is_compare(unsigned op) { return op >= IR_eq && op <= IR_leu; }
+
+/* --- words ------------------------------------------------------------------------------------------------------- */
+
+/* The i32 of which a is the sign- (or zero-) extension; 0: it is none. */
+static u32 word_under(Rewrite *w, IrOp ext, u32 a) {
+    const IrInsn *i = rw_at(w, a);
+    if (i->op == IR_const && i->type == IR_I64) {
+        u64 v = ext == IR_sext ? (u64)sext_bits(i->imm, 32) : low_bits(i->imm, 32);
+        return v == i->imm ? rw_constant(w, IR_I32, v) : 0;
+    }
+    return i->op == ext && i->aux == 32 && rw_at(w, i->a)->type == IR_I32 ? i->a : 0;
+}
+
+static bool high_bit_clear(Rewrite *w, u32 word) {
+    const IrInsn *i = rw_at(w, word);
+    u64 by;
+    if (i->op == IR_const) return !(i->imm >> 31 & 1);
+    return i->op == IR_shr && rw_const_at(w, i->b, &by) && (by & 31);
+}
+
+static bool is_shift_of_word(Rewrite *w, u32 a, IrOp shift) {
+    u32 p = word_under(w, IR_sext, a);
+    if (!p) p = word_under(w, IR_zext, a);
+    return p && rw_at(w, p)->op == shift;
+}
+
+/* (i32) and, or, xor of two extended words is the extension of their and, or, xor. A zero-extended one that has bit 31 clear is sign-extended
+ * too. So is the sum of the two shifts that make a rotate, in which no bits meet. */
+static u32 fold_words(Rewrite *w, const IrInsn *i) {
+    bool logic = i->op == IR_and || i->op == IR_or || i->op == IR_xor;
+    bool rotate = i->op == IR_add && ((is_shift_of_word(w, i->a, IR_shl) && is_shift_of_word(w, i->b, IR_shr)) ||
+                                      (is_shift_of_word(w, i->a, IR_shr) && is_shift_of_word(w, i->b, IR_shl)));
+    if (i->type != IR_I64 || (!logic && !rotate)) return 0;
+    u64 c;
+    if (rw_const_at(w, i->a, &c)) return 0;
+    u32 p = word_under(w, IR_sext, i->a), q = word_under(w, IR_sext, i->b);
+    u32 zp = p ? 0 : word_under(w, IR_zext, i->a), zq = q ? 0 : word_under(w, IR_zext, i->b);
+    if (!p && zp && high_bit_clear(w, zp)) p = zp;
+    if (!q && zq && high_bit_clear(w, zq)) q = zq;
+    IrOp ext = p && q ? IR_sext : IR_zext;
+    if (!(p && q)) p = p ? 0 : zp, q = q ? 0 : zq;
+    if (!p || !q) return 0;
+    IrInsn word = {.op = i->op, .type = IR_I32, .a = p, .b = q};
+    u32 r = fold_insn(w, word);
+    if (rotate && rw_at(w, r)->op != IR_rotl) return 0;
+    return make_ext(w, ext, 32, r);
+}
+
+/* The low 32 bits of an i64. */
+static u32 low_word(Rewrite *w, u32 a) { return make_trunc(w, a); }
+
+/* The low half of a sum, difference, product or left shift comes from the low halves. */
+static bool is_low_op(unsigned op) { return op == IR_add || op == IR_sub || op == IR_mul || op == IR_and || op == IR_or || op == IR_xor; }
+
+static u32 fold_low_op(Rewrite *w, u32 a) {
+    IrInsn i = *rw_at(w, a);
+    if (i.type != IR_I64 || !is_low_op(i.op)) return 0;
+    u32 p = low_word(w, i.a);
+    return make2(w, (IrOp)i.op, IR_I32, p, low_word(w, i.b));
+}
+
+/* --- extensions ---------------------------------------------------------------------------------------------------- */
+
+/* The number of low bits that determine x, if it is an extension of that kind, else 64. */
+static unsigned extension_bits(const IrInsn *x, IrOp op) {
+    if (x->op == op) return x->aux;
+    if (x->op == IR_load && x->type == IR_I64 && x->aux < 3 && ((x->aux2 & IR_SIGNED) != 0) == (op == IR_sext)) return 8u << x->aux;
+    return 64;
+}
+
+static u32 fold_extension(Rewrite *w, IrInsn i) {
+    const IrInsn *x = rw_at(w, i.a);
+    IrOp op = (IrOp)i.op;
+    if (x->op == IR_const) return rw_constant(w, IR_I64, ir_eval(op, IR_I64, (IrType)x->type, i.aux, x->imm, 0, 0));
+    if (i.aux >= 64) return i.a;
+    if (x->type == IR_I64) {
+        if (extension_bits(x, op) <= i.aux) return i.a;
+        if (op == IR_sext && extension_bits(x, IR_zext) < i.aux) return i.a;
+        bool extension = x->op == IR_sext || x->op == IR_zext, same_type = rw_at(w, x->a)->type == IR_I64 || x->aux == i.aux;
+        if (extension && x->aux >= i.aux && same_type) return make_ext(w, op, i.aux, x->a);
+        if (i.aux == 32) {
+            u32 word = fold_low_op(w, i.a);
+            if (word) return make_ext(w, op, 32, word);
+        }
+    } else if (x->type == IR_I32) {
+        if (i.aux == 32 && op == IR_sext && high_bit_clear(w, i.a)) i.op = IR_zext;
+        if (x->op == IR_trunc && rw_at(w, x->a)->type == IR_I64) { /* of an i64: extend that */
+            const IrInsn *y = rw_at(w, x->a);
+            if (extension_bits(y, op) <= 32) return x->a;
+        }
+    }
+    return rw_value(w, i);
+}
+
+static u32 fold_trunc(Rewrite *w, IrInsn i) {
+    const IrInsn *x = rw_at(w, i.a);
+    if (x->op == IR_const) return rw_constant(w, IR_I32, x->imm);
+    if ((x->op == IR_sext || x->op == IR_zext) && x->aux == 32) {
+        if (rw_at(w, x->a)->type == IR_I32) return x->a;
+        return make_trunc(w, x->a);
+    }
+    return rw_value(w, i);
+}
+
+/* --- shifts ------------------------------------------------------------------------------------------------------- */
+
+/* (x << a) >> b: an extension, scaled if a > b. */
+static u32 fold_shift_pair(Rewrite *w, const IrInsn *i, u64 b) {
+    const IrInsn *x = rw_at(w, i->a);
+    u64 a;
+    if (i->type != IR_I64 || x->op != IR_shl || !rw_const_at(w, x->b, &a) || (a != 32 && a != 48 && a != 56) || b > a) return 0;
+    u32 ext = make_ext(w, i->op == IR_shr ? IR_zext : IR_sext, 64 - (unsigned)a, x->a);
+    return make_imm(w, IR_shl, IR_I64, ext, a - b);
+}
+
+/* x << a OP x >> (bits - a), in any order. */
+static u32 fold_rotate(Rewrite *w, const IrInsn *i) {
+    const IrInsn *x = rw_at(w, i->a), *y = rw_at(w, i->b);
+    u64 left, right;
+    if (x->op == IR_shr && y->op == IR_shl) {
+        const IrInsn *swap = x;
+        x = y, y = swap;
+    }
+    if (x->op != IR_shl || y->op != IR_shr || x->a != y->a) return 0;
+    if (!rw_const_at(w, x->b, &left) || !rw_const_at(w, y->b, &right) || left + right != bits_of((IrType)i->type)) return 0;
+    return rw_value(w, (IrInsn){.op = IR_rotl, .type = i->type, .a = x->a, .b = x->b});
+}
+
+/* --- comparisons ---------------------------------------------------------------------------------------------------- */
+
+u32 fold_not(Rewrite *w, u32 cond) {
+    IrInsn c = *rw_at(w, cond);
+    if (c.op == IR_const) return rw_constant(w, IR_I1, !c.imm);
+    if (c.op == IR_eq || c.op == IR_ne) {
+        c.op = c.op == IR_eq ? IR_ne : IR_eq;
+        return rw_value(w, c);
+    }
+    static const u8 other[IR_OP_COUNT] = {[IR_lts] = IR_les, [IR_les] = IR_lts, [IR_ltu] = IR_leu, [IR_leu] = IR_ltu};
+    if (c.op < IR_OP_COUNT && other[c.op]) return rw_value(w, (IrInsn){.op = other[c.op], .type = IR_I1, .a = c.b, .b = c.a});
+    u64 one;
+    if (c.op == IR_xor && rw_const_at(w, c.b, &one) && one) return c.a;
+    return rw_value(w, (IrInsn){.op = IR_xor, .type = IR_I1, .a = cond, .b = rw_constant(w, IR_I1, 1)});
+}
+
+/* x == c (or not). */
+static u32 fold_equal(Rewrite *w, const IrInsn *i, u64 c) {
+    IrInsn x = *rw_at(w, i->a);
+    u64 d;
+    if (x.op == IR_zext && x.aux == 1 && rw_at(w, x.a)->type == IR_I1) { /* a truth value */
+        if (c > 1) return rw_constant(w, IR_I1, i->op == IR_ne);
+        return (c == 1) == (i->op == IR_eq) ? x.a : fold_not(w, x.a);
+    }
+    if (c == 0 && (x.op == IR_xor || x.op == IR_sub)) return make2(w, (IrOp)i->op, IR_I1, x.a, x.b);
+    if (x.op == IR_add && rw_const_at(w, x.b, &d)) return compare_imm(w, (IrOp)i->op, x.a, c - d);
+    return 0;
+}
+
+/* Of two extended words: compare the words. */
+static u32 fold_compared_words(Rewrite *w, const IrInsn *i) {
+    if (rw_at(w, i->a)->type != IR_I64) return 0;
+    u64 c;
+    if (rw_const_at(w, i->a, &c) && rw_const_at(w, i->b, &c)) return 0;
+    bool is_signed = i->op == IR_lts || i->op == IR_les;
+    u32 p = word_under(w, IR_sext, i->a), q = p ? word_under(w, IR_sext, i->b) : 0;
+    if (p && q) return make2(w, (IrOp)i->op, IR_I1, p, q);
+    if (is_signed) return 0;
+    p = word_under(w, IR_zext, i->a), q = p ? word_under(w, IR_zext, i->b) : 0;
+    return p && q ? make2(w, (IrOp)i->op, IR_I1, p, q) : 0;
+}
+
+static u32 fold_compare(Rewrite *w, const IrInsn *i) {
+    u64 c;
+    IrType t = (IrType)rw_at(w, i->a)->type;
+    if (i->a == i->b) return rw_constant(w, IR_I1, i->op == IR_eq || i->op == IR_les || i->op == IR_leu);
+    if (rw_const_at(w, i->b, &c)) {
+        if ((i->op == IR_eq || i->op == IR_ne)) {
+            u32 r = t == IR_I1 ? (c == (i->op == IR_eq) ? i->a : fold_not(w, i->a)) : fold_equal(w, i, c);
+            if (r) return r;
+        }
+        if (i->op == IR_ltu && c == 0) return rw_constant(w, IR_I1, 0);
+        if (i->op == IR_ltu && c == 1) return compare_imm(w, IR_eq, i->a, 0);
+    }
+    if (rw_const_at(w, i->a, &c)) {
+        if (i->op == IR_ltu && c == 0) return compare_imm(w, IR_ne, i->b, 0);
+        if (i->op == IR_leu && c == 0) return rw_constant(w, IR_I1, 1);
+    }
+    return fold_compared_words(w, i);
+}
+
+/* --- arithmetic ------------------------------------------------------------------------------------------------------ */
+
+/* x OP c. */
+static u32 fold_with_const(Rewrite *w, const IrInsn *i, u64 c) {
+    IrType t = (IrType)i->type;
+    u64 ones = low_bits(~0ull, bits_of(t));
+    switch ((int)i->op) {
+    case IR_add: case IR_or: case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
+        if (c == 0) return i->a;
+        if (i->op == IR_shr || i->op == IR_sar) return fold_shift_pair(w, i, c);
+        if (i->op == IR_rotr) return make_imm(w, IR_rotl, t, i->a, (bits_of(t) - c) & (bits_of(t) - 1));
+        break;
+    case IR_xor:
+        if (c == 0) return i->a;
+        if (t == IR_I1) return fold_not(w, i->a);
+        if (c == 1 && rw_at(w, i->a)->op == IR_zext && rw_at(w, i->a)->aux == 1) return make_ext(w, IR_zext, 1, fold_not(w, rw_at(w, i->a)->a));
+        break;
+    case IR_sub: return make_imm(w, IR_add, t, i->a, -c);
+    case IR_and:
+        if (c == ones) return i->a;
+        if (c == 0) return rw_constant(w, t, 0);
+        if (t == IR_I64 && (c == 0xff || c == 0xffff || c == 0xffffffff)) return make_ext(w, IR_zext, (unsigned)__builtin_popcountll(c), i->a);
+        break;
+    case IR_mul:
+        if (c == 1) return i->a;
+        if (c == 0) return rw_constant(w, t, 0);
+        if ((c & (c - 1)) == 0) return make_imm(w, IR_shl, t, i->a, (u64)__builtin_ctzll(c));
+        break;
+    }
+    return 0;
+}
+
+static u32 fold_special(Rewrite *w, IrInsn *i) {
+    u64 c;
+    if (is_compare(i->op)) return fold_compare(w, i);
+    if (rw_const_at(w, i->b, &c)) {
+        u32 r = fold_with_const(w, i, c);
+        if (r) return r;
+    }
+    if (i->a == i->b && (i->op == IR_sub || i->op == IR_xor)) return rw_constant(w, (IrType)i->type, 0);
+    if (i->a == i->b && (i->op == IR_and || i->op == IR_or)) return i->a;
+    if (i->op == IR_or || i->op == IR_xor || i->op == IR_add) {
+        u32 r = fold_rotate(w, i);
+        if (r) return r;
+    }
+    return fold_words(w, i);
+}
+
+static u32 fold_binary(Rewrite *w, IrInsn i) {
+    u64 x, y;
+    bool cx = rw_const_at(w, i.a, &x), cy = rw_const_at(w, i.b, &y);
+    IrType t = (IrType)rw_at(w, i.a)->type;
+    if (cx && cy) return rw_constant(w, (IrType)i.type, ir_eval((IrOp)i.op, (IrType)i.type, t, i.aux, x, y, 0));
+    if ((ir_op_facts[i.op] & F_COMMUTES) && (cx || (!cy && i.a > i.b))) {
+        u32 swap = i.a;
+        i.a = i.b, i.b = swap;
+    }
+    u32 r = fold_special(w, &i);
+    return r ? r : rw_value(w, i);
+}
+
+static u32 fold_select(Rewrite *w, IrInsn i) {
+    u64 c;
+    if (rw_const_at(w, i.a, &c)) return c ? i.b : i.c;
+    if (i.b == i.c) return i.b;
+    return rw_value(w, i);
+}
+
+/* What was just made of the same thing. */
+static u32 fold_inverse(Rewrite *w, IrInsn i) {
+    const IrInsn *x = rw_at(w, i.a);
+    if ((i.op == IR_unbox || i.op == IR_flow) && x->op == IR_box && rw_at(w, x->a)->type == i.type) return x->a;
+    if (i.op == IR_bits && x->op == IR_bits) return x->a;
+    if (i.op == IR_bits && x->op == IR_const) return rw_constant(w, (IrType)i.type, x->imm);
+    return rw_value(w, i);
+}
+
+u32 fold_insn(Rewrite *w, IrInsn i) {
+    u64 c;
+    switch ((IrOp)i.op) {
+    case IR_sext: case IR_zext: return fold_extension(w, i);
+    case IR_trunc: return fold_trunc(w, i);
+    case IR_select: return fold_select(w, i);
+    case IR_clz: case IR_ctz: case IR_popcnt: case IR_bswap:
+        if (rw_const_at(w, i.a, &c)) return rw_constant(w, (IrType)i.type, ir_eval((IrOp)i.op, (IrType)i.type, (IrType)i.type, 0, c, 0, 0));
+        return rw_value(w, i);
+    case IR_unbox: case IR_flow: case IR_bits: return fold_inverse(w, i);
+    case IR_const: return rw_constant(w, (IrType)i.type, i.imm);
+    default: return ir_op_operands[i.op] == 2 && i.op >= IR_add && i.op <= IR_leu ? fold_binary(w, i) : rw_value(w, i);
+    }
+}

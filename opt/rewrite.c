@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* simplify: folding (fold.c), common subexpressions and known memory (cse.c) in one walk over the blocks in reverse postorder, so
+ * that each sees what the others found. Branches whose condition is known become jumps; what is not reached any more is not copied. */
+#include "opt/rewrite.h"
+
+static u32 append(Rewrite *w, IrInsn i) {
+    i.uses = i.last = 0;
+    Ref r = ir_emit(w->f, (IrOp)i.op, (IrType)i.type, i.aux, i.aux2, (Ref){i.a}, (Ref){i.b}, (Ref){i.c}, i.imm);
+    if (r.id < w->cap) w->block_of[r.id] = w->block;
+    return r.id;
+}
+
+u32 rw_value(Rewrite *w, IrInsn i) {
+    u32 found = cse_find(w, &i);
+    if (found) {
+        if (i.op != IR_const) w->o->stats.merged++;
+        return found;
+    }
+    u32 id = append(w, i);
+    cse_add(w, id);
+    return id;
+}
+
+u32 rw_constant(Rewrite *w, IrType type, u64 bits) {
+    if (type == IR_I32 || type == IR_F32) bits = (u32)bits;
+    if (type == IR_I1) bits &= 1;
+    return rw_value(w, (IrInsn){.op = IR_const, .type = (u8)type, .imm = bits});
+}
+
+/* --- frames ------------------------------------------------------------------------------------------------- */
+
+static u32 copy_frame(Rewrite *w, u32 frame, u32 insn) {
+    if (!frame) return 0;
+    IrFrame r = w->old->frames.at[frame - 1];
+    u32 from = r.state;
+    r.insn = insn;
+    r.state = w->f->states.len;
+    for (u32 k = 0; k < r.state_count; k++) {
+        IrState s = w->old->states.at[from + k];
+        s.value = w->map[s.value];
+        vec_push(&w->f->states, s);
+    }
+    vec_push(&w->f->frames, r);
+    return w->f->frames.len;
+}
+
+/* --- instructions --------------------------------------------------------------------------------------------- */
+
+static void copy_args(Rewrite *w, IrInsn *i, bool values) {
+    u32 from = i->a, n = values ? i->b : 1;
+    i->a = w->f->args.len;
+    for (u32 k = 0; k < n; k++) {
+        u64 v = w->old->args.at[from + k];
+        vec_push(&w->f->args, values ? w->map[v] : v);
+    }
+}
+
+static void copy_branch(Rewrite *w, IrInsn i) {
+    u64 known;
+    if (!rw_const_at(w, i.a, &known)) {
+        const IrInsn *cond = rw_at(w, i.a);
+        u64 one;
+        if (cond->op == IR_xor && cond->type == IR_I1 && rw_const_at(w, cond->b, &one)) { /* not: the other way round */
+            i.a = cond->a;
+            i.imm = i.imm >> 32 | i.imm << 32;
+        }
+        append(w, i);
+        return;
+    }
+    w->o->stats.branches++;
+    append(w, (IrInsn){.op = IR_jmp, .a = w->f->args.len, .imm = known ? (u32)i.imm : i.imm >> 32});
+}
+
+/* exit_if and trap_if that are never taken go; those that always are end the block. */
+static void copy_side_exit(Rewrite *w, IrInsn i, u32 frame) {
+    u64 known;
+    bool is_const = rw_const_at(w, i.a, &known);
+    if (is_const) w->o->stats.branches++;
+    if (is_const && !known) return;
+    i.c = copy_frame(w, frame, 0);
+    if (is_const) i = (IrInsn){.op = IR_exit, .aux = EXIT_JUMP, .c = i.c, .imm = i.imm};
+    append(w, i);
+}
+
+static void copy_load(Rewrite *w, u32 id, IrInsn i) {
+    u32 known = cse_load(w, &i);
+    if (known) {
+        w->o->stats.loads++;
+        w->map[id] = known;
+        return;
+    }
+    w->map[id] = append(w, i);
+    if (i.aux2 & IR_ACQUIRE) cse_forget(w);
+    else cse_note(w, w->map[id]);
+}
+
+static bool is_pure(const IrInsn *i) { return (ir_op_facts[i->op] & F_PURE) && i->op != IR_call; }
+
+static void copy_insn(Rewrite *w, u32 id) {
+    IrInsn i = w->old->insns.at[id];
+    u32 frame = ir_has_frame((IrOp)i.op) ? i.c : 0;
+    unsigned n = ir_op_operands[i.op];
+    if (n > 0) i.a = w->map[i.a];
+    if (n > 1) i.b = w->map[i.b];
+    if (n > 2) i.c = w->map[i.c];
+    if (is_pure(&i)) {
+        w->map[id] = i.op == IR_const ? rw_constant(w, (IrType)i.type, i.imm) : fold_insn(w, i);
+        return;
+    }
+    switch ((IrOp)i.op) {
+    case IR_nop: case IR_block: return;
+    case IR_br: copy_branch(w, i); return;
+    case IR_exit_if: copy_side_exit(w, i, frame); return;
+    case IR_load: copy_load(w, id, i); return;
+    case IR_store:
+        cse_note(w, append(w, i));
+        return;
+    case IR_call: case IR_jmp: copy_args(w, &i, true); break;
+    case IR_exit:
+        if (i.aux == EXIT_CALL) copy_args(w, &i, false);
+        break;
+    default: break;
+    }
+    if (i.op == IR_amo || i.op == IR_cas || i.op == IR_sc || i.op == IR_fence || i.op == IR_call) cse_forget(w);
+    u32 at = append(w, i);
+    w->map[id] = at;
+    if (ir_has_frame((IrOp)i.op)) {
+        u32 made = copy_frame(w, frame, i.op == IR_insn ? at : 0);
+        w->f->insns.at[at].c = made;
+    }
+}
+
+/* --- blocks --------------------------------------------------------------------------------------------------- */
+
+/* What is reached in the new function: known branches leave blocks behind. */
+static void mark_target(Rewrite *w, u8 *reached) {
+    const IrInsn *last = &w->f->insns.at[w->f->insns.len - 1];
+    if (last->op == IR_jmp || last->op == IR_br) reached[(u32)last->imm] = 1;
+    if (last->op == IR_br) reached[last->imm >> 32] = 1;
+    if ((last->op == IR_exit || last->op == IR_exit_ind) && last->b) reached[last->b] = 1;
+}
+
+static void renumber(Rewrite *w, const u32 *number) {
+    for (u32 id = 1; id < w->f->insns.len; id++) {
+        IrInsn *i = &w->f->insns.at[id];
+        if (i->op == IR_jmp) i->imm = number[i->imm];
+        if (i->op == IR_br) i->imm = number[(u32)i->imm] | (u64)number[i->imm >> 32] << 32;
+        if (i->op == IR_exit || (i->op == IR_exit_ind && i->aux == EXIT_CALL)) i->b = i->b ? number[i->b] : 0;
+    }
+}
+
+static void begin(Rewrite *w) {
+    const IrFunc *old = w->old;
+    ir_reset(w->f, old->guest, old->pc, old->mode);
+    w->f->insns.len = 1, w->f->block_count = 0; /* block 0 is opened like all others */
+    w->f->closed = true;
+    w->f->promoted = true;
+    w->map = arena_alloc(&w->o->arena, old->insns.len * sizeof(u32));
+    cse_begin(w);
+}
+
+/* The state of memory carries over from a block's only predecessor, if that was the one just copied. */
+static void copy_block(Rewrite *w, u32 n, u32 before) {
+    const IrBlockInfo *b = &w->o->cfg.blocks.at[n];
+    if (b->entry || b->pred_count != 1 || w->o->cfg.preds.at[b->pred] != before) cse_forget(w);
+    w->block = n;
+    ir_block(w->f);
+    w->f->insns.at[w->f->insns.len - 1].aux = w->old->insns.at[b->first].aux;
+    for (u32 id = b->first + 1; id <= b->last && !w->f->closed; id++) copy_insn(w, id);
+}
+
+void opt_simplify(Opt *o, IrFunc *f) {
+    Rewrite w = {.o = o, .f = &o->other, .old = f};
+    ir_cfg_make(&o->cfg, f);
+    u32 *number = arena_alloc(&o->arena, f->block_count * sizeof(u32));
+    u8 *reached = arena_alloc(&o->arena, f->block_count);
+    begin(&w);
+    reached[0] = 1;
+    u32 before = IR_ROOT;
+    /* Continuations of calls are entries: reached only through what names them, which may come later in the order. */
+    for (u32 id = 1; id < f->insns.len; id++) {
+        const IrInsn *i = &f->insns.at[id];
+        if ((i->op == IR_exit || (i->op == IR_exit_ind && i->aux == EXIT_CALL)) && i->b) reached[i->b] = 1;
+    }
+    for (u32 k = 0; k < o->cfg.order.len; k++) {
+        u32 n = o->cfg.order.at[k];
+        if (!reached[n]) continue;
+        number[n] = w.f->block_count;
+        copy_block(&w, n, before);
+        mark_target(&w, reached);
+        before = n;
+    }
+    renumber(&w, number);
+    opt_swap(o, f);
+}

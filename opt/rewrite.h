@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opt/rewrite: the copying walk that fold.c and cse.c take part in: each instruction is made anew, with operands that are new
+ * already; fold says what it comes to, cse whether that exists where it is wanted.
+ */
+#ifndef OPT_REWRITE_H
+#define OPT_REWRITE_H
+
+#include "opt/opt.h"
+
+typedef struct Known { /* what memory holds: made by a load or a store */
+    u32 base;          /* value */
+    i32 disp;
+    u8 log2size;
+    u8 type;           /* IrType of the value */
+    bool stored;       /* `value` is what was stored, its low bytes count; else what the load extended as aux2 says */
+    u8 aux2;
+    u32 value;         /* 0: free */
+} Known;
+enum { KNOWN_LEN = 24 };
+
+typedef struct Rewrite {
+    Opt *o;
+    IrFunc *f;          /* new */
+    const IrFunc *old;
+    u32 *map;           /* old id to new */
+    u32 block;          /* old number of the block under way */
+    u32 *block_of;      /* new id to old block number */
+    u32 *heads, *next;  /* cse: chains of values by hash */
+    u32 head_mask, cap; /* length of heads; of next and block_of */
+    Known known[KNOWN_LEN];
+    u32 known_at;       /* where the next one goes */
+} Rewrite;
+
+static inline const IrInsn *rw_at(const Rewrite *w, u32 id) { return &w->f->insns.at[id]; }
+static inline bool rw_const_at(const Rewrite *w, u32 id, u64 *v) {
+    const IrInsn *i = rw_at(w, id);
+    *v = i->imm;
+    return i->op == IR_const;
+}
+
+/* Appends i, whose operands are new ids, without folding; or finds it where it dominates this place. */
+u32 rw_value(Rewrite *w, IrInsn i);
+u32 rw_constant(Rewrite *w, IrType type, u64 bits);
+
+/* fold.c: the value that i comes to, folded as far as may be. Its operands are new ids. i is pure and no call. */
+u32 fold_insn(Rewrite *w, IrInsn i);
+/* The i1 that tells whether i1 `cond` is false. */
+u32 fold_not(Rewrite *w, u32 cond);
+
+/* cse.c */
+void cse_begin(Rewrite *w);
+u32 cse_find(Rewrite *w, const IrInsn *i);
+void cse_add(Rewrite *w, u32 id);
+/* Memory: nothing is known any more; a load whose value is known (0: it is not); what a load or store (new id, operands new) teaches. */
+void cse_forget(Rewrite *w);
+u32 cse_load(Rewrite *w, const IrInsn *load);
+void cse_note(Rewrite *w, u32 id);
+
+#endif
