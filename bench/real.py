@@ -77,7 +77,7 @@ def environment(runner):
 
 def folder_empty(path):
     shutil.rmtree(path, ignore_errors=True)
-    os.makedirs(path)
+    os.makedirs(path, mode=0o700)
 
 
 def measure(program, runner, work, launcher, limit):
@@ -238,7 +238,7 @@ def main():
         sys.exit("real.py: skipped: this machine's kernel has no binfmt_misc of a user namespace's own (Linux 6.7)")
     with tempfile.TemporaryDirectory(prefix="isomer-real-") as work:
         os.chmod(work, 0o755)
-        os.makedirs(os.path.join(work, "cache"))
+        folder_empty(os.path.join(work, "cache"))
         launcher = prepare(work, native)
         for p in programs:  # once, so that the first measured "warm" is; and the pages of the files are in memory
             for r in runners[:3:2]:
