@@ -181,6 +181,19 @@ static bool is_loop_head(const Region *r, u32 n) {
     return r->blocks[n].loop && l->head == n;
 }
 
+/* Where a call goes on, or the first guest instruction behind the head. */
+static u64 entry_pc(const Region *r, u32 n) {
+    const RBlock *b = &r->blocks[n];
+    if (n == 0) return r->g->f->pc;
+    if (b->pred_count) return r->blocks[r->preds[b->preds]].return_pc;
+    for (u32 steps = 0; steps < r->block_count; steps++, b = &r->blocks[b->succ[0]]) {
+        for (u32 id = b->first; id <= b->last; id++)
+            if (cg_insn(r->g, id)->op == IR_insn) return cg_insn(r->g, id)->imm;
+        if (b->succ[0] == NO_BLOCK) break;
+    }
+    return r->g->f->pc;
+}
+
 static void place_block(Region *r, u32 n) {
     RBlock *b = &r->blocks[n];
     Cg *g = r->g;
@@ -189,10 +202,7 @@ static void place_block(Region *r, u32 n) {
     b->at = (u32)(g->b.at - g->start);
     b->placed = true;
     if (!b->entry) return;
-    u64 pc = n ? 0 : g->f->pc;
-    for (u32 id = b->first; id <= b->last && !pc; id++)
-        if (cg_insn(g, id)->op == IR_insn) pc = cg_insn(g, id)->imm;
-    vec_push(&g->code->entries, ((HostEntry){.pc = pc, .at = b->at}));
+    vec_push(&g->code->entries, ((HostEntry){.pc = entry_pc(r, n), .at = b->at}));
 }
 
 static bool emit_block(Region *r, u32 n) {

@@ -73,6 +73,7 @@ typedef struct RBlock {
     u32 thread;          /* block that it does nothing but jump to, or itself */
     u32 at, old_at, old_end; /* offset of its code, in the pass before, and where its code ended then */
     u32 pads;            /* aligned blocks up to this one */
+    u64 return_pc;       /* of the call that ends it */
     bool entry, placed;
 } RBlock;
 #define NO_BLOCK ~0u

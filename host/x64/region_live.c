@@ -20,7 +20,7 @@ static bool looks_at_frame(const IrInsn *i) { return (ir_op_facts[i->op] & (F_FA
 
 static void add_succ(RBlock *b, unsigned k, u64 n) { b->succ[k] = (u32)n; }
 
-static void find_edges(RBlock *b, const IrInsn *i) {
+static void find_edges(const IrFunc *f, RBlock *b, const IrInsn *i) {
     b->succ[0] = b->succ[1] = b->next = NO_BLOCK;
     if (i->op == IR_jmp) {
         add_succ(b, 0, i->imm);
@@ -29,6 +29,7 @@ static void find_edges(RBlock *b, const IrInsn *i) {
         if (i->imm >> 32 != b->succ[0]) add_succ(b, 1, i->imm >> 32);
     } else if ((i->op == IR_exit || i->op == IR_exit_ind) && i->aux == EXIT_CALL && i->b) {
         b->next = i->b;
+        b->return_pc = i->op == IR_exit ? f->args.at[i->a] : i->imm;
     }
 }
 
@@ -50,7 +51,7 @@ static bool find_blocks(Region *r) {
         }
         if (!n) continue;
         if (i->op == IR_insn) frame = i->c;
-        if (ir_op_facts[i->op] & F_TERM) find_edges(&r->blocks[n - 1], i), r->blocks[n - 1].last = id;
+        if (ir_op_facts[i->op] & F_TERM) find_edges(f, &r->blocks[n - 1], i), r->blocks[n - 1].last = id;
         r->block_of[id] = (u16)(n - 1);
         r->frame_of[id] = frame;
     }

@@ -431,13 +431,14 @@ static u32 run_code(void) {
     return trap;
 }
 
-static void print_function(void) {
+/* And the code into region.bin, if this is the only one. */
+static void print_function(bool only) {
     enum { SIZE = 1 << 20 };
     char *buf = malloc(SIZE);
     Text t = text_init(buf, SIZE);
     ir_print(f, &t);
     fputs(buf, stdout);
-    FILE *bin = fopen("region.bin", "wb");
+    FILE *bin = only ? fopen("region.bin", "wb") : NULL;
     if (!bin) return;
     fwrite(region, 1, code.size, bin);
     fclose(bin);
@@ -469,14 +470,14 @@ static bool differs(u32 trap_interp, const Vcpu *i, u32 trap) {
 
 static u32 given_up, faults;
 
-static bool one(u64 seed) {
+static bool one(u64 seed, bool only) {
     static Vcpu *after;
     if (!after) after = aligned_alloc(64, align_up(cpu_size, 64));
     state = seed * 0x9e3779b97f4a7c15ull + 1;
     generate();
     char why[200];
     const char *wrong = ir_verify(f, why, sizeof why);
-    if (wrong) return printf("seed %lu: generator: %s\n", seed, wrong), print_function(), false;
+    if (wrong) return printf("seed %lu: generator: %s\n", seed, wrong), print_function(only), false;
     random_state();
     u32 trap_interp = run_interp();
     memcpy(after, cpu, cpu_size);
@@ -489,7 +490,7 @@ static bool one(u64 seed) {
     printf("seed %lu\n", seed);
     state = seed * 0x9e3779b97f4a7c15ull + 1;
     generate();
-    print_function();
+    print_function(only);
     return false;
 }
 
@@ -497,7 +498,7 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IONBF, 0);
     u64 seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1, n = argc > 2 ? strtoull(argv[2], NULL, 0) : 1000, k = 0;
     setup(argc > 3 ? argv[3] : NULL);
-    while (k < n && one(seed + k)) k++;
+    while (k < n && one(seed + k, n == 1)) k++;
     printf("%lu functions, %u given up, %u faulted\n", k, given_up, faults);
     printf("%lu passed, %d failed\n", k, k < n);
     return k < n || given_up * 20 > n;
