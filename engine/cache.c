@@ -149,6 +149,23 @@ void cache_own(Cache *c, u8 *rw, size_t size) {
         if (UNLIKELY(!c->owned[n])) own_chunk(c, n);
 }
 
+/* Once prepared, memory stays: nothing gives it back. */
+static void prepare(void *base, size_t *ready, size_t need) {
+    enum { STEP = 64 * 1024, POPULATE_WRITE = 23 /* madvise, Linux 5.14; elsewhere it is refused, and no harm is done */ };
+    while (UNLIKELY(*ready < need)) {
+        u64 from = align_down((u64)base + *ready, PAGE_BYTES);
+        sys_call(SYS_madvise, from, STEP, POPULATE_WRITE);
+        *ready += STEP;
+    }
+}
+
+void cache_prepare(Pool *h, size_t code, u32 pcs, u32 exits) {
+    prepare(h->blocks, &h->ready[0], (h->block_count + 1) * sizeof(Block));
+    prepare(h->pcs, &h->ready[1], (h->pc_count + pcs) * sizeof(HostPc));
+    prepare(h->exits, &h->ready[2], (h->exit_count + exits) * sizeof(ExitRecord));
+    prepare(h->rw, &h->ready[3], MIN(h->used + code, h->size - 1));
+}
+
 void cache_disown(Cache *c) { memset(c->owned, 0, c->size / CACHE_CHUNK); }
 
 /* --- look-up ---------------------------------------------------------------------------------------- */

@@ -80,6 +80,7 @@ typedef struct Pool {
     u64 starts[4096];          /* filter over the pcs of blocks: bit clear, no block starts there */
     VEC(u32) impure;           /* blocks whose bytes may change without notice */
     Arena arena;               /* tables, interpreter functions */
+    size_t ready[4];           /* bytes of blocks, pcs, exits and code that have memory behind them (cache_prepare) */
     u32 number;                /* in Cache.pools */
     struct Image *image;       /* store.h; NULL: a half */
 } Pool;
@@ -115,6 +116,8 @@ static inline Pool *cache_half(Cache *c) { return &c->half[c->generation & 1]; }
 void cache_reset_half(Pool *h);
 /* Makes [rw, rw + size) writable for this process alone. */
 void cache_own(Cache *c, u8 *rw, size_t size);
+/* Has memory given to where the next block goes, many pages at a time: a fault for each costs more than translating what goes there. */
+void cache_prepare(Pool *h, size_t code, u32 pcs, u32 exits);
 /* Neither parent nor child owns anything any more. */
 void cache_disown(Cache *c);
 /* Room for an image with `code` bytes of code: sets rw, rx, size, number; the pool is not found yet. False: there is none. */

@@ -2,7 +2,7 @@
 /* From guest bytes to a block in the cache: lift, compile, register. The engine's lock is held throughout. */
 #include "base/clock.h"
 #include "base/sys.h"
-#include "engine/internal.h"
+#include "engine/image.h"
 #include <time.h>
 
 typedef struct Source { /* guest bytes being translated */
@@ -63,6 +63,7 @@ static void flush(Engine *e, Vcpu *self) {
     Cache *c = &e->cache;
     e->stats.flushes++;
     u32 next = c->generation + 1;
+    image_save(e); /* what is forgotten now need not be translated again by the next process */
     link_retire_half(c, e->host);
     kick_all(e);
     for (Vcpu *v = e->vcpus; v; v = v->next) {
@@ -228,6 +229,7 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
             if (!compile(e, h) || !has_room(h, e->code.size, e->code.pcs.len, e->code.exits.len)) BUG("a block larger than the code cache");
         }
     }
+    if (!interp) cache_prepare(h, e->code.size, e->code.pcs.len, e->code.exits.len);
     Block *b = new_block(e, h, pc, mode, size, &s);
     if (interp) b->code = (u64)keep_ir(e, h) - (u64)h->rx;
     else install(e, h, b);
