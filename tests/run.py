@@ -26,8 +26,9 @@ The text format. Lines "key: value", then sections "--- name" of literal text; "
   stdin, stdout, stderr   sections. "--- stdout re" holds one regular expression for each line. Without the section
            stderr must be empty and stdout is the oracle's (for .test: must be empty).
 
-Permutations: each guest program and each case with `permute: yes` runs as `default`, `interp` (portable engine) and
-`tiny` (a code cache that is always full); guest programs also as `dynamic`.
+Permutations: each guest program and each case with `permute: yes` runs as `default`, `interp` (portable engine),
+`tiny` (a code cache that is always full) and `cached` (twice, with a translation cache that outlives the first); guest
+programs also as `dynamic`.
 """
 import argparse
 import concurrent.futures
@@ -51,7 +52,9 @@ VARIANTS = {
     "default": [],
     "interp": ["--engine=interp"],
     "tiny": ["-tb-size", "64K"],
+    "cached": [],  # twice, with a persistent translation cache that all tests of this variant share
 }
+CACHING = ("cached", "dynamic")  # the others run without
 ROOTS = {"root": "full", "chroot": "full", "runtimes": "runtimes"}  # what a test needs: which tree of Debian's packages
 SYSROOT = "/usr/riscv64-linux-gnu"  # where Debian's cross compiler keeps the guest's libraries
 GUEST_CC, HOST_CC = "riscv64-linux-gnu-gcc", "gcc"
@@ -195,6 +198,8 @@ class Runner:
         self.bin = os.path.join(self.build, "tests", "guest-bin")
         os.makedirs(self.bin, exist_ok=True)
         self.work = tempfile.mkdtemp(prefix="isomer-test.")
+        self.cache = os.path.join(self.work, "cache")
+        os.mkdir(self.cache, 0o700)
         self.passed = self.failed = self.skipped = 0
         self.failures, self.times, self.skips = [], [], {}
         self.lock = threading.Lock()
@@ -253,11 +258,11 @@ class Runner:
             return self.locks.setdefault(name, threading.Lock())
 
     def env_get(self, variant, needs):
-        run = ["run", *VARIANTS[variant]]
+        run = ["run", *VARIANTS.get(variant, [])]
         env = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR", "ISOMER_TEST_CACHE", "USER") if k in os.environ}
         env |= {"LANG": "C.UTF-8", "ISOMER": self.isomer, "TOP": TOP, "BUILD": self.build, "TESTS": HERE,
                 "SEED": str(self.options.seed), "RUN": shlex.join([self.isomer, *run]), "SYSROOT": SYSROOT,
-                "BIN": self.bin}
+                "BIN": self.bin, "ISOMER_CACHE": self.cache if variant in CACHING else "off"}
         for need in set(needs.split()) & set(ROOTS):
             root = self.root_get(ROOTS[need])
             env["ROOT"] = root
@@ -328,7 +333,7 @@ class Runner:
         options = VARIANTS.get(variant, []) + (["-L", SYSROOT] if kind == "dynamic" else [])
         limit = timeout * (3 if variant == "interp" else 1) * self.options.slack
         got = self.in_work([self.isomer, "run", *options, program, *shlex.split(case.get("args"))], case, limit,
-                           self.env_get("default", ""))
+                           self.env_get(variant, ""))
         return self.judge(case, got, limit, want_status, want)
 
     def judge(self, case, got, limit, want_status, want_stdout):
@@ -386,6 +391,11 @@ class Runner:
 
     # --- all of it -----------------------------------------------------------------------
 
+    def twice(self, function, case, variant):
+        """Runs a test; under `cached` once more, with the translations that the first run left."""
+        why = function(case, variant)
+        return why or (function(case, variant) if variant == "cached" else None)
+
     def collect(self):
         """[(name, function, reason to skip or None)]"""
         tests = []
@@ -396,13 +406,13 @@ class Runner:
         for path in sorted(glob.glob(os.path.join(HERE, "guest", "*.c"))):
             case = guest_parse(path)
             for variant in [*VARIANTS, "dynamic"]:
-                tests.append((f"{case.name}[{variant}]", lambda c=case, v=variant: self.guest_run(c, v),
+                tests.append((f"{case.name}[{variant}]", lambda c=case, v=variant: self.twice(self.guest_run, c, v),
                               case.get("needs") + (" qemu" if case.get("oracle") == "qemu" else ""),
                               case.skips.get(variant)))
         for path in sorted(glob.glob(os.path.join(HERE, "*", "*.test"))):
             for case in cases_parse(path):
                 for variant in VARIANTS if case.get("permute") == "yes" else ["default"]:
-                    tests.append((f"{case.name}[{variant}]", lambda c=case, v=variant: self.case_run(c, v),
+                    tests.append((f"{case.name}[{variant}]", lambda c=case, v=variant: self.twice(self.case_run, c, v),
                                   case.get("needs"), case.skips.get(variant)))
         return tests
 
