@@ -150,6 +150,17 @@ static void put(Cg *g, const IrInsn *i) {
 
 static void count(Cg *g, const IrInsn *i) { x64_alu_mi(&g->b, ALU_ADD, W1, CPU_MEM(insns), (i32)i->imm); }
 
+/* A poll that is followed by a jump without moves is one branch: back if nobody asks. */
+static bool poll_and_jump(Region *r, const IrInsn *i) {
+    const RBlock *b = &r->blocks[r->cur_block];
+    if (i->op != IR_poll || r->g->cur + 1 != b->last || cg_insn(r->g, b->last)->op != IR_jmp) return false;
+    if (falls_into(r, r->blocks[b->succ[0]].thread) || !edge_is_free(r, r->cur_block, b->succ[0])) return false;
+    x64_alu_mi(&r->g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
+    region_branch(r, CC_E, b->succ[0]);
+    region_late(r, RLATE_POLL, x64_jmp(&r->g->b, NULL))->pc = i->imm;
+    return true;
+}
+
 static void lower(Region *r, IrInsn *i) {
     Cg *g = r->g;
     if (cg_is_alias(g, i) || g->val.at[g->cur].fused) return;
@@ -215,6 +226,7 @@ static bool emit_block(Region *r, u32 n) {
     for (g->cur = b->first; g->cur <= b->last; g->cur++) {
         if (g->b.end - g->b.at < X64_SLACK || r->too_hard || g->full) return false;
         g->locked = 0;
+        if (poll_and_jump(r, cg_insn(g, g->cur))) break;
         lower(r, cg_insn(g, g->cur));
     }
     b->old_end = (u32)(g->b.at - g->start);

@@ -39,13 +39,15 @@ typedef struct Bundle { /* segments that share a register */
     u32 first;       /* segment */
     u32 loop;        /* all of it is in this loop, 0: none */
     u64 weight;      /* what a register would save */
+    u32 set;         /* values that were joined while whole share a spill place: the first one's bundle */
+    bool whole;      /* all segments of its values are in it */
     u8 reg;          /* NO_REG: memory */
     bool xmm, leaf;  /* leaf: no loops left to cut at */
 } Bundle;
 
 typedef struct Value {
     u32 seg, use;    /* first ones */
-    u32 set;         /* bundle that it was in before any cut: they share a spill place */
+    u32 set;         /* see Bundle.set */
     u32 wish;        /* first Wish */
     u16 block;       /* that defines it */
     u8 last_reg;     /* register of any of its segments, NO_REG */
@@ -73,6 +75,7 @@ typedef struct RBlock {
     u32 thread;          /* block that it does nothing but jump to, or itself */
     u32 at, old_at, old_end; /* offset of its code, in the pass before, and where its code ended then */
     u32 pads;            /* aligned blocks up to this one */
+    u64 pc, last_pc;     /* guest's: the first, the highest */
     u64 return_pc;       /* of the call that ends it */
     bool entry, placed;
 } RBlock;
@@ -83,9 +86,9 @@ typedef struct RBlock {
 #define REGION_TEMP_XMM (0xfu << X64_XMM)
 
 typedef struct Loop {
-    u32 head, parent, depth, size;
-    u64 *body;       /* bit set of blocks */
+    u32 head, parent, depth;
 } Loop;
+#define NO_LOOP ~0u
 
 typedef struct Move {
     Place to, from;  /* from: PLACE_CONST for `imm` */
@@ -129,7 +132,7 @@ typedef struct Region {
     u64 *taken[32];            /* by register: bit set of positions */
     u64 *cover;                /* by block: sum of length x frequency before it */
     u32 words;                 /* of a set of positions */
-    u16 *set_spill;            /* by bundle before cuts: number of the spill place, 0xffff */
+    u16 *set_spill;            /* by set: number of the spill place, 0xffff */
     u32 *set_first, *set_next; /* members: values */
     u64 *spill_taken[VCPU_SPILLS]; /* like `taken` */
     u32 *loop_part;            /* by loop: bundle made by the cut under way */

@@ -45,6 +45,45 @@ static void range_take(u64 *set, u32 from, u32 to) {
     for (u32 k = a + 1; k < b; k++) set[k] = ~0ull;
 }
 
+/* --- cutting segments ----------------------------------------------------------------------------------- */
+
+/* The loop directly within `loop` that block n is in; 0: none. */
+static u32 child_loop(const Region *r, u32 loop, u32 n) {
+    u32 child = 0;
+    for (u32 k = r->blocks[n].loop; k != loop && k; k = r->loops.at[k].parent) child = k;
+    return child;
+}
+
+/* The loop itself if block n is in it, else 0. */
+static u32 this_loop(const Region *r, u32 loop, u32 n) {
+    u32 k = r->blocks[n].loop;
+    while (k && k != loop) k = r->loops.at[k].parent;
+    return k;
+}
+
+/* Cuts a segment where `part` of its blocks changes. */
+static void cut_seg(Region *r, u32 seg, u32 loop, u32 (*part)(const Region *, u32, u32)) {
+    u32 n = r->block_of[r->segs.at[seg].from / 2], to = r->segs.at[seg].to;
+    u32 here = part(r, loop, n);
+    for (n++; n < r->block_count && region_start(&r->blocks[n]) < to; n++) {
+        if (part(r, loop, n) == here) continue;
+        here = part(r, loop, n);
+        Seg rest = r->segs.at[seg];
+        rest.from = region_start(&r->blocks[n]);
+        vec_push(&r->segs, rest);
+        r->segs.at[seg].to = rest.from;
+        r->segs.at[seg].next = r->segs.at[seg].sibling = r->segs.len - 1;
+        seg = r->segs.len - 1;
+    }
+}
+
+static void cut_segs(Region *r, u32 n, u32 (*part)(const Region *, u32, u32), u32 loop) {
+    for (u32 s = r->bundles.at[n].first, next; s; s = next) {
+        next = r->segs.at[s].sibling;
+        cut_seg(r, s, loop, part);
+    }
+}
+
 /* --- bundles ------------------------------------------------------------------------------------------ */
 
 static u32 new_bundle(Region *r, bool xmm, u32 loop, bool leaf) {
@@ -59,6 +98,8 @@ static void make_bundles(Region *r) {
         if (!r->value[v].seg) continue;
         u32 n = new_bundle(r, is_xmm_value(r, v), 0, false);
         r->bundles.at[n].first = r->value[v].seg;
+        r->bundles.at[n].set = r->value[v].set = n;
+        r->bundles.at[n].whole = true;
         for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) r->segs.at[s].bundle = n, r->segs.at[s].sibling = r->segs.at[s].next;
     }
 }
@@ -75,7 +116,12 @@ static bool overlap(const Region *r, u32 a, u32 b) {
 
 static void join(Region *r, u32 to, u32 from) {
     u32 a = r->bundles.at[to].first, b = r->bundles.at[from].first, *link = &r->bundles.at[to].first;
-    for (u32 s = b; s; s = r->segs.at[s].sibling) r->segs.at[s].bundle = to;
+    bool whole = r->bundles.at[to].whole && r->bundles.at[from].whole;
+    r->bundles.at[to].whole = whole;
+    for (u32 s = b; s; s = r->segs.at[s].sibling) {
+        r->segs.at[s].bundle = to;
+        if (whole) r->value[r->segs.at[s].value].set = r->bundles.at[to].set;
+    }
     while (a || b) {
         u32 *least = !a || (b && r->segs.at[b].from < r->segs.at[a].from) ? &b : &a;
         *link = *least;
@@ -97,12 +143,61 @@ static void wish_both(Region *r, u32 v, u32 other, u32 weight) {
     wish(r, other, v, weight);
 }
 
-static void join_argument(Region *r, u32 param, u32 arg, u32 freq) {
+/* Do the bundles overlap in the loop? */
+static bool overlap_in(const Region *r, u32 a, u32 b, u32 loop) {
+    while (a && b) {
+        const Seg *x = &r->segs.at[a], *y = &r->segs.at[b];
+        u32 from = MAX(x->from, y->from), to = MIN(x->to, y->to);
+        for (u32 n = r->block_of[from / 2]; from < to && n < r->block_count && region_start(&r->blocks[n]) < to; n++)
+            if (this_loop(r, loop, n)) return true;
+        if (x->to <= y->to) a = x->sibling;
+        else b = y->sibling;
+    }
+    return false;
+}
+
+/* The part of bundle n within the loop, as a bundle of its own; n itself, if that is all. */
+static u32 part_in(Region *r, u32 n, u32 loop) {
+    cut_segs(r, n, this_loop, loop);
+    bool outside = false;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) outside |= !this_loop(r, loop, r->block_of[r->segs.at[s].from / 2]);
+    if (!outside) return n;
+    u32 inner = new_bundle(r, r->bundles.at[n].xmm, loop, false);
+    u32 *link = &r->bundles.at[n].first, *tail = &r->bundles.at[inner].first;
+    for (u32 s = *link; s; s = r->segs.at[s].sibling) {
+        bool in = this_loop(r, loop, r->block_of[r->segs.at[s].from / 2]);
+        u32 **end = in ? &tail : &link;
+        if (in) r->segs.at[s].bundle = inner;
+        **end = s;
+        *end = &r->segs.at[s].sibling;
+    }
+    *link = *tail = 0;
+    r->bundles.at[n].whole = false;
+    return inner;
+}
+
+/* Bundle of the value at a position. */
+static u32 bundle_at(const Region *r, u32 v, u32 pos) {
+    u32 s = r->value[v].seg;
+    while (s && r->segs.at[s].to <= pos) s = r->segs.at[s].next;
+    return s && r->segs.at[s].from <= pos ? r->segs.at[s].bundle : 0;
+}
+
+/* Joins a parameter of block `to` and its argument at the end of block `from`: wholly, or at least within the loop. */
+static void join_argument(Region *r, u32 param, u32 arg, const RBlock *from, const RBlock *to) {
+    u32 freq = from->freq, loop = from->loop;
     if (cg_is_const(r->g, arg) || !r->value[param].seg || !r->value[arg].seg || is_xmm_value(r, param) != is_xmm_value(r, arg)) return;
-    u32 a = r->segs.at[r->value[param].seg].bundle, b = r->segs.at[r->value[arg].seg].bundle;
-    if (a == b) return;
-    if (overlap(r, r->bundles.at[a].first, r->bundles.at[b].first)) wish_both(r, param, arg, freq);
-    else join(r, a, b);
+    u32 a = bundle_at(r, param, region_start(to)), b = bundle_at(r, arg, region_end(from) - 1);
+    if (!a || !b || a == b) return;
+    if (!overlap(r, r->bundles.at[a].first, r->bundles.at[b].first)) {
+        join(r, a, b);
+    } else if (loop && this_loop(r, loop, (u32)(to - r->blocks)) && !overlap_in(r, r->bundles.at[a].first, r->bundles.at[b].first, loop)) {
+        a = part_in(r, a, loop);
+        b = part_in(r, b, loop);
+        join(r, a, b);
+    } else {
+        wish_both(r, param, arg, freq);
+    }
 }
 
 static void join_arguments(Region *r, const RBlock *b) {
@@ -110,7 +205,7 @@ static void join_arguments(Region *r, const RBlock *b) {
     if (i->op != IR_jmp) return;
     const RBlock *to = &r->blocks[b->succ[0]];
     for (u32 id = to->first + 1; cg_insn(r->g, id)->op == IR_param; id++)
-        join_argument(r, id, cg_root(r->g, (u32)r->g->f->args.at[i->a + cg_insn(r->g, id)->imm]), b->freq);
+        join_argument(r, id, cg_root(r->g, (u32)r->g->f->args.at[i->a + cg_insn(r->g, id)->imm]), b, to);
 }
 
 /* The most frequent edges first: who is joined to one bundle may overlap another. */
@@ -262,37 +357,11 @@ static bool shed_idle(Region *r, u32 n) {
     return true;
 }
 
-/* The loop directly within `loop` that block n is in; 0: none. */
-static u32 child_loop(const Region *r, u32 loop, u32 n) {
-    u32 child = 0;
-    for (u32 k = r->blocks[n].loop; k != loop && k; k = r->loops.at[k].parent) child = k;
-    return child;
-}
-
-/* Cuts one segment where it enters and leaves loops; returns the first piece's loop. */
-static void cut_seg(Region *r, u32 seg, u32 loop) {
-    u32 n = r->block_of[r->segs.at[seg].from / 2], to = r->segs.at[seg].to;
-    u32 child = child_loop(r, loop, n);
-    for (n++; n < r->block_count && region_start(&r->blocks[n]) < to; n++) {
-        if (child_loop(r, loop, n) == child) continue;
-        child = child_loop(r, loop, n);
-        Seg rest = r->segs.at[seg];
-        rest.from = region_start(&r->blocks[n]);
-        vec_push(&r->segs, rest);
-        r->segs.at[seg].to = rest.from;
-        r->segs.at[seg].next = r->segs.at[seg].sibling = r->segs.len - 1;
-        seg = r->segs.len - 1;
-    }
-}
-
 /* Into the parts in each loop directly within the bundle's, and the rest. */
 static void cut_at_loops(Region *r, u32 n) {
     u32 loop = r->bundles.at[n].loop, first = r->bundles.len;
     bool xmm = r->bundles.at[n].xmm;
-    for (u32 s = r->bundles.at[n].first, next; s; s = next) {
-        next = r->segs.at[s].sibling;
-        cut_seg(r, s, loop);
-    }
+    cut_segs(r, n, child_loop, loop);
     u32 *part = r->loop_part; /* by loop: its bundle */
     for (u32 s = r->bundles.at[n].first, next; s; s = next) {
         next = r->segs.at[s].sibling;
@@ -380,7 +449,7 @@ static void list_sets(Region *r) {
     memset(r->set_spill, 0xff, r->bundles.len * sizeof(u16));
     for (u32 v = n - 1; v; v--) {
         if (!r->value[v].seg) continue;
-        u32 set = r->value[v].set = r->segs.at[r->value[v].seg].bundle;
+        u32 set = r->value[v].set;
         r->set_next[v] = r->set_first[set];
         r->set_first[set] = v;
     }

@@ -83,86 +83,111 @@ static bool find_preds(Region *r) {
 
 /* --- loops ------------------------------------------------------------------------------------------- */
 
-static bool in_body(const Loop *l, u32 n) { return l->body[n >> 6] >> (n & 63) & 1; }
+/* A region is often entered in the middle of a nest of loops, at the innermost one's head, for which all the others would seem to
+ * be ways back to that. So heads are chosen as the guest's compiler meant them: within what is strongly connected, the lowest guest
+ * pc that an edge leads back to. Without the edges to its head, the loops within a loop are what is strongly connected still. */
+typedef struct Search { /* Tarjan's, over the blocks of one loop */
+    u32 *index, *low, *stack, *path;
+    u8 *edge;        /* next edge of each block on the path */
+    u32 count, depth;
+} Search;
 
-static Loop *loop_with_head(Region *r, u32 head) {
-    for (u32 k = 1; k < r->loops.len; k++)
-        if (r->loops.at[k].head == head) return &r->loops.at[k];
-    Loop l = {.head = head, .size = 1, .body = arena_alloc(&r->arena, (r->block_count / 64 + 1) * 8)};
-    l.body[head >> 6] |= 1ull << (head & 63);
-    vec_push(&r->loops, l);
-    return &r->loops.at[r->loops.len - 1];
-}
-
-/* What reaches `latch` without passing the head. */
-static void add_body(Region *r, Loop *l, u32 latch, u32 *stack) {
-    u32 depth = 0;
-    stack[depth++] = latch;
-    while (depth) {
-        u32 n = stack[--depth];
-        if (in_body(l, n)) continue;
-        l->body[n >> 6] |= 1ull << (n & 63);
-        l->size++;
-        const RBlock *b = &r->blocks[n];
-        for (u32 k = 0; k < b->pred_count; k++)
-            if (!in_body(l, r->preds[b->preds + k])) stack[depth++] = r->preds[b->preds + k];
+/* First and highest guest pc of a block; one without instructions stands where its predecessor ends. */
+static void find_pc(Region *r, u32 n) {
+    RBlock *b = &r->blocks[n];
+    bool some = false;
+    for (u32 id = b->first; id <= b->last; id++) {
+        if (cg_insn(r->g, id)->op != IR_insn) continue;
+        u64 pc = cg_insn(r->g, id)->imm;
+        if (!some) b->pc = pc;
+        b->last_pc = MAX(b->last_pc, pc);
+        some = true;
     }
+    if (!some && b->pred_count && r->preds[b->preds] < n) b->pc = b->last_pc = r->blocks[r->preds[b->preds]].last_pc;
 }
 
-/* Depth first from a root; an edge to a block on the path closes a loop. */
-static void find_back_edges(Region *r, u32 root, u32 *stack, u8 *state, u32 *work) {
-    enum { NEW, ON_PATH = 4, DONE = 8 };
-    u32 depth = 0;
-    if (state[root] != NEW) return;
-    stack[depth++] = root;
-    state[root] = ON_PATH;
-    while (depth) {
-        u32 n = stack[depth - 1];
-        unsigned k = state[n] & 3;
-        if (k == 3) {
-            state[n] = DONE;
-            depth--;
-            continue;
+static bool follows(const Region *r, u32 loop, u32 to) { return to != NO_BLOCK && r->blocks[to].loop == loop && r->loops.at[loop].head != to; }
+
+static u32 choose_head(const Region *r, const u32 *body, u32 count) {
+    u32 best = body[0];
+    u64 best_pc = ~0ull;
+    for (u32 k = 0; k < count; k++)
+        for (unsigned e = 0; e < 3; e++) {
+            u32 to = edge(&r->blocks[body[k]], e);
+            if (to == NO_BLOCK || r->blocks[to].loop != r->loops.len - 1) continue;
+            u64 pc = r->blocks[to].pc;
+            if (pc <= r->blocks[body[k]].last_pc && pc < best_pc) best = to, best_pc = pc;
         }
-        state[n]++;
-        u32 to = edge(&r->blocks[n], k);
-        if (to == NO_BLOCK) continue;
-        if (state[to] == NEW) stack[depth++] = to, state[to] = ON_PATH;
-        else if (state[to] != DONE) add_body(r, loop_with_head(r, to), n, work);
-    }
-}
-
-/* The smallest loop around `head` that is larger than `self`. */
-static u32 enclosing(const Region *r, u32 self, u32 head) {
-    u32 best = 0;
-    for (u32 k = 1; k < r->loops.len; k++) {
-        const Loop *l = &r->loops.at[k], *s = &r->loops.at[self];
-        if (k == self || !in_body(l, head)) continue;
-        if (self && (l->size < s->size || (l->size == s->size && k > self))) continue;
-        if (!best || l->size < r->loops.at[best].size) best = k;
-    }
     return best;
 }
 
-static void find_loops(Region *r) {
-    u32 total = 0;
-    for (u32 n = 0; n < r->block_count; n++) total += r->blocks[n].pred_count;
-    u32 *stack = arena_alloc(&r->arena, (r->block_count + 1) * sizeof(u32)), *work = arena_alloc(&r->arena, (total + 2) * sizeof(u32));
-    u8 *state = arena_alloc(&r->arena, r->block_count);
-    r->loops.len = 0;
-    vec_push(&r->loops, ((Loop){.head = NO_BLOCK, .size = r->block_count}));
+/* A strongly connected set, if it is one of more than a block, or a block that leads to itself. */
+static void add_loop(Region *r, u32 parent, const u32 *body, u32 count) {
+    bool cycle = count > 1;
+    for (unsigned e = 0; e < 3; e++) cycle |= edge(&r->blocks[body[0]], e) == body[0];
+    if (!cycle) return;
+    vec_push(&r->loops, ((Loop){.parent = parent, .depth = r->loops.at[parent].depth + 1}));
+    for (u32 k = 0; k < count; k++) r->blocks[body[k]].loop = r->loops.len - 1;
+    r->loops.at[r->loops.len - 1].head = choose_head(r, body, count);
+}
+
+static void search(Region *r, Search *s, u32 loop, u32 root) {
+    u32 top = 0;
+    s->path[top++] = root;
+    s->index[root] = s->low[root] = ++s->count;
+    s->edge[root] = 0;
+    s->stack[s->depth++] = root;
+    while (top) {
+        u32 n = s->path[top - 1];
+        if (s->edge[n] < 3) {
+            u32 to = edge(&r->blocks[n], s->edge[n]++);
+            if (!follows(r, loop, to)) continue;
+            if (s->index[to]) {
+                s->low[n] = MIN(s->low[n], s->index[to]);
+                continue;
+            }
+            s->index[to] = s->low[to] = ++s->count;
+            s->edge[to] = 0;
+            s->stack[s->depth++] = s->path[top++] = to;
+            continue;
+        }
+        top--;
+        if (top) s->low[s->path[top - 1]] = MIN(s->low[s->path[top - 1]], s->low[n]);
+        if (s->low[n] != s->index[n]) continue;
+        u32 first = s->depth;
+        while (s->stack[--first] != n) {}
+        for (u32 k = first; k < s->depth; k++) r->blocks[s->stack[k]].loop = NO_LOOP;
+        add_loop(r, loop, s->stack + first, s->depth - first);
+        s->depth = first;
+    }
+}
+
+/* Finds the loops directly within one. Blocks that are in none of them come back to it at the end. */
+static void find_inner_loops(Region *r, Search *s, u32 loop) {
     for (u32 n = 0; n < r->block_count; n++)
-        if (r->blocks[n].entry) find_back_edges(r, n, stack, state, work);
-    for (u32 k = 1; k < r->loops.len; k++) r->loops.at[k].parent = enclosing(r, k, r->loops.at[k].head);
-    for (u32 k = 1; k < r->loops.len; k++) /* parents are larger: no cycle */
-        for (u32 p = k; p; p = r->loops.at[p].parent) r->loops.at[k].depth++;
+        if (r->blocks[n].loop == loop) s->index[n] = 0;
+    s->count = s->depth = 0;
+    for (u32 n = 0; n < r->block_count; n++)
+        if (r->blocks[n].loop == loop && !s->index[n]) search(r, s, loop, n);
+    for (u32 n = 0; n < r->block_count; n++)
+        if (r->blocks[n].loop == NO_LOOP) r->blocks[n].loop = loop;
+}
+
+static void find_loops(Region *r) {
+    u32 n = r->block_count;
+    Search s = {.index = arena_alloc(&r->arena, n * 4), .low = arena_alloc(&r->arena, n * 4), .stack = arena_alloc(&r->arena, n * 4 + 4),
+        .path = arena_alloc(&r->arena, n * 4 + 4), .edge = arena_alloc(&r->arena, n)};
+    for (u32 k = 0; k < n; k++) find_pc(r, k);
+    r->loops.len = 0;
+    vec_push(&r->loops, ((Loop){.head = NO_BLOCK}));
+    for (u32 k = 0; k < r->loops.len; k++)
+        if (r->loops.at[k].depth < 2 * MAX_DEPTH) find_inner_loops(r, &s, k);
     u64 sum = 0;
-    r->cover = arena_alloc(&r->arena, (r->block_count + 1) * sizeof(u64));
-    for (u32 n = 0; n < r->block_count; n++) {
-        RBlock *b = &r->blocks[n];
-        b->loop = enclosing(r, 0, n);
+    r->cover = arena_alloc(&r->arena, (n + 1) * sizeof(u64));
+    for (u32 k = 0; k < n; k++) {
+        RBlock *b = &r->blocks[k];
         b->freq = 1u << FREQ_SHIFT * MIN(r->loops.at[b->loop].depth, (u32)MAX_DEPTH);
-        r->cover[n] = sum;
+        r->cover[k] = sum;
         sum += (u64)(region_end(b) - region_start(b)) * b->freq;
     }
 }
