@@ -137,6 +137,17 @@ void kick_all(Engine *e) {
     for (Vcpu *v = e->vcpus; v; v = v->next) engine_kick(v);
 }
 
+/* --- eyes ------------------------------------------------------------------------------------------------- */
+
+void note_perf(Engine *e, const Pool *p, const Block *b, const char *what, u64 now_ns) {
+    if (LIKELY(!perf_wanted(&e->perf))) return;
+    char name[PERF_NAME];
+    Text t = text_init(name, sizeof name);
+    if (!e->hooks.symbol || !e->hooks.symbol(e->hooks.ctx, b->pc, &t)) text_print(&t, "%s", e->guest->name);
+    text_print(&t, " [%s %lx]", what, b->pc);
+    perf_note(&e->perf, name, p->rx + b->code, b->host_size, now_ns);
+}
+
 /* --- running ---------------------------------------------------------------------------------------------- */
 
 /* From here on the half of this generation stays as it is until the cpu's phase is PHASE_VMM again. */

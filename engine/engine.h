@@ -50,6 +50,8 @@ typedef struct EngineHooks {
      * without a call of engine_invalidate (private file mapping, never writable). Called with no lock held but
      * the engine's own; must not call back. */
     const u8 *(*fetch)(void *ctx, u64 pc, size_t *avail, bool *pristine);
+    /* Appends the name of the function at pc, with the distance from its start. False: unknown. May be NULL. */
+    bool (*symbol)(void *ctx, u64 pc, Text *out);
 } EngineHooks;
 
 typedef struct EngineStats {

@@ -107,14 +107,21 @@ static bool map_tables(Pool *p, int fd, const ImageHead *h) {
     return true;
 }
 
+/* perf(1) would take samples in a mapping of a file for that file's, and ask nobody for names: for perf it is copied. */
+static bool map_code(Engine *e, const Pool *p, int fd, u64 offset, u64 size) {
+    u8 *at = (u8 *)p->rx;
+    if (!perf_wanted(&e->perf)) return !sys_failed(sys_mmap(at, size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, offset));
+    if (sys_failed(sys_mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0))) return false;
+    return sys_call(SYS_pread64, fd, at, size, offset) == (long)size && sys_mprotect(at, size, PROT_READ | PROT_EXEC) == 0;
+}
+
 /* False: there is no room. A pool that gets its room but not its contents stays empty. The number of blocks is made known last:
  * look-ups by host address may run at any time. */
 static bool map_file(Engine *e, Image *m, int fd, const ImageHead *h) {
     Pool *p = &m->pool;
     u64 code = h->file_size - h->code_at;
     if (!cache_add_image(&e->cache, p, code)) return false;
-    const void *at = sys_mmap((void *)p->rx, code, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, h->code_at);
-    if (sys_failed(at) || !map_tables(p, fd, h)) return true;
+    if (!map_code(e, p, fd, h->code_at, code) || !map_tables(p, fd, h)) return true;
     p->table = (Table *)((u8 *)p->blocks - h->blocks_at + h->table_at);
     m->low = h->low, m->high = h->high;
     m->file_bytes = h->file_size;
@@ -166,12 +173,8 @@ static Image *image_new(Engine *e, Digest name, Digest content, u64 start, u64 s
     return NULL;
 }
 
-static void note_perf(Engine *e, const Image *m) {
-    if (LIKELY(!e->perf.map && !e->perf.dump)) return;
-    for (u32 k = 0; k < m->pool.block_count; k++) {
-        const Block *b = &m->pool.blocks[k];
-        perf_note(&e->perf, e->guest->name, b->pc, m->pool.rx + b->code, b->host_size, 0);
-    }
+static void note_blocks(Engine *e, const Image *m) {
+    for (u32 k = 0; k < m->pool.block_count && perf_wanted(&e->perf); k++) note_perf(e, &m->pool, &m->pool.blocks[k], "block", 0);
 }
 
 /* How many of [offset, offset + size) are an ELF file's code: a loader maps the extent of the whole file first, data included, and replaces
@@ -203,7 +206,7 @@ static void find_image(Engine *e, int fd, u64 start, u64 size, u64 offset) {
     if (!m && (m = image_new(e, name, content, start, size, bytes))) {
         e->stats.images++;
         e->stats.image_blocks += m->pool.block_count;
-        note_perf(e, m);
+        note_blocks(e, m);
     }
     if (m) set_range(e, m, size);
     lock_give(&e->lock);

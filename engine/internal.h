@@ -44,6 +44,9 @@ static inline bool block_touches(const Block *b, u64 start, u64 size) {
 /* Nobody finds, links or enters block number n any more. */
 void kill_block(Engine *e, Pool *p, u32 n);
 
+/* Tells perf of a block: by its guest function if that is known, and its pc. `what`: "block", "region". */
+void note_perf(Engine *e, const Pool *p, const Block *b, const char *what, u64 now_ns);
+
 /* Gives every cpu's poll a push, so that it comes by. */
 void kick_all(Engine *e);
 

@@ -46,20 +46,20 @@ void perf_begin(Perf *p, bool map, bool dump) {
     p->dump = dump && create(DUMP, &h, sizeof h, &p->marker);
 }
 
-static void note_map(const char *guest, u64 pc, const void *code, u32 size) {
+static void note_map(const char *name, const void *code, u32 size) {
     int fd = open_file(MAP, O_WRONLY | O_APPEND);
     if (fd < 0) return;
-    fd_print(fd, "%lx %x %s:%lx\n", (u64)code, size, guest, pc);
+    fd_print(fd, "%lx %x %s\n", (u64)code, size, name);
     sys_call(SYS_close, fd);
 }
 
-static void note_dump(Perf *p, const char *guest, u64 pc, const void *code, u32 size, u64 now_ns) {
+static void note_dump(Perf *p, const char *what, const void *code, u32 size, u64 now_ns) {
     struct {
         CodeLoad load;
-        char name[64];
+        char name[PERF_NAME];
     } r;
     Text name = text_init(r.name, sizeof r.name);
-    text_print(&name, "%s:%lx", guest, pc);
+    text_print(&name, "%s", what);
     u32 pid = (u32)sys_call(SYS_getpid), head = (u32)(sizeof(CodeLoad) + name.len + 1);
     r.load = (CodeLoad){.size = head + size, .timestamp = now_ns, .pid = pid, .tid = (u32)sys_call(SYS_gettid), .vma = (u64)code, .code_addr = (u64)code, .code_size = size, .code_index = p->index++};
     int fd = open_file(DUMP, O_WRONLY | O_APPEND);
@@ -69,7 +69,7 @@ static void note_dump(Perf *p, const char *guest, u64 pc, const void *code, u32 
     sys_call(SYS_close, fd);
 }
 
-void perf_note(Perf *p, const char *guest, u64 pc, const void *code, u32 size, u64 now_ns) {
-    if (p->map) note_map(guest, pc, code, size);
-    if (p->dump) note_dump(p, guest, pc, code, size, now_ns);
+void perf_note(Perf *p, const char *name, const void *code, u32 size, u64 now_ns) {
+    if (p->map) note_map(name, code, size);
+    if (p->dump) note_dump(p, name, code, size, now_ns);
 }

@@ -13,9 +13,11 @@ typedef struct Perf {
     u64 index;      /* of the next record */
 } Perf;
 
+enum { PERF_NAME = 256 };
+static inline bool perf_wanted(const Perf *p) { return p->map || p->dump; }
 /* Makes the files that are asked for; in the child of a fork, too. A file that cannot be made is done without. */
 void perf_begin(Perf *p, bool map, bool dump);
-/* `size` bytes of code, executed at `code`, are the translation of guest code at pc. */
-void perf_note(Perf *p, const char *guest, u64 pc, const void *code, u32 size, u64 now_ns);
+/* `size` bytes of code, executed at `code`, are the translation of the guest code that `name` says. */
+void perf_note(Perf *p, const char *name, const void *code, u32 size, u64 now_ns);
 
 #endif

@@ -236,7 +236,7 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
     publish(h, b);
     e->stats.translate_ns += clock_ns() - start;
     if (UNLIKELY(e->options.dump)) dump(e, b, &s);
-    if (UNLIKELY(e->perf.map || e->perf.dump)) perf_note(&e->perf, e->guest->name, pc, h->rx + b->code, b->host_size, start);
+    note_perf(e, h, b, "block", start);
     *code = h->rx + b->code;
     return TRAP_NONE;
 }

@@ -8,6 +8,7 @@
 #include "user/program.h"
 #include "user/signal.h"
 #include "user/stack.h"
+#include "user/symbols.h"
 #include "user/trace.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -226,7 +227,13 @@ static u64 map_stack(Start *s, const char *const *argv) {
 
 static void on_space_change(void *ctx, u64 start, u64 size) { engine_invalidate(((Process *)ctx)->engine, start, size); }
 static void on_code_mapped(void *ctx, int fd, u64 start, u64 size, u64 offset) {
-    engine_file_mapped(((Process *)ctx)->engine, fd, start, size, offset);
+    Process *p = ctx;
+    if (p->symbols) symbols_add(p->symbols, fd, start, size, offset);
+    engine_file_mapped(p->engine, fd, start, size, offset);
+}
+static bool on_symbol(void *ctx, u64 pc, Text *out) {
+    Process *p = ctx;
+    return p->symbols && symbols_print(p->symbols, pc, out);
 }
 static u64 on_place(void *ctx, int fd, u64 size, unsigned attempt) { return engine_file_place(((Process *)ctx)->engine, fd, size, attempt); }
 const u8 *process_fetch(void *ctx, u64 pc, size_t *avail, bool *pristine) {
@@ -285,7 +292,8 @@ static void first_thread(void *arg) {
 static int start_engine(Start *s) {
     Process *p = s->process;
     const char *error = NULL;
-    EngineHooks hooks = {.ctx = p, .fetch = process_fetch};
+    EngineHooks hooks = {.ctx = p, .fetch = process_fetch, .symbol = on_symbol};
+    if (s->options->engine.perfmap || s->options->engine.jitdump) p->symbols = symbols_new();
     p->engine = engine_new(p->abi->guest, &s->options->engine, &hooks, &error);
     if (!p->engine) return fail(s->options->program, EXIT_NOT_EXECUTABLE, error);
     process_watch_space(p);

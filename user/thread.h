@@ -35,6 +35,7 @@ typedef struct Process {
     const Abi *abi;
     Engine *engine;
     Space space;
+    struct Symbols *symbols; /* of the files mapped, if somebody wants names; NULL: nobody does */
     struct Gdb *gdb;     /* -g: user/gdb.h; NULL: none */
     Lock lock;
     Thread *threads;     /* of this process; guarded by lock */
