@@ -25,7 +25,7 @@ struct Image {
     u8 *tables;           /* mapping of the file's tables; NULL: none */
     u64 tables_size;
     u64 low, high;        /* guest addresses of its blocks */
-    u64 file_bytes;       /* of the image file; 0: there was none */
+    u64 file_bytes;       /* of the image file, be it good or bad; 0: there was none */
 };
 typedef struct Image Image;
 

@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,6 +64,12 @@ static int temporary(const Store *s, char buf[NAME_MAX_LEN]) {
     return (int)sys_call(SYS_openat, s->dir, buf, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+/* Beyond the limit on the size of files is SIGXFSZ, which would be the guest's. */
+static bool may_reach(u64 size) {
+    struct rlimit limit;
+    return sys_call(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) == 0 && limit.rlim_cur >= size;
+}
+
 static bool write_all(int fd, const void *data, size_t size) {
     for (size_t done = 0; done < size;) {
         long n = sys_call(SYS_write, fd, (const u8 *)data + done, size - done);
@@ -78,6 +85,7 @@ static bool write_all(int fd, const void *data, size_t size) {
 /* Several processes may do this at once: link refuses all but the first. */
 static void make_known(Store *s) {
     char name[NAME_MAX_LEN];
+    if (!may_reach(sizeof(KnownHead))) return;
     int fd = temporary(s, name);
     if (fd < 0) return;
     KnownHead head = {.salt = {random_u64(), random_u64()}};
@@ -88,8 +96,8 @@ static void make_known(Store *s) {
 }
 
 static int open_known(Store *s) {
-    int fd = (int)sys_call(SYS_openat, s->dir, "known", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (fd == -EACCES || fd == -EROFS) fd = (int)sys_call(SYS_openat, s->dir, "known", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = (int)sys_call(SYS_openat, s->dir, "known", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd == -EACCES || fd == -EROFS) fd = (int)sys_call(SYS_openat, s->dir, "known", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     return fd;
 }
 
@@ -126,7 +134,7 @@ static bool known_get(const Store *s, Digest id, Digest *value) {
 static void known_put(const Store *s, Digest id, Digest value) {
     Known k = {.id = id, .value = value};
     k.check = known_check(&k);
-    sys_call(SYS_pwrite64, s->known, &k, sizeof k, known_place(id));
+    if (may_reach(known_place(id) + sizeof k)) sys_call(SYS_pwrite64, s->known, &k, sizeof k, known_place(id));
 }
 
 static Digest stat_digest(const Store *s, const struct stat *st, bool with_ctime) {
@@ -172,7 +180,7 @@ bool store_content(Store *s, int fd, const struct stat *st, u64 offset, u64 size
 int store_image_open(const Store *s, Digest name, struct stat *st) {
     char file[NAME_MAX_LEN];
     image_name(file, name);
-    int fd = (int)sys_call(SYS_openat, s->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = (int)sys_call(SYS_openat, s->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* a fifo would wait */
     if (fd < 0) return -1;
     if (sys_call(SYS_fstat, fd, st) == 0 && is_ours(st, S_IFREG, 077)) return fd;
     sys_call(SYS_close, fd);
@@ -203,7 +211,7 @@ void store_image_touch(int fd, const struct stat *st) {
 int store_image_write(Store *s, Digest name, const void *data, size_t size, Digest check) {
     /* Reading the whole folder each time would cost more than most images; the bound may be passed by a little. */
     if (size > s->size_max / 16 || random_u64() % 8 == 0) store_evict(s, s->size_max - MIN(s->size_max, (u64)size));
-    if (size > s->size_max) return -ENOSPC;
+    if (size > s->size_max || !may_reach(size)) return -ENOSPC;
     char tmp[NAME_MAX_LEN], file[NAME_MAX_LEN];
     image_name(file, name);
     int fd = temporary(s, tmp);
