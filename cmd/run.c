@@ -196,9 +196,18 @@ static bool opt_tb_size(Run *r, const char *arg) {
     return parse_size(arg, MIB(1), &r->o.engine.cache_size) ? true : refuse(arg, "-tb-size wants a size (in MiB)");
 }
 static bool opt_engine(Run *r, const char *arg) {
-    if (!strcmp(arg, "quick")) r->o.engine.tier = ENGINE_QUICK;
+    if (!strcmp(arg, "optimising")) r->o.engine.tier = ENGINE_OPTIMISING;
+    else if (!strcmp(arg, "quick")) r->o.engine.tier = ENGINE_QUICK;
     else if (!strcmp(arg, "interp")) r->o.engine.tier = ENGINE_INTERP;
-    else return refuse(arg, "--engine: quick or interp");
+    else return refuse(arg, "--engine: optimising, quick or interp");
+    return true;
+}
+
+static bool opt_hot(Run *r, const char *arg) {
+    u64 n;
+    const char *end;
+    if (!parse_u64(arg, &end, &n) || *end || !n || n > 1u << 30) return refuse(arg, "--hot wants a number from 1 to 2^30");
+    r->o.engine.hot = (u32)n;
     return true;
 }
 
@@ -322,7 +331,8 @@ static const Option options[] = {
     {"jitdump", "JITDUMP", NULL, true, opt_jitdump, "write /tmp/jit-PID.dump for perf inject --jit"},
     {"g", "GDB", "PORT", false, opt_gdb, "wait for GDB at a TCP port of this machine, or at the path of a Unix socket"},
     {"plugin", "PLUGIN", "FILE", false, opt_plugin, NULL},
-    {"engine", "ENGINE", "NAME", true, opt_engine, "quick (default) or interp"},
+    {"engine", "ENGINE", "NAME", true, opt_engine, "optimising (default), quick or interp"},
+    {"hot", "HOT", "N", true, opt_hot, "optimise loops after N rounds"},
     {"stats", "STATS", NULL, true, opt_stats, "print counts at exit"},
     {"trace", "TRACE", "WHAT,...", true, opt_trace, "sys, insn, block"},
     {"dump", "DUMP", "STAGE,...", true, opt_dump, "asm, ir, host"},

@@ -14,10 +14,12 @@ static int half_init(Pool *h, u8 *rw, const u8 *rx, size_t size) {
     h->block_max = (u32)(size / 64) + 16;
     h->pc_max = (u32)(size / 4) + 64;
     h->exit_max = MIN((u32)(size / 16) + 64, (u32)EXITS_MAX);
+    h->data_max = (u32)MIN(size, MIB(512));
     h->blocks = reserve(h->block_max * sizeof(Block));
     h->pcs = reserve(h->pc_max * sizeof(HostPc));
     h->exits = reserve(h->exit_max * sizeof(ExitRecord));
-    return sys_failed(h->blocks) || sys_failed(h->pcs) || sys_failed(h->exits) ? -ENOMEM : 0;
+    h->data = reserve(h->data_max);
+    return sys_failed(h->data) || sys_failed(h->blocks) || sys_failed(h->pcs) || sys_failed(h->exits) ? -ENOMEM : 0;
 }
 
 /* Shared memory at rw, and a second mapping of it at rx: mremap of length 0 duplicates [mremap(2)]; no file descriptor is
@@ -85,6 +87,7 @@ void cache_fini(Cache *c) {
         Pool *h = &c->half[k];
         give_back(h->blocks, h->block_max * sizeof(Block));
         give_back(h->pcs, h->pc_max * sizeof(HostPc));
+        give_back(h->data, h->data_max);
         give_back(h->exits, h->exit_max * sizeof(ExitRecord));
         vec_drop(&h->impure);
         arena_drop(&h->arena);
@@ -107,7 +110,7 @@ enum { TABLE_MIN = 1024, PAGES_MIN = 64 };
 void cache_reset_half(Pool *h) {
     arena_drop(&h->arena);
     h->used = 0;
-    h->block_count = h->pc_count = h->exit_count = 0;
+    h->block_count = h->pc_count = h->exit_count = h->data_used = 0;
     h->impure.len = 0;
     memset(h->starts, 0, sizeof h->starts);
     h->page_mask = PAGES_MIN - 1;

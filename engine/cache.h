@@ -37,6 +37,7 @@ typedef struct Block {
     u32 first_pc, pc_count;    /* in Pool.pcs */
     u32 first_exit, exit_count; /* in Pool.exits, in order of their sites */
     ExitRef incoming; /* first exit that is linked to this block */
+    u32 region;     /* offset + 1 of its RegionData in Pool.data; 0: a quick block */
     u32 next[2];    /* next block (number + 1) on the first and on the last page that this one touches */
     bool pristine, dead;
 } Block;
@@ -73,6 +74,8 @@ typedef struct Pool {
     Block *blocks;
     HostPc *pcs;               /* `frame` is the byte distance from the block's pc */
     ExitRecord *exits;
+    u8 *data;                  /* tables of regions (tier.h) */
+    u32 data_used, data_max;
     u32 block_count, pc_count, exit_count;
     u32 block_max, pc_max, exit_max;
     PageEntry *pages;          /* halves only, likewise the next four */

@@ -44,6 +44,7 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
     }
     perf_begin(&e->perf, e->options.perfmap, e->options.jitdump);
     image_init(e);
+    if (e->options.tier == ENGINE_OPTIMISING && !e->options.no_link && !e->options.one_insn) tier_init(e);
     e->vcpu_size = align_up(PAGE_BYTES + SHADOW_BYTES + SHADOW_TOP + sizeof(Vcpu) + guest->state_size + 64, PAGE_BYTES);
     return e;
 }
@@ -52,6 +53,7 @@ void engine_drop(Engine *e) {
     while (e->vcpus) engine_vcpu_drop(e->vcpus);
     for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) image_drop(e->cache.pools[k]->image);
     cache_fini(&e->cache);
+    tier_fini(e);
     ir_drop(&e->ir);
     sys_munmap(e->buffer, COMPILE_BUFFER);
 }
@@ -99,6 +101,7 @@ Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
     }
     cpu->mode = e->guest->mode(cpu);
     e->host->init_vcpu(&e->cache.stubs, cpu);
+    tier_reload(cpu, true);
     lock_take(&e->lock);
     cpu->next = e->vcpus;
     e->vcpus = cpu;
@@ -127,9 +130,10 @@ static void forget_jumps(Vcpu *cpu) {
     for (u32 k = 0; k < JUMP_CACHE_LEN; k++) __atomic_store_n(&cpu->jumps[k].key, no_jump(k), __ATOMIC_RELAXED);
 }
 
-/* The poll flag stops loops; emptying the jump cache stops cycles of indirect jumps, which do not poll. */
+/* Running out of counts stops loops of quick code, the poll flag those of regions; emptying the jump cache stops cycles of indirect jumps, which do not poll. */
 void engine_kick(Vcpu *cpu) {
     __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST);
+    for (u32 k = 0; k < VCPU_COUNTS; k++) __atomic_store_n(&cpu->counts[k], 0, __ATOMIC_RELAXED);
     forget_jumps(cpu);
 }
 
@@ -235,7 +239,7 @@ ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool) {
     if (site & EXIT_SITE_STALE) {
         const Block *b = cache_block_at(&e->cache, site & ~EXIT_SITE_STALE, pool);
         if (!b) BUG("an invalidated block that is none");
-        cpu->pc = b->pc;
+        cpu->pc = b->region ? tier_entry_pc(*pool, b, site & ~EXIT_SITE_STALE) : b->pc;
         return NULL;
     }
     ExitRecord *x = cache_exit_at(&e->cache, site, pool);
@@ -332,6 +336,7 @@ TrapCode engine_run(Vcpu *cpu) {
         TrapCode trap = step(e, cpu, &left);
         e->stats.dispatches++;
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
+        if (trap == TRAP_POLL && tier_hot(cpu)) continue;
         if (trap == TRAP_POLL) __atomic_store_n(&cpu->poll, 0, __ATOMIC_SEQ_CST);
         return trap;
     }
@@ -361,12 +366,18 @@ TrapCode engine_step(Vcpu *cpu) {
 
 /* --- faults ------------------------------------------------------------------------------------------------ */
 
-/* Guest pc of generated code at host_pc; false: that is no translated instruction. */
-static bool guest_pc_of(Engine *e, u64 host_pc, u64 *pc) {
+/* Guest pc of generated code at host_pc, with the state of a region brought in place; false: that is no translated instruction. */
+static bool guest_pc_of(Engine *e, Vcpu *cpu, void *ucontext, u64 host_pc, u64 *pc) {
     Pool *p;
     const Block *b = cache_block_at(&e->cache, host_pc, &p);
-    if (b) *pc = cache_guest_pc(p, b, host_pc);
-    return b;
+    if (!b) return false;
+    if (!b->region) {
+        *pc = cache_guest_pc(p, b, host_pc);
+        return true;
+    }
+    const u8 *map = tier_point(p, b, host_pc, pc);
+    if (map) e->host->settle(e->guest, cpu, ucontext, map);
+    return map;
 }
 
 bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext) {
@@ -381,10 +392,10 @@ bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext) {
     switch (cpu->phase) {
     case PHASE_CODE:
         if (addr - (u64)cpu->shadow_limit < PAGE_BYTES && e->host->shadow_overflow(s, cpu, ucontext, addr)) return true;
-        if (!guest_pc_of(e, host_pc, &cpu->pc)) return false;
+        if (!guest_pc_of(e, cpu, ucontext, host_pc, &cpu->pc)) return false;
         break;
     case PHASE_HELPER: /* called from generated code: the return address is on the shadow stack */
-        if (!guest_pc_of(e, *(u64 *)cpu->shadow_sp - 1, &cpu->pc)) return false;
+        if (!guest_pc_of(e, cpu, ucontext, *(u64 *)cpu->shadow_sp - 1, &cpu->pc)) return false;
         break;
     case PHASE_INTERP: break;
     default: return false;
@@ -410,6 +421,7 @@ void kill_block(Engine *e, Pool *p, u32 n) {
     link_undo_incoming(&e->cache, e->host, p, b);
     cache_own(&e->cache, p->rw + b->code - HOST_PAD, HOST_PAD + 2);
     e->host->unlink_entry(&e->cache.stubs, p->rw + b->code, p->rx + b->code);
+    if (b->region) tier_kill(e, p, b);
 }
 
 static void kill_in_half(Engine *e, Pool *h, u64 start, u64 size) {
@@ -431,6 +443,7 @@ void engine_invalidate(Engine *e, u64 start, u64 size) {
     lock_take(&e->lock);
     kill_in_half(e, cache_half(&e->cache), start, size);
     image_invalidate(e, start, size);
+    tier_invalidate(e, start, size);
     lock_give(&e->lock);
 }
 
@@ -486,4 +499,5 @@ void engine_stats_print(const Engine *e, Text *t) {
     text_print(t, "translate_ns: %lu\ntranslate_ns_per_guest_insn: %lu\n", s->translate_ns, s->translate_ns / MAX(s->guest_insns, 1ul));
     text_print(t, "images: %lu\nimage_blocks: %lu\nimages_refused: %lu\nimages_written: %lu\n", s->images, s->image_blocks, s->images_refused, s->images_written);
     text_print(t, "flushes: %lu\nlinks: %lu\ndispatches: %lu\nlookups_missed: %lu\ninvalidated: %lu\n", s->flushes, s->links, s->dispatches, s->lookups_missed, s->invalidated);
+    tier_print_stats(e, t);
 }

@@ -21,10 +21,12 @@
 
 typedef struct Engine Engine;
 
-typedef enum EngineTier { ENGINE_QUICK, ENGINE_INTERP } EngineTier;
+/* OPTIMISING: quick, until something is hot. */
+typedef enum EngineTier { ENGINE_OPTIMISING, ENGINE_QUICK, ENGINE_INTERP } EngineTier;
 
 typedef struct EngineOptions {
     EngineTier tier;
+    u32 hot;             /* executions of a backward branch after which its target is optimised; 0: default */
     u64 cache_size;      /* bytes of generated code before a flush; 0: default (64 MiB) */
     bool one_insn;       /* one guest instruction per block */
     bool no_link;        /* blocks return to the dispatcher (for tracing) */
@@ -58,6 +60,7 @@ typedef struct EngineStats {
     u64 blocks, guest_insns, ir_insns, guest_bytes, host_bytes, host_insns; /* translated */
     u64 translate_ns;
     u64 images, image_blocks, images_refused, images_written; /* of the persistent cache */
+    u64 regions, regions_failed, region_insns, region_host_bytes, region_ns; /* optimised: guest instructions taken in */
     u64 flushes, links, dispatches, lookups_missed, invalidated;
 } EngineStats;
 

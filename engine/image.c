@@ -275,7 +275,7 @@ typedef struct Sizes {
 } Sizes;
 
 static bool belongs(const Image *m, const Block *b) {
-    return !b->dead && b->pristine && b->pc >= m->start && b->pc + b->guest_size <= m->start + m->content_size;
+    return !b->dead && !b->region && b->pristine && b->pc >= m->start && b->pc + b->guest_size <= m->start + m->content_size;
 }
 
 /* Blocks of the half in use that are the image's and that it lacks. */

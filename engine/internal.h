@@ -6,6 +6,7 @@
 #include "engine/cache.h"
 #include "engine/perf.h"
 #include "engine/store.h"
+#include "engine/tier.h"
 #include "ir/interp.h"
 
 enum { BLOCK_MAX_INSNS = 64, COMPILE_BUFFER = 256 * 1024 };
@@ -25,6 +26,7 @@ struct Engine {
     size_t vcpu_size;   /* bytes mapped per cpu */
     EngineStats stats;
     u32 epoch;          /* goes up when code is not to be returned to any more, though its generation lives */
+    Tier *tier;         /* NULL: nothing is optimised */
     Store store;
     Digest store_context; /* all that generated code depends on, but the guest's */
     u32 saved_mark, saved_generation; /* blocks of that generation before this one are saved, or a parent's to save */
@@ -46,6 +48,9 @@ void kill_block(Engine *e, Pool *p, u32 n);
 
 /* Tells perf of a block: by its guest function if that is known, and its pc. `what`: "block", "region". */
 void note_perf(Engine *e, const Pool *p, const Block *b, const char *what, u64 now_ns);
+/* Prints a function, or code, to the log (--dump). */
+void dump_ir(Engine *e, const IrFunc *f);
+void dump_code(Engine *e, const u8 *code, u32 size);
 
 /* Gives every cpu's poll a push, so that it comes by. */
 void kick_all(Engine *e);

@@ -161,23 +161,22 @@ static void dump_asm(Engine *e, u64 pc, const u8 *code, u32 size) {
     }
 }
 
-static void dump_ir(Engine *e) {
+void dump_ir(Engine *e, const IrFunc *f) {
     enum { SIZE = 256 * 1024 };
     char *buf = sys_mmap(NULL, SIZE, 3, 0x22, -1, 0);
     if (sys_failed(buf)) return;
     Text t = text_init(buf, SIZE);
-    ir_print(&e->ir, &t);
+    ir_print(f, &t);
     sys_call(SYS_write, e->options.log_fd, buf, t.len);
     sys_munmap(buf, SIZE);
 }
 
-static void dump_host(Engine *e, const Block *b) {
-    const u8 *p = cache_half(&e->cache)->rx + b->code;
-    fd_print(e->options.log_fd, "host code at %lx, %u bytes:\n", (u64)p, b->host_size);
-    for (u32 at = 0; at < b->host_size; at += 16) {
+void dump_code(Engine *e, const u8 *p, u32 size) {
+    fd_print(e->options.log_fd, "host code at %lx, %u bytes:\n", (u64)p, size);
+    for (u32 at = 0; at < size; at += 16) {
         char line[80];
         Text t = text_init(line, sizeof line);
-        for (u32 k = at; k < MIN(at + 16, b->host_size); k++) text_print(&t, " %02x", p[k]);
+        for (u32 k = at; k < MIN(at + 16, size); k++) text_print(&t, " %02x", p[k]);
         fd_print(e->options.log_fd, " %s\n", line);
     }
 }
@@ -187,8 +186,8 @@ static void dump(Engine *e, const Block *b, const Source *s) {
     if (o->dump_size && b->pc - o->dump_start >= o->dump_size) return;
     if (o->dump) fd_print(o->log_fd, "block %lx mode %u, %u bytes\n", b->pc, b->mode, b->guest_size);
     if (o->dump & ENGINE_DUMP_ASM) dump_asm(e, b->pc, s->code, b->guest_size);
-    if (o->dump & ENGINE_DUMP_IR) dump_ir(e);
-    if ((o->dump & ENGINE_DUMP_HOST) && o->tier != ENGINE_INTERP) dump_host(e, b);
+    if (o->dump & ENGINE_DUMP_IR) dump_ir(e, &e->ir);
+    if ((o->dump & ENGINE_DUMP_HOST) && o->tier != ENGINE_INTERP) dump_code(e, cache_half(&e->cache)->rx + b->code, b->host_size);
 }
 
 /* ----------------------------------------------------------------------------------------------------- */

@@ -27,6 +27,8 @@ enum { /* index into Vcpu.k; per format: f16, f32, f64 follow one another */
 };
 
 enum { VCPU_STUBS = 12 };
+enum { VCPU_COUNTS = 1024 };
+
 enum { VCPU_SPILLS = 128 }; /* why they suffice: host/x64/regs.c, spill */
 
 typedef struct Vcpu {
@@ -50,6 +52,7 @@ typedef struct Vcpu {
     void *engine;    /* Engine of this cpu */
     void *owner;     /* the runtime's thread object */
     void *interp;    /* scratch memory of the interpreter, made at first use */
+    u32 counts[VCPU_COUNTS]; /* by target of a backward branch: down from what is hot; negative: generated code leaves at the poll */
     u64 insns;       /* guest instructions executed, where the code counts them (IR_count) */
     u64 arg[4];      /* operands of a helper being called from generated code */
     u64 result;      /* of a slow path */
@@ -65,6 +68,8 @@ typedef struct Vcpu {
 #define EXIT_SITE_STALE (1ull << 63)
 enum { PHASE_VMM, PHASE_CODE, PHASE_HELPER, PHASE_INTERP };
 
+/* The counter of a branch target. */
+static inline u32 vcpu_count_of(u64 pc) { return (u32)(pc >> 1) & (VCPU_COUNTS - 1); }
 static inline void *vcpu_state(Vcpu *cpu) { return cpu->state; }
 
 #endif

@@ -41,11 +41,12 @@ static void late_poll(Cg *g, u8 *from, u64 pc) {
 
 void cg_jump_poll(Cg *g, u64 pc) { late_poll(g, x64_jmp(&g->b, NULL), pc); }
 
-/* Backward: the only direction in which a cycle can close. `resume` is where the guest stands if it leaves here. */
+/* Backward: the only direction in which a cycle can close. Counts, too: who asks for attention makes the count run out (engine_kick). `resume` is where the guest stands if it leaves here. */
 static void poll_if_backward(Cg *g, u64 target, u64 resume) {
     if (target > g->pc) return;
-    x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
-    late_poll(g, x64_jcc(&g->b, CC_NE, NULL), resume);
+    X64Mem count = x64_mem(RBP, CPU_OFF(counts) + 4 * (i32)vcpu_count_of(target));
+    x64_alu_mi(&g->b, ALU_SUB, 0, count, 1);
+    late_poll(g, x64_jcc(&g->b, CC_S, NULL), resume);
 }
 
 void cg_jump_to(Cg *g, u64 pc) {
