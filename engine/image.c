@@ -53,7 +53,7 @@ static Digest build_digest(void) {
 void image_init(Engine *e) {
     const EngineOptions *o = &e->options;
     e->store.dir = e->store.known = -1;
-    bool usual = o->tier != ENGINE_INTERP && !o->one_insn && !o->no_link && !o->lockstep && !o->trace_insn && !o->trace_block && !o->dump;
+    bool usual = o->tier != ENGINE_INTERP && !o->one_insn && (!o->no_link || o->lockstep) && !o->trace_insn && !o->trace_block && !o->dump;
     Digest build = build_digest();
     if (!o->store || !usual || !(build.lo | build.hi)) return;
     u64 options[] = {e->host->features(), e->guest->elf_machine, o->tier};
@@ -107,6 +107,11 @@ static bool map_tables(Pool *p, int fd, const ImageHead *h) {
     return true;
 }
 
+/* Lockstep checks block after block, so each must come back. */
+static void unlink_all(Engine *e, Pool *p, u32 count) {
+    for (u32 k = 0; k < count; k++) link_undo_incoming(&e->cache, e->host, p, &p->blocks[k]);
+}
+
 /* perf(1) would take samples in a mapping of a file for that file's, and ask nobody for names: for perf it is copied. */
 static bool map_code(Engine *e, const Pool *p, int fd, u64 offset, u64 size) {
     u8 *at = (u8 *)p->rx;
@@ -123,6 +128,7 @@ static bool map_file(Engine *e, Image *m, int fd, const ImageHead *h) {
     if (!cache_add_image(&e->cache, p, code)) return false;
     if (!map_code(e, p, fd, h->code_at, code) || !map_tables(p, fd, h)) return true;
     p->table = (Table *)((u8 *)p->blocks - h->blocks_at + h->table_at);
+    if (e->options.no_link) unlink_all(e, p, h->block_count);
     m->low = h->low, m->high = h->high;
     m->file_bytes = h->file_size;
     __atomic_store_n(&p->block_count, h->block_count, __ATOMIC_RELEASE);
@@ -450,7 +456,7 @@ static bool worth_it(const Engine *e, const Sizes *all, const Sizes *own) {
 void image_save(Engine *e) {
     u32 count = cache_half(&e->cache)->block_count;
     if (e->saved_generation != e->cache.generation) e->saved_mark = 0;
-    if (e->saved_mark >= count || !store_wake(&e->store)) return;
+    if (e->options.no_link || e->saved_mark >= count || !store_wake(&e->store)) return;
     for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) {
         Image *m = e->cache.pools[k]->image;
         Sizes own, all;
