@@ -29,6 +29,7 @@ enum { /* index into Vcpu.k; per format: f16, f32, f64 follow one another */
 enum { VCPU_STUBS = 12 };
 enum { VCPU_COUNTS = 1024 };
 
+enum { VCPU_SAVES = 96 };
 enum { VCPU_SPILLS = 128 }; /* why they suffice: host/x64/regs.c, spill */
 
 typedef struct Vcpu {
@@ -58,7 +59,7 @@ typedef struct Vcpu {
     u64 result;      /* of a slow path */
     const void *stub[VCPU_STUBS]; /* code that all blocks share: reached through here, generated code has no addresses in it */
     u64 spill[VCPU_SPILLS]; /* generated code's own, within one block */
-    u64 save[32];    /* scratch registers across a slow path */
+    u64 save[VCPU_SAVES];    /* scratch registers across a slow path */
     VcpuConst k[VCPU_CONST_COUNT] __attribute__((aligned(16))); /* constants that generated code reads */
     u8 flag_map[64]; /* host exception flags (MXCSR bits 0..5) to fflags bits */
     u64 state[] __attribute__((aligned(64))); /* Guest.state_size bytes */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory operations, atomics and fences to x86-64. The host is TSO: loads acquire and stores release by themselves;
  * every locked instruction is a full fence. Only a fence that orders earlier stores before later loads costs anything. */
-#include "host/x64/cg.h"
+#include "host/x64/region.h"
 
 
 /* The memory operand of an access to a + imm. */
 static X64Mem operand(Cg *g, const IrInsn *i) {
-    const IrInsn *base = cg_insn(g, i->a);
+    const IrInsn *base = cg_insn(g, cg_root(g, i->a));
+    if (g->region && (i->op == IR_load || i->op == IR_store) && base->op != IR_const) return region_address(g, i);
     if (base->op == IR_const) {
         u64 addr = base->imm + i->imm;
         if (fits_i32((i64)addr)) return x64_mem(NO_REG, (i64)addr);

@@ -67,7 +67,7 @@ static void fix_branches(Region *r) {
 static bool edge_is_free(Region *r, u32 from, u32 to) {
     region_edge_moves(r, from, to);
     bool free = !r->moves.len;
-    r->moves.len = 0;
+    region_forget_moves(r);
     return free;
 }
 
@@ -138,7 +138,7 @@ static void head(Region *r, const RBlock *b) {
 static void put(Cg *g, const IrInsn *i) {
     X64Mem m = region_mem(g, (Place)(PLACE_SLOT + i->imm));
     i32 imm;
-    if (cg_imm32(g, cg_root(g, i->a), &imm)) {
+    if (cg_imm32(g, i->a, &imm)) { /* not its root: an i32 there would be extended the wrong way */
         x64_rm(&g->b, INSN(0, 0, 0xc7) | W1, 0, m);
         x64_u32(&g->b, (u32)imm);
         return;
@@ -288,7 +288,7 @@ static Region *begin(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     arena_reset(&r->arena);
     r->g = g;
     r->too_hard = r->second_pass = false;
-    r->moves.len = 0;
+    r->moves.len = r->saves = 0;
     memset(r->readers, 0, sizeof r->readers);
     memset(g->val.at, 0xff, f->insns.len * sizeof(Val)); /* NO_REG, -1 */
     for (u32 id = 0; id < f->insns.len; id++) g->val.at[id].fused = 0;

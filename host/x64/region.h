@@ -18,9 +18,9 @@
 
 #include "host/x64/cg.h"
 
-/* A place: 0..31 a register; then the Vcpu's spill places; then the guest's slots in the Vcpu. */
+/* A place: 0..31 a register; then the Vcpu's spill places; then the guest's slots in the Vcpu; then Vcpu.save. */
 typedef u16 Place;
-enum { PLACE_SPILL = 32, PLACE_SLOT = PLACE_SPILL + VCPU_SPILLS, PLACE_COUNT = PLACE_SLOT + 160, PLACE_CONST = 0xfffe, PLACE_NONE = 0xffff };
+enum { PLACE_SPILL = 32, PLACE_SLOT = PLACE_SPILL + VCPU_SPILLS, PLACE_SAVE = PLACE_SLOT + 160, PLACE_COUNT = PLACE_SAVE + VCPU_SAVES, PLACE_CONST = 0xfffe, PLACE_NONE = 0xffff };
 
 typedef struct Seg { /* a piece of the code in which a value is wanted */
     u32 from, to;    /* positions, without `to` */
@@ -112,6 +112,18 @@ typedef struct Fix { /* branch to a block not placed yet */
     bool wide;
 } Fix;
 
+enum { FUSED_FLAGS = 1, FUSED_RECIPE = 2 }; /* Val.fused, see region_select.c */
+
+typedef struct RAddress { /* of a load or store: values, 0: none */
+    u32 base, index;
+    u8 scale;
+    i64 disp;
+} RAddress;
+
+typedef struct RLeaf {
+    u32 access, next; /* access that has the value in its address */
+} RLeaf;
+
 typedef struct Region {
     Arena arena;
     Cg *g;
@@ -124,6 +136,14 @@ typedef struct Region {
     u32 *frame_of;             /* by id: frame + 1 in force */
     struct { u32 hot, any; } *end; /* by id: up to where the value is wanted in the block at hand */
     VEC(u32) work;
+    u32 *real, *absorbed;      /* by id: operations that read the value; those that do its work, or do it no more */
+    u32 *listed;               /* by id: last frame looked at that lists the value */
+    u32 *address, *leaf;       /* by id: of accesses, index of the address; first RLeaf of a value */
+    u8 *recipe_size;           /* by id: operations */
+    bool *costly;              /* by id: frames would have to keep more values for a recipe */
+    VEC(RAddress) addresses;
+    VEC(RLeaf) leaves;
+    u32 saves;                 /* Vcpu.save in use by moves */
     VEC(Seg) segs;             /* 0 unused, likewise the next three */
     VEC(Use) uses;
     VEC(Wish) wishes;
@@ -149,7 +169,10 @@ typedef struct Region {
 
 /* region_live.c. False: too large. */
 bool region_analyse(Region *r);
-void region_select(Region *r); /* region_select.c: what is fused into what */
+/* region_select.c: what is fused into what */
+void region_select(Region *r);
+X64Mem region_address(Cg *g, const IrInsn *i); /* of the current access, a load or store */
+static inline bool region_is_recipe(const Region *r, u32 v) { return r->g->val.at[v].fused == FUSED_RECIPE; }
 static inline u32 region_start(const RBlock *b) { return 2 * b->first; }
 static inline u32 region_end(const RBlock *b) { return 2 * b->end; }
 /* Calls fn for each value that instruction i (of id) reads, through what is fused into it. */
@@ -172,10 +195,12 @@ void region_set(Cg *g, unsigned reg);
 void region_get(Cg *g, const IrInsn *i);
 X64Mem region_mem(const Cg *g, Place p);
 
-/* region_move.c: collects moves, and makes them as if all at once. rcx, rdx and xmm0 are lost; flags are kept. */
+/* region_move.c: collects moves, and makes them as if all at once. rcx, rdx and xmm0 are lost, and the flags where a recipe is
+ * computed, which is when the move is added. */
 void region_move(Region *r, Place to, u32 value, u32 pos, unsigned how);
 void region_move_place(Region *r, Place to, Place from, unsigned type);
 void region_make_moves(Region *r);
+void region_forget_moves(Region *r);
 /* Adds those of an edge, `from` and `to` being blocks. */
 void region_edge_moves(Region *r, u32 from, u32 to);
 

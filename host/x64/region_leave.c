@@ -4,12 +4,13 @@
  * What leaves has a frame, which says what each slot holds. An exit first brings that in place (pins, homes), then leaves as blocks do
  * (leave.c); a side exit does so behind the region, and needs nothing of the kind if all is in place already.
  *
- * Maps (HostCode.maps), for faults: the number of entries, then three bytes each: the slot; its place, low byte; its place, high byte,
- * with IR_STATE_* in the upper two bits. A constant (MAP_CONST) follows in eight bytes. */
+ * Maps (HostCode.maps), for faults: the number of entries; for each the slot (a byte) and what it holds: two bytes, a place with
+ * IR_STATE_* in the upper two bits. Instead of a place: MAP_CONST, followed by the constant in eight bytes; MAP_RECIPE, followed by operation, type,
+ * operand's type and aux, a byte each, and the operands, each written like that. */
 #include "host/x64/region.h"
 #include <ucontext.h>
 
-enum { MAP_CONST = 0x3fff };
+enum { MAP_CONST = 0x3fff, MAP_RECIPE = 0x3ffe };
 
 static Place home(const Region *r, u32 slot) { return r->g->pin[slot] != NO_REG ? (Place)r->g->pin[slot] : (Place)(PLACE_SLOT + slot); }
 
@@ -24,6 +25,16 @@ static void state_moves(Region *r, const IrFrame *frame, u32 id) {
         const IrState *s = &r->g->f->states.at[frame->state + k];
         if (!is_at_home(r, s)) region_move(r, home(r, s->slot), s->value, 2 * id, s->how);
     }
+}
+
+static bool is_in_place(const Region *r, const IrFrame *frame, u32 id) {
+    for (u32 k = 0; frame && k < frame->state_count; k++) {
+        const IrState *s = &r->g->f->states.at[frame->state + k];
+        u32 v = cg_root(r->g, s->value);
+        if (is_at_home(r, s)) continue;
+        if (s->how != IR_STATE_SAME || region_is_recipe(r, v) || region_place(r, v, 2 * id) != home(r, s->slot)) return false;
+    }
+    return true;
 }
 
 RLate *region_late(Region *r, RLateKind kind, u8 *from) {
@@ -66,13 +77,8 @@ static void leave_indirect(Region *r, const IrInsn *i) {
 static void leave_if(Region *r, const IrInsn *i) {
     Cg *g = r->g;
     unsigned cc = cg_condition(g, i->a);
-    state_moves(r, region_frame(r, g->cur), g->cur);
-    if (!r->moves.len) {
-        cg_jump_if(g, cc, i->imm);
-        return;
-    }
-    r->moves.len = 0;
-    region_late(r, RLATE_EXIT, x64_jcc(&g->b, cc, NULL))->pc = i->imm;
+    if (is_in_place(r, region_frame(r, g->cur), g->cur)) cg_jump_if(g, cc, i->imm);
+    else region_late(r, RLATE_EXIT, x64_jcc(&g->b, cc, NULL))->pc = i->imm;
 }
 
 static void poll(Region *r, const IrInsn *i) {
@@ -152,15 +158,22 @@ static void push16(HostCode *c, unsigned v) {
     vec_push(&c->maps, (u8)(v >> 8));
 }
 
-static void push_state(Region *r, const IrState *s, u32 id) {
+static void push_value(Region *r, u32 v, unsigned how, u32 id) {
     HostCode *c = r->g->code;
-    u32 v = cg_root(r->g, s->value);
+    const IrInsn *i = cg_insn(r->g, v);
+    if (region_is_recipe(r, v)) {
+        const u8 head[] = {i->op, i->type, cg_insn(r->g, i->a)->type, i->aux};
+        push16(c, MAP_RECIPE | how << 14);
+        for (unsigned k = 0; k < sizeof head; k++) vec_push(&c->maps, head[k]);
+        push_value(r, cg_root(r->g, i->a), 0, id);
+        if (ir_op_operands[i->op] > 1) push_value(r, cg_root(r->g, i->b), 0, id);
+        return;
+    }
     Place p = region_place(r, v, 2 * id);
     if (p == PLACE_NONE) r->too_hard = true;
-    vec_push(&c->maps, (u8)s->slot);
-    push16(c, (p == PLACE_CONST ? MAP_CONST : p & 0x3fffu) | (unsigned)s->how << 14);
+    push16(c, (p == PLACE_CONST ? MAP_CONST : p & 0x3fffu) | how << 14);
     if (p != PLACE_CONST) return;
-    for (unsigned k = 0; k < 64; k += 8) vec_push(&c->maps, (u8)(cg_insn(r->g, v)->imm >> k));
+    for (unsigned k = 0; k < 64; k += 8) vec_push(&c->maps, (u8)(i->imm >> k));
 }
 
 /* Gives the map that has just been written at `start` its offset: that of an equal one, if there is. */
@@ -191,7 +204,8 @@ void region_point(Cg *g) {
     for (u32 k = 0; k < frame->state_count; k++) {
         const IrState *s = &g->f->states.at[frame->state + k];
         if (is_at_home(r, s)) continue;
-        push_state(r, s, g->cur);
+        vec_push(&c->maps, (u8)s->slot);
+        push_value(r, cg_root(g, s->value), s->how, g->cur);
         count++;
     }
     c->maps.at[start] = (u8)count;
@@ -211,6 +225,26 @@ static u64 read_place(const Guest *guest, Vcpu *cpu, ucontext_t *uc, unsigned p)
     return v;
 }
 
+static u64 read_map(const Guest *guest, Vcpu *cpu, ucontext_t *uc, const u8 **map) {
+    unsigned p = (*map)[0] | ((*map)[1] & 0x3fu) << 8, how = (*map)[1] >> 6;
+    u64 v;
+    *map += 2;
+    if (p == MAP_CONST) {
+        memcpy(&v, *map, 8);
+        *map += 8;
+    } else if (p == MAP_RECIPE) {
+        const u8 *head = *map;
+        *map += 4;
+        u64 a = read_map(guest, cpu, uc, map), b = ir_op_operands[head[0]] > 1 ? read_map(guest, cpu, uc, map) : 0;
+        if (head[2] == IR_I32) a = (u32)a, b = (u32)b; /* in registers, junk may be above */
+        v = ir_eval((IrOp)head[0], (IrType)head[1], (IrType)head[2], head[3], a, b, 0);
+    } else {
+        v = read_place(guest, cpu, uc, p);
+    }
+    if (how == IR_STATE_SEXT) v = (u64)(i64)(i32)v;
+    return how == IR_STATE_BOX ? v | ~0ull << 32 : v;
+}
+
 static void write_slot(const Guest *guest, Vcpu *cpu, ucontext_t *uc, const u8 pin[160], unsigned slot, u64 v) {
     if (pin[slot] < X64_XMM) *x64_context_reg(uc, pin[slot]) = (long long)v;
     else if (pin[slot] != NO_REG) memcpy(&uc->uc_mcontext.fpregs->_xmm[pin[slot] - X64_XMM], &v, 8);
@@ -223,13 +257,8 @@ void x64_settle(const Guest *guest, Vcpu *cpu, void *ucontext, const u8 *map) {
     u8 slot[256], pin[160];
     u32 count = *map++;
     for (u32 k = 0; k < count; k++) {
-        slot[k] = map[0];
-        unsigned p = map[1] | (map[2] & 0x3fu) << 8, how = map[2] >> 6;
-        map += 3;
-        if (p == MAP_CONST) memcpy(&value[k], map, 8), map += 8;
-        else value[k] = read_place(guest, cpu, ucontext, p);
-        if (how == IR_STATE_SEXT) value[k] = (u64)(i64)(i32)value[k];
-        if (how == IR_STATE_BOX) value[k] |= ~0ull << 32;
+        slot[k] = *map++;
+        value[k] = read_map(guest, cpu, ucontext, &map);
     }
     x64_pins(guest, pin);
     for (u32 k = 0; k < count; k++) write_slot(guest, cpu, ucontext, pin, slot[k], value[k]);

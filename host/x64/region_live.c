@@ -216,13 +216,22 @@ void region_each_use(Region *r, u32 id, void (*fn)(Region *, u32, u32)) {
 static void each_state(Region *r, u32 id, void (*fn)(Region *, u32, u32)) {
     const IrFrame *frame = looks_at_frame(cg_insn(r->g, id)) ? region_frame(r, id) : NULL;
     if (!frame) return;
-    for (u32 k = 0; k < frame->state_count; k++) fn(r, cg_root(r->g, r->g->f->states.at[frame->state + k].value), id);
+    for (u32 k = 0; k < frame->state_count; k++) {
+        u32 v = cg_root(r->g, r->g->f->states.at[frame->state + k].value);
+        if (region_is_recipe(r, v)) each_operand(r, cg_insn(r->g, v), id, fn);
+        else fn(r, v, id);
+    }
 }
 
 static void count_use(Region *r, u32 v, u32 id) {
     IrInsn *i = cg_insn(r->g, v);
     i->uses++;
     i->last = MAX(i->last, id);
+}
+
+static void count_read(Region *r, u32 v, u32 id) {
+    count_use(r, v, id);
+    r->real[cg_root(r->g, v)]++;
 }
 
 static void count_frame(Region *r, u32 frame) {
@@ -242,11 +251,11 @@ static void count_uses(Region *r) {
         }
         if (ir_has_frame((IrOp)i->op) && i->c) count_frame(r, i->c);
         if (i->op == IR_call || i->op == IR_jmp) {
-            for (u32 k = 0; k < i->b; k++) count_use(r, (u32)f->args.at[i->a + k], id);
+            for (u32 k = 0; k < i->b; k++) count_read(r, (u32)f->args.at[i->a + k], id);
             continue;
         }
         const u32 operand[3] = {i->a, i->b, i->c};
-        for (unsigned k = 0; k < ir_op_operands[i->op]; k++) count_use(r, operand[k], id);
+        for (unsigned k = 0; k < ir_op_operands[i->op]; k++) count_read(r, operand[k], id);
     }
 }
 
@@ -380,6 +389,7 @@ bool region_analyse(Region *r) {
     IrFunc *f = r->g->f;
     u32 n = f->insns.len;
     r->block_of = arena_alloc(&r->arena, n * sizeof(u16));
+    r->real = arena_alloc(&r->arena, n * sizeof(u32));
     r->frame_of = arena_alloc(&r->arena, n * sizeof(u32));
     r->value = arena_alloc(&r->arena, n * sizeof(Value));
     r->end = arena_alloc(&r->arena, n * sizeof *r->end);

@@ -20,9 +20,96 @@ static u64 const_state(u64 v, unsigned how) {
     return how == IR_STATE_BOX ? v | ~0ull << 32 : v;
 }
 
+typedef struct Operand {
+    Place place; /* PLACE_CONST: imm */
+    u64 imm;
+} Operand;
+
+static void copy(Cg *g, Place to, Place from) {
+    X64Buf *b = &g->b;
+    if (is_reg(to) && is_reg(from)) {
+        if (is_xmm(to) && is_xmm(from)) cg_mov_xmm(g, to, from);
+        else if (is_xmm(to)) x64_rr(b, I_MOVD_X_R | W1, xn(to), from);
+        else if (is_xmm(from)) x64_rr(b, I_MOVD_R_X | W1, xn(from), to);
+        else x64_mov(b, to, from);
+    } else if (is_reg(to)) {
+        if (is_xmm(to)) x64_rm(b, I_MOVS_LOAD(3), xn(to), region_mem(g, from));
+        else x64_rm(b, I_MOV_R_RM | W1, to, region_mem(g, from));
+    } else if (is_reg(from)) {
+        if (is_xmm(from)) x64_rm(b, I_MOVS_STORE(3), xn(from), region_mem(g, to));
+        else x64_rm(b, I_MOV_RM_R | W1, from, region_mem(g, to));
+    } else if (to != from) {
+        copy(g, THROUGH, from);
+        copy(g, to, THROUGH);
+    }
+}
+
+static u32 alu_insn(unsigned op) {
+    switch (op) {
+    case IR_add: return INSN(0, 0, ALU_ADD << 3 | 3);
+    case IR_sub: return INSN(0, 0, ALU_SUB << 3 | 3);
+    case IR_and: return INSN(0, 0, ALU_AND << 3 | 3);
+    case IR_or: return INSN(0, 0, ALU_OR << 3 | 3);
+    default: return INSN(0, 0, ALU_XOR << 3 | 3);
+    }
+}
+
+/* What of a recipe is done in a register: its first operand is there. */
+static void compute(Cg *g, const IrInsn *i, unsigned reg, const Operand *second) {
+    X64Buf *b = &g->b;
+    u32 w = cg_w(i->type);
+    switch (i->op) {
+    case IR_shl: x64_shift_ri(b, SH_SHL, w, reg, second->imm & (w ? 63 : 31)); return;
+    case IR_shr: x64_shift_ri(b, SH_SHR, w, reg, second->imm & (w ? 63 : 31)); return;
+    case IR_sar: x64_shift_ri(b, SH_SAR, w, reg, second->imm & (w ? 63 : 31)); return;
+    case IR_sext: x64_rr(b, i->aux == 8 ? I_MOVSX8 : i->aux == 16 ? I_MOVSX16 : I_MOVSXD, reg, reg); return;
+    case IR_zext: x64_rr(b, i->aux == 8 ? I_MOVZX8 : i->aux == 16 ? I_MOVZX16 : I_MOV_R_RM, reg, reg); return;
+    }
+    if (second->place == PLACE_CONST) {
+        x64_mov_imm_keep_flags(b, THROUGH, second->imm);
+        x64_rr(b, alu_insn(i->op) | w, reg, THROUGH);
+    } else if (is_reg(second->place)) {
+        x64_rr(b, alu_insn(i->op) | w, reg, second->place);
+    } else {
+        x64_rm(b, alu_insn(i->op) | w, reg, region_mem(g, second->place));
+    }
+}
+
+static Operand find_operand(Region *r, u32 v, u32 pos);
+
+/* The value of a recipe, in a place of Vcpu.save that stays its own until the moves are made. */
+static Place cook(Region *r, u32 v, u32 pos) {
+    Cg *g = r->g;
+    const IrInsn *i = cg_insn(g, v);
+    Operand a = find_operand(r, cg_root(g, i->a), pos), b = {0};
+    if (ir_op_operands[i->op] > 1) b = find_operand(r, cg_root(g, i->b), pos);
+    if (r->saves == VCPU_SAVES || r->too_hard || g->b.end - g->b.at < X64_SLACK) {
+        r->too_hard |= g->b.end - g->b.at >= X64_SLACK;
+        g->full |= !r->too_hard;
+        return PLACE_SAVE;
+    }
+    if (a.place == PLACE_CONST) x64_mov_imm_keep_flags(&g->b, TEMP, a.imm);
+    else copy(g, TEMP, a.place);
+    compute(g, i, TEMP, &b);
+    Place to = (Place)(PLACE_SAVE + r->saves++);
+    copy(g, to, TEMP);
+    return to;
+}
+
+static Operand find_operand(Region *r, u32 v, u32 pos) {
+    if (region_is_recipe(r, v)) return (Operand){.place = cook(r, v, pos)};
+    Operand o = {.place = region_place(r, v, pos), .imm = cg_insn(r->g, v)->imm};
+    if (o.place == PLACE_NONE) r->too_hard = true, o.place = RAX;
+    return o;
+}
+
 void region_move(Region *r, Place to, u32 v, u32 pos, unsigned how) {
     v = cg_root(r->g, v);
     const IrInsn *i = cg_insn(r->g, v);
+    if (region_is_recipe(r, v)) {
+        add(r, (Move){.to = to, .from = cook(r, v, pos), .type = i->type, .how = (u8)how});
+        return;
+    }
     Place from = region_place(r, v, pos);
     if (from == PLACE_NONE) r->too_hard = true;
     else if (from == PLACE_CONST) add(r, (Move){.to = to, .from = from, .type = i->type, .imm = const_state(i->imm, how)});
@@ -49,25 +136,6 @@ void region_edge_moves(Region *r, u32 from, u32 to) {
 }
 
 /* --- making them ---------------------------------------------------------------------------------------- */
-
-static void copy(Cg *g, Place to, Place from) {
-    X64Buf *b = &g->b;
-    if (is_reg(to) && is_reg(from)) {
-        if (is_xmm(to) && is_xmm(from)) cg_mov_xmm(g, to, from);
-        else if (is_xmm(to)) x64_rr(b, I_MOVD_X_R | W1, xn(to), from);
-        else if (is_xmm(from)) x64_rr(b, I_MOVD_R_X | W1, xn(from), to);
-        else x64_mov(b, to, from);
-    } else if (is_reg(to)) {
-        if (is_xmm(to)) x64_rm(b, I_MOVS_LOAD(3), xn(to), region_mem(g, from));
-        else x64_rm(b, I_MOV_R_RM | W1, to, region_mem(g, from));
-    } else if (is_reg(from)) {
-        if (is_xmm(from)) x64_rm(b, I_MOVS_STORE(3), xn(from), region_mem(g, to));
-        else x64_rm(b, I_MOV_RM_R | W1, from, region_mem(g, to));
-    } else if (to != from) {
-        copy(g, THROUGH, from);
-        copy(g, to, THROUGH);
-    }
-}
 
 static void load_imm(Cg *g, const Move *m) {
     if (is_xmm(m->to)) {
@@ -150,5 +218,7 @@ void region_make_moves(Region *r) {
         left -= made;
         if (left && !made) break_cycle(r);
     }
-    r->moves.len = 0;
+    region_forget_moves(r);
 }
+
+void region_forget_moves(Region *r) { r->moves.len = r->saves = 0; }

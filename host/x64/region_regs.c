@@ -4,6 +4,7 @@
 #include "host/x64/region.h"
 
 X64Mem region_mem(const Cg *g, Place p) {
+    if (p >= PLACE_SAVE) return x64_mem(RBP, CPU_OFF(save) + 8 * (i64)(p - PLACE_SAVE));
     if (p >= PLACE_SLOT) return x64_mem(RBP, x64_slot_off(g->guest, p - PLACE_SLOT));
     return x64_mem(RBP, CPU_OFF(spill) + 8 * (i64)(p - PLACE_SPILL));
 }

@@ -157,7 +157,7 @@ static u32 floating(void) {
 
 /* base + something within memory; once in a while beyond. */
 static u32 address(void) {
-    u32 mask = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, pick(60) ? (MEMORY / 2 - 1) & -8 : (2 * MEMORY - 1) & -8);
+    u32 mask = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, pick(25) ? (MEMORY / 2 - 1) & -8 : (2 * MEMORY - 1) & -8);
     u32 off = emit(IR_and, IR_I64, 0, 0, any(IR_I64), mask, 0, 0);
     if (!pick(3)) {
         u32 k = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, (MEMORY / 2 - 1) & -8), three = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, pick(4));
