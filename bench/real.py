@@ -41,7 +41,7 @@ PROGRAMS = [
     Program("perl", 2.5, ["/usr/bin/perl", "/tmp/in/work.pl"]),
     Program("gawk", 2.5, ["/usr/bin/gawk", "-f", "/tmp/in/work.awk", "/tmp/in/log"]),
     Program("sqlite3", 2.5, ["/usr/bin/sqlite3", ":memory:", ".read /tmp/in/work.sql"]),
-    Program("xz", 2.5, ["/usr/bin/xz", "-3", "-T1", "-k", "-c", "/tmp/in/log"]),
+    Program("xz", 2.5, ["/usr/bin/xz", "-6", "-T1", "-k", "-c", "/tmp/in/short.log"]),
     Program("unxz", 2.5, ["/usr/bin/xz", "-d", "-c", "/tmp/in/log.xz"]),
     Program("zstd", 2.5, ["/usr/bin/zstd", "-q", "-9", "--single-thread", "-c", "/tmp/in/log"]),
     Program("unzstd", 2.5, ["/usr/bin/zstd", "-q", "-d", "-c", "/tmp/in/log.zst"], count=5),

@@ -146,13 +146,15 @@ select round(total(v), 2) from t;
 LOOP = "i=0; while [ $i -lt 200 ]; do /usr/bin/true; i=$((i + 1)); done; echo $i\n"
 
 
-def data(size, seed):
-    """Bytes that compress as logs do."""
+def log(size, seed):
+    """Text that compresses as logs do: few words are most of it."""
     r = random.Random(seed)
-    words = ["".join(r.choice("etaoinshrdlu") for _ in range(r.randrange(2, 10))) for _ in range(600)]
+    words = ["".join(r.choice("etaoinshrdlu") for _ in range(r.randrange(2, 10))) for _ in range(4000)]
+    weights = [1 / (k + 1) for k in range(len(words))]
     out, n = [], 0
     while n < size:
-        line = f"{r.randrange(10 ** 6)} g{r.randrange(40)} {r.randrange(1000) / 10} {r.choice(words)} {' '.join(r.choices(words, k=6))}\n"
+        line = (f"2026-{r.randrange(1, 13):02}-{r.randrange(1, 29):02} g{r.randrange(40)} {r.randrange(1000) / 10} {r.choice(words)} "
+                f"[{r.randrange(30000)}]: {' '.join(r.choices(words, weights, k=r.randrange(3, 12)))} 0x{r.randrange(1 << 32):x}\n")
         out.append(line)
         n += len(line)
     return "".join(out)[:size]
@@ -161,7 +163,7 @@ def data(size, seed):
 def write_all(folder):
     """Fills `folder` with all of it."""
     files = {"medium.c": c_source(160, 1), "store.cc": CXX, "configure": configure_script(), "work.py": PYTHON, "work.pl": PERL, "work.awk": AWK,
-             "work.sql": SQL, "loop.sh": LOOP, "log": data(4 << 20, 2), "hello.c": '#include <stdio.h>\nint main(void) { puts("hello"); }\n'}
+             "work.sql": SQL, "loop.sh": LOOP, "log": log(4 << 20, 2), "short.log": log(1 << 20, 3), "hello.c": '#include <stdio.h>\nint main(void) { puts("hello"); }\n'}
     os.makedirs(folder)
     for name, text in files.items():
         with open(os.path.join(folder, name), "w") as f:
