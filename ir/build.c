@@ -118,28 +118,37 @@ static bool fold_shift_pair(IrBuilder *b, IrOp op, Ref x, u64 k, Ref *out) {
     return true;
 }
 
+static u64 of_type(IrType t, u64 bits) { return t == IR_I64 || t == IR_F64 ? bits : low_bits(bits, type_bits(t)); }
+
+Ref ir_imm(IrBuilder *b, IrOp op, Ref x, u64 imm) {
+    IrType t = ir_type_of(b, x);
+    u64 c = of_type(t, imm);
+    IrType result = is_compare(op) ? IR_I1 : t;
+    if (ir_is_const(b, x)) return ir_const(b, result, ir_eval(op, result, t, 0, ir_insn_of(b, x)->imm, c, 0));
+    Ref out;
+    if (fold_identity(b, op, x, c, &out) || fold_shift_pair(b, op, x, c, &out)) return out;
+    if (op == IR_sub) op = IR_add, c = of_type(t, -c);
+    if (op == IR_mul && (c & (c - 1)) == 0) op = IR_shl, c = __builtin_ctzll(c);
+    Ref y = ir_const(b, t, c);
+    return emit(b, op, result, 0, 0, x, y, NONE, 0);
+}
+
 Ref ir_binary(IrBuilder *b, IrOp op, Ref x, Ref y) {
     IrType t = ir_type_of(b, x);
     ASSERT(t == ir_type_of(b, y));
-    bool cx = ir_is_const(b, x), cy = ir_is_const(b, y);
-    IrType result = is_compare(op) ? IR_I1 : t;
-    if (cx && cy) return ir_const(b, result, ir_eval(op, result, t, 0, ir_insn_of(b, x)->imm, ir_insn_of(b, y)->imm, 0));
-    if (cx && (ir_op_facts[op] & F_COMMUTES)) {
-        Ref swap = x;
-        x = y, y = swap, cx = false, cy = true;
-    }
-    Ref out;
-    if (cy) {
+    if (ir_is_const(b, y)) {
+        Ref out;
         u64 c = ir_insn_of(b, y)->imm;
+        if (ir_is_const(b, x) || op == IR_sub || op == IR_mul) return ir_imm(b, op, x, c);
         if (fold_identity(b, op, x, c, &out) || fold_shift_pair(b, op, x, c, &out)) return out;
-        if (op == IR_sub) return ir_imm(b, IR_add, x, -c);
-        if (op == IR_mul && (c & (c - 1)) == 0) return ir_imm(b, IR_shl, x, __builtin_ctzll(c));
+    } else if (ir_is_const(b, x) && (ir_op_facts[op] & F_COMMUTES)) {
+        return ir_binary(b, op, y, x);
     } else if (x.id == y.id && t != IR_I1) {
         if (op == IR_sub || op == IR_xor) return ir_const(b, t, 0);
         if (op == IR_and || op == IR_or) return x;
         if (is_compare(op)) return ir_const(b, IR_I1, op == IR_eq || op == IR_les || op == IR_leu);
     }
-    return emit(b, op, result, 0, 0, x, y, NONE, 0);
+    return emit(b, op, is_compare(op) ? IR_I1 : t, 0, 0, x, y, NONE, 0);
 }
 
 Ref ir_unary(IrBuilder *b, IrOp op, Ref x) {
@@ -213,32 +222,17 @@ Ref ir_trunc(IrBuilder *b, Ref x) {
 
 /* --- memory -------------------------------------------------------------------------------------- */
 
-/* Splits `x + constant` made by this same guest instruction into base and displacement. Not across guest
- * instructions: that would keep the old value of an incremented pointer alive. */
-static Ref address(IrBuilder *b, Ref addr, u64 *disp) {
-    *disp = 0;
-    const IrInsn *in = ir_insn_of(b, addr);
-    u32 insn_start = b->frames.len ? b->frames.at[b->frames.len - 1].insn : 0;
-    if (in->op != IR_add || addr.id < insn_start) return addr;
-    const IrInsn *c = &b->insns.at[in->b];
-    if (c->op != IR_const || !fits_i32((i64)c->imm)) return addr;
-    *disp = c->imm;
-    return (Ref){in->a};
+static Ref load(IrBuilder *b, IrType type, unsigned bits, unsigned flags, Ref base, i64 disp) {
+    ASSERT(fits_i32(disp));
+    return emit(b, IR_load, type, __builtin_ctz(bits / 8), flags, base, NONE, NONE, (u64)disp);
 }
+Ref ir_loads(IrBuilder *b, unsigned bits, Ref base, i64 disp) { return load(b, IR_I64, bits, IR_SIGNED, base, disp); }
+Ref ir_loadu(IrBuilder *b, unsigned bits, Ref base, i64 disp) { return load(b, IR_I64, bits, 0, base, disp); }
+Ref ir_loadf(IrBuilder *b, IrType type, Ref base, i64 disp) { return load(b, type, type_bits(type), 0, base, disp); }
 
-static Ref load(IrBuilder *b, IrType type, unsigned bits, unsigned flags, Ref addr) {
-    u64 disp;
-    Ref base = address(b, addr, &disp);
-    return emit(b, IR_load, type, __builtin_ctz(bits / 8), flags, base, NONE, NONE, disp);
-}
-Ref ir_loads(IrBuilder *b, unsigned bits, Ref addr) { return load(b, IR_I64, bits, IR_SIGNED, addr); }
-Ref ir_loadu(IrBuilder *b, unsigned bits, Ref addr) { return load(b, IR_I64, bits, 0, addr); }
-Ref ir_loadf(IrBuilder *b, IrType type, Ref addr) { return load(b, type, type_bits(type), 0, addr); }
-
-void ir_store(IrBuilder *b, unsigned bits, Ref addr, Ref v) {
-    u64 disp;
-    Ref base = address(b, addr, &disp);
-    emit(b, IR_store, IR_VOID, __builtin_ctz(bits / 8), 0, base, v, NONE, disp);
+void ir_store(IrBuilder *b, unsigned bits, Ref base, i64 disp, Ref v) {
+    ASSERT(fits_i32(disp));
+    emit(b, IR_store, IR_VOID, __builtin_ctz(bits / 8), 0, base, v, NONE, (u64)disp);
 }
 
 void ir_set_order(IrBuilder *b, unsigned order) { b->insns.at[b->insns.len - 1].aux2 |= order; }

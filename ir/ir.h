@@ -19,8 +19,8 @@
  * too, or 0 if nothing behind it can fault. Blocks stand in an order in which a block comes after those that dominate it, so that a value
  * comes before its uses in the array as well. No jump leads to an entry block.
  *
- * The builder folds constants, applies identities, folds `x + constant` into the displacement of
- * memory operations, and forwards slots: get after get or put of a slot in the same block yields the same value.
+ * The builder folds constants, applies identities, and forwards slots: get after get or put of a slot in the same block
+ * yields the same value.
  * At most one emitting call may stand among the arguments of a call (C leaves their order open).
  *
  * Threads: an IrFunc belongs to one thread. Memory: one arena-like set of vectors, reused by ir_reset.
@@ -188,11 +188,8 @@ IR_BINARY(divs) IR_BINARY(divu) IR_BINARY(rems) IR_BINARY(remu) IR_BINARY(and) I
 IR_BINARY(shl) IR_BINARY(shr) IR_BINARY(sar) IR_BINARY(rotl) IR_BINARY(rotr)
 IR_BINARY(eq) IR_BINARY(ne) IR_BINARY(lts) IR_BINARY(les) IR_BINARY(ltu) IR_BINARY(leu)
 #undef IR_BINARY
-/* The same with a constant second operand of the type of x. */
-static inline Ref ir_imm(IrBuilder *b, IrOp op, Ref x, u64 imm) {
-    Ref y = ir_const(b, ir_type_of(b, x), imm);
-    return ir_binary(b, op, x, y);
-}
+/* The same with a constant second operand of the type of x. Makes that constant only if it is needed. */
+Ref ir_imm(IrBuilder *b, IrOp op, Ref x, u64 imm);
 Ref ir_not(IrBuilder *b, Ref x); /* x ^ all ones; of i1: the other truth value */
 Ref ir_crypto(IrBuilder *b, CryptoOp op, unsigned n, Ref x, Ref y); /* with one operand: y = x */
 Ref ir_select(IrBuilder *b, Ref cond, Ref x, Ref y);
@@ -200,11 +197,11 @@ Ref ir_sext(IrBuilder *b, unsigned bits, Ref x);  /* low bits of an i64 (or a wh
 Ref ir_zext(IrBuilder *b, unsigned bits, Ref x);
 Ref ir_trunc(IrBuilder *b, Ref x);                /* i64 -> i32 */
 
-/* Memory: bits 8..64 for i64 values; `addr` i64 plus byte displacement folded by the builder. */
-Ref ir_loads(IrBuilder *b, unsigned bits, Ref addr); /* sign-extended i64 */
-Ref ir_loadu(IrBuilder *b, unsigned bits, Ref addr); /* zero-extended i64 */
-Ref ir_loadf(IrBuilder *b, IrType type, Ref addr);   /* f32, f64 (f16: load 16 bits and use flow/box) */
-void ir_store(IrBuilder *b, unsigned bits, Ref addr, Ref v); /* v: i64, or f32/f64 with bits equal to its size */
+/* Memory: bits 8..64 for i64 values, at base + disp (i64; signed 32 bits). */
+Ref ir_loads(IrBuilder *b, unsigned bits, Ref base, i64 disp); /* sign-extended i64 */
+Ref ir_loadu(IrBuilder *b, unsigned bits, Ref base, i64 disp); /* zero-extended i64 */
+Ref ir_loadf(IrBuilder *b, IrType type, Ref base, i64 disp);   /* f32, f64 (f16: load 16 bits and use flow/box) */
+void ir_store(IrBuilder *b, unsigned bits, Ref base, i64 disp, Ref v); /* v: i64, or f32/f64 with bits equal to its size */
 /* Adds IR_ACQUIRE / IR_RELEASE to the load or store just made. */
 void ir_set_order(IrBuilder *b, unsigned order);
 void ir_align(IrBuilder *b, unsigned bytes, Ref addr);

@@ -61,9 +61,11 @@ bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     g->spill_used = 0;
     cg_analyse(g);
     for (g->cur = 1; g->cur < f->insns.len; g->cur++) {
+        IrInsn *i = &f->insns.at[g->cur];
+        if (i->op == IR_const || i->op == IR_nop) continue; /* a third of them */
         if (g->b.end - g->b.at < X64_SLACK) return false;
         g->locked = 0;
-        cg_lower(g, &f->insns.at[g->cur]);
+        cg_lower(g, i);
     }
     cg_emit_late(g);
     code->size = (size_t)(g->b.at - code->rw);

@@ -44,47 +44,50 @@ static inline X64Mem x64_mem_index(unsigned base, unsigned index, unsigned scale
 #define BYTE_REG (1u << 17) /* the ModRM.reg operand is a byte register: spl..dil need REX */
 #define BYTE_RM (1u << 18)  /* the ModRM.rm operand is one */
 
-static inline void x64_modrm_mem(X64Buf *b, unsigned reg, X64Mem m) {
+/* The pieces of an instruction, at p; each returns where the next goes. (Through b->at, every byte would cost a load: it might overwrite
+ * that pointer, as far as the compiler knows.) */
+static inline u8 *x64_put_modrm_mem(u8 *p, unsigned reg, X64Mem m) {
     reg = (reg & 7) << 3;
     bool sib = m.index != NO_REG || m.base == NO_REG || (m.base & 7) == RSP;
     unsigned rm = sib ? 4 : m.base & 7;
     if (m.base == NO_REG) {
-        x64_u8(b, reg | 4);
-        x64_u8(b, (m.scale << 6) | ((m.index == NO_REG ? 4 : m.index & 7) << 3) | 5);
-        x64_u32(b, (u32)m.disp);
-        return;
+        *p++ = (u8)(reg | 4);
+        *p++ = (u8)((m.scale << 6) | ((m.index == NO_REG ? 4 : m.index & 7) << 3) | 5);
+        return memcpy(p, &m.disp, 4), p + 4;
     }
     unsigned mod = m.disp == 0 && (m.base & 7) != RBP ? 0 : fits_i8(m.disp) ? 1 : 2;
-    x64_u8(b, mod << 6 | reg | rm);
-    if (sib) x64_u8(b, (m.scale << 6) | ((m.index == NO_REG ? 4 : m.index & 7) << 3) | (m.base & 7));
-    if (mod == 1) x64_u8(b, (u8)m.disp);
-    if (mod == 2) x64_u32(b, (u32)m.disp);
+    *p++ = (u8)(mod << 6 | reg | rm);
+    if (sib) *p++ = (u8)((m.scale << 6) | ((m.index == NO_REG ? 4 : m.index & 7) << 3) | (m.base & 7));
+    memcpy(p, &m.disp, 4); /* all four bytes: what is too much is overwritten */
+    return p + (mod == 2 ? 4 : mod);
 }
 
-static inline void x64_legacy_head(X64Buf *b, u32 insn, unsigned reg, unsigned index, unsigned rm, bool byte_reg) {
+static inline u8 *x64_put_head(u8 *p, u32 insn, unsigned reg, unsigned index, unsigned rm, bool byte_reg) {
     static const u8 prefix[4] = {0, 0x66, 0xf3, 0xf2};
-    b->insns++;
     unsigned pp = insn >> 12 & 3, map = insn >> 8 & 3;
-    if (pp) x64_u8(b, prefix[pp]);
+    if (pp) *p++ = prefix[pp];
     unsigned rex = (insn & W1 ? 8 : 0) | (reg & 8) >> 1 | (index & 8) >> 2 | (rm & 8) >> 3;
-    if (rex || byte_reg) x64_u8(b, 0x40 | rex);
-    if (map) x64_u8(b, 0x0f);
-    if (map == 2) x64_u8(b, 0x38);
-    if (map == 3) x64_u8(b, 0x3a);
-    x64_u8(b, insn);
+    if (rex || byte_reg) *p++ = (u8)(0x40 | rex);
+    if (map) *p++ = 0x0f;
+    if (map >= 2) *p++ = map == 2 ? 0x38 : 0x3a;
+    *p++ = (u8)insn;
+    return p;
 }
 
 /* reg, rm registers */
 static inline void x64_rr(X64Buf *b, u32 insn, unsigned reg, unsigned rm) {
     bool byte = ((insn & BYTE_REG) && reg >= 4) || ((insn & BYTE_RM) && rm >= 4);
-    x64_legacy_head(b, insn, reg, 0, rm, byte);
-    x64_u8(b, 0xc0 | (reg & 7) << 3 | (rm & 7));
+    u8 *p = x64_put_head(b->at, insn, reg, 0, rm, byte);
+    *p = (u8)(0xc0 | (reg & 7) << 3 | (rm & 7));
+    b->at = p + 1;
+    b->insns++;
 }
 
 static inline void x64_rm(X64Buf *b, u32 insn, unsigned reg, X64Mem m) {
     bool byte = (insn & BYTE_REG) && reg >= 4;
-    x64_legacy_head(b, insn, reg, m.index == NO_REG ? 0 : m.index, m.base == NO_REG ? 0 : m.base, byte);
-    x64_modrm_mem(b, reg, m);
+    u8 *p = x64_put_head(b->at, insn, reg, m.index == NO_REG ? 0 : m.index, m.base == NO_REG ? 0 : m.base, byte);
+    b->at = x64_put_modrm_mem(p, reg, m);
+    b->insns++;
 }
 
 static inline void x64_vex_head(X64Buf *b, u32 insn, unsigned reg, unsigned v, unsigned index, unsigned rm) {
@@ -108,7 +111,7 @@ static inline void x64_vrr(X64Buf *b, u32 insn, unsigned reg, unsigned v, unsign
 }
 static inline void x64_vrm(X64Buf *b, u32 insn, unsigned reg, unsigned v, X64Mem m) {
     x64_vex_head(b, insn, reg, v, m.index == NO_REG ? 0 : m.index, m.base == NO_REG ? 0 : m.base);
-    x64_modrm_mem(b, reg, m);
+    b->at = x64_put_modrm_mem(b->at, reg, m);
 }
 
 /* EVEX, registers 0..15, no masking, scalar [SDM vol. 2, 2.7] */

@@ -49,19 +49,26 @@ static void operands_used(Cg *g, IrInsn *i, u32 id, u32 as_user) {
     if (n > 2) note_use(g, i->c, as_user);
 }
 
-static bool drop_dead(Back *k, IrInsn *i) {
-    if ((ir_op_facts[i->op] & F_PURE) || i->op == IR_get) return i->uses == 0;
-    if (i->op != IR_put) return false;
-    u64 bit = 1ull << (i->imm & 63), *word = &k->dead[i->imm >> 6];
-    if (*word & bit) return true;
-    *word |= bit;
-    return false;
-}
-
 /* A dead put is a hint too: nobody looks at the slot before it is written again, so its pin is free for the value. */
-static void hint_put(Cg *g, Back *k, const IrInsn *i, u32 id) {
+static void put(Cg *g, Back *k, IrInsn *i, u32 id) {
+    u64 bit = 1ull << (i->imm & 63), *dead = &k->dead[i->imm >> 6];
     g->val.at[i->a].hint = (i16)i->imm;
     k->next_put[i->imm] = id;
+    if (*dead & bit) {
+        i->op = IR_nop;
+        return;
+    }
+    *dead |= bit;
+    note_use(g, i->a, id);
+}
+
+static void get(Back *k, IrInsn *i, u32 id) {
+    if (!i->uses) {
+        i->op = IR_nop;
+        return;
+    }
+    k->next_get[i->imm] = id;
+    k->dead[i->imm >> 6] &= ~(1ull << (i->imm & 63));
 }
 
 /* An extension that is not needed any more, since all its users took the operand instead, leaves the operand its place. */
@@ -70,6 +77,40 @@ static void hint_operand(Cg *g, Back *k, const IrInsn *i, u32 id, i16 slot) {
     if (put->op != IR_nop || put->a != id || g->val.at[i->a].hint >= 0) return;
     put->a = i->a;
     g->val.at[i->a].hint = slot;
+}
+
+/* The operand's register lives on under this name. */
+static void alias(Cg *g, const IrInsn *i, i16 hint) {
+    IrInsn *o = cg_insn(g, i->a);
+    if (hint >= 0 && g->val.at[i->a].hint < 0) g->val.at[i->a].hint = hint;
+    o->uses += i->uses;
+    o->last = MAX(o->last, i->last);
+}
+
+static bool hint_is_good(const Cg *g, const Back *k, u32 slot, u32 id) {
+    if (g->pin[slot] == NO_REG || !hint_holds(k, slot, k->next_put[slot], id)) return false;
+    return cg_root(g, cg_insn(g, k->next_put[slot])->a) == cg_root(g, id);
+}
+
+/* What is neither structure nor constant, get or put. */
+static void operation(Cg *g, Back *k, IrInsn *i, u32 id) {
+    Val *v = &g->val.at[id];
+    u16 facts = ir_op_facts[i->op];
+    if (!i->uses && (facts & F_PURE)) {
+        if (i->op == IR_sext && v->hint >= 0) hint_operand(g, k, i, id, v->hint);
+        i->op = IR_nop;
+        return;
+    }
+    if (v->hint >= 0 && !hint_is_good(g, k, (u32)v->hint, id)) v->hint = -1;
+    if (facts & (F_FAULTS | F_EXIT | F_CALL | F_TERM)) {
+        k->barrier = id;
+        memset(k->dead, 0, sizeof k->dead);
+    } else if (cg_is_alias(g, i)) {
+        alias(g, i, v->hint);
+        return;
+    }
+    v->fused = fusable(g, i, id);
+    operands_used(g, i, id, v->fused ? i->last : id);
 }
 
 void cg_analyse(Cg *g) {
@@ -83,38 +124,10 @@ void cg_analyse(Cg *g) {
     for (u32 id = f->insns.len - 1; id > 0; id--) {
         IrInsn *i = &f->insns.at[id];
         if (i->op <= IR_insn) continue; /* nop, block, param, insn */
-        Val *v = &g->val.at[id];
-        v->fused = 0;
-        if (i->op == IR_const) { /* two in five of what is left: they have no operands, and no place of their own */
-            if (!i->uses) i->op = IR_nop;
-            continue;
-        }
-        if (drop_dead(&k, i)) {
-            if (i->op == IR_put) hint_put(g, &k, i, id);
-            else if (i->op == IR_sext && v->hint >= 0) hint_operand(g, &k, i, id, v->hint);
-            i->op = IR_nop;
-            continue;
-        }
-        if (v->hint >= 0) {
-            u32 slot = (u32)v->hint;
-            if (g->pin[slot] == NO_REG || !hint_holds(&k, slot, k.next_put[slot], id) || cg_root(g, cg_insn(g, k.next_put[slot])->a) != cg_root(g, id)) v->hint = -1;
-        }
-        if (i->op == IR_put) {
-            hint_put(g, &k, i, id);
-        } else if (i->op == IR_get) {
-            k.next_get[i->imm] = id;
-            k.dead[i->imm >> 6] &= ~(1ull << (i->imm & 63));
-        } else if (ir_op_facts[i->op] & (F_FAULTS | F_EXIT | F_CALL | F_TERM)) {
-            k.barrier = id;
-            memset(k.dead, 0, sizeof k.dead);
-        } else if (cg_is_alias(g, i)) { /* the operand's register lives on under this name */
-            IrInsn *o = cg_insn(g, i->a);
-            if (v->hint >= 0 && g->val.at[i->a].hint < 0) g->val.at[i->a].hint = v->hint;
-            o->uses += i->uses;
-            o->last = MAX(o->last, i->last);
-            continue;
-        }
-        v->fused = fusable(g, i, id);
-        operands_used(g, i, id, v->fused ? i->last : id);
+        g->val.at[id].fused = 0;
+        if (i->op == IR_put) put(g, &k, i, id);
+        else if (i->op == IR_get) get(&k, i, id);
+        else if (i->op != IR_const) operation(g, &k, i, id);
+        else if (!i->uses) i->op = IR_nop;
     }
 }

@@ -45,10 +45,9 @@ static bool has_place(const Cg *g, u32 id) {
 
 /* Another register that holds id too, or NO_REG: a pin, after a move between slots. */
 static unsigned other_register(const Cg *g, u32 id, unsigned not_this) {
-    for (unsigned k = 0; k < X64_PIN_COUNT; k++) {
-        unsigned p = cg_is_xmm_type(cg_insn(g, id)->type) ? x64_xmm_pins[k] : x64_gpr_pins[k];
-        if (p != not_this && g->reg_val[p] == id) return p;
-    }
+    const u8 *pins = cg_is_xmm_type(cg_insn(g, id)->type) ? x64_xmm_pins : x64_gpr_pins;
+    for (unsigned k = 0; k < X64_PIN_COUNT; k++)
+        if (g->reg_val[pins[k]] == id && pins[k] != not_this) return pins[k];
     return NO_REG;
 }
 
@@ -57,6 +56,10 @@ static void vacate(Cg *g, unsigned reg) {
     u32 id = g->reg_val[reg];
     g->reg_val[reg] = 0;
     if (!id || g->val.at[id].reg != reg) return;
+    if (!needed(g, id)) {
+        g->val.at[id].reg = NO_REG;
+        return;
+    }
     unsigned other = other_register(g, id, reg);
     g->val.at[id].reg = (u8)other;
     if (other == NO_REG && alive(g, id) && !has_place(g, id)) spill(g, id, reg);
@@ -195,7 +198,7 @@ void cg_set(Cg *g, unsigned reg) {
         return;
     }
     u32 old = g->reg_val[reg];
-    if (old && g->val.at[old].reg == reg) g->val.at[old].reg = (u8)other_register(g, old, reg);
+    if (old && g->val.at[old].reg == reg) g->val.at[old].reg = alive(g, old) ? (u8)other_register(g, old, reg) : NO_REG;
     g->reg_val[reg] = g->cur;
     g->val.at[g->cur].reg = (u8)reg;
 }

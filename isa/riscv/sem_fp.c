@@ -19,21 +19,14 @@ static Ref bits_of(IrBuilder *b, IrType t, Ref container) { return ir_bits(b, bo
 
 /* --- loads, stores, moves */
 
-#define ADDR ir_imm(b, IR_add, rs1, IMM)
 static Ref from_bits(IrBuilder *b, IrType t, Ref bits) { return ir_bits(b, ir_imm(b, IR_or, bits, box_bits(t))); }
 
-SEM(flw) { FD(ir_box(b, ir_loadf(b, IR_F32, ADDR))); }
-SEM(fld) { FD(ir_loadf(b, IR_F64, ADDR)); }
-SEM(flh) { FD(from_bits(b, IR_F16, ir_loadu(b, 16, ADDR))); }
-SEM(fsw) {
-    Ref addr = ADDR;
-    ir_store(b, 32, addr, ir_flow(b, IR_F32, rs2));
-}
-SEM(fsd) { ir_store(b, 64, ADDR, rs2); }
-SEM(fsh) {
-    Ref addr = ADDR;
-    ir_store(b, 16, addr, ir_bits(b, rs2));
-}
+SEM(flw) { FD(ir_box(b, ir_loadf(b, IR_F32, rs1, i->imm))); }
+SEM(fld) { FD(ir_loadf(b, IR_F64, rs1, i->imm)); }
+SEM(flh) { FD(from_bits(b, IR_F16, ir_loadu(b, 16, rs1, i->imm))); }
+SEM(fsw) { ir_store(b, 32, rs1, i->imm, ir_flow(b, IR_F32, rs2)); }
+SEM(fsd) { ir_store(b, 64, rs1, i->imm, rs2); }
+SEM(fsh) { ir_store(b, 16, rs1, i->imm, ir_bits(b, rs2)); }
 SEM(fmv_x_d) { RD(ir_bits(b, rs1)); }
 SEM(fmv_x_w) { RD(ir_sext(b, 32, ir_bits(b, rs1))); }
 SEM(fmv_x_h) { RD(ir_sext(b, 16, ir_bits(b, rs1))); }

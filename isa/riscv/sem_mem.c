@@ -3,19 +3,17 @@
  * not [unpriv a]: there is no Zama16b here, and Linux turns the trap into SIGBUS. */
 #include "isa/riscv/sem.h"
 
-#define ADDR ir_imm(b, IR_add, rs1, IMM)
-
-SEM(lb) { RD(ir_loads(b, 8, ADDR)); }
-SEM(lh) { RD(ir_loads(b, 16, ADDR)); }
-SEM(lw) { RD(ir_loads(b, 32, ADDR)); }
-SEM(ld) { RD(ir_loadu(b, 64, ADDR)); }
-SEM(lbu) { RD(ir_loadu(b, 8, ADDR)); }
-SEM(lhu) { RD(ir_loadu(b, 16, ADDR)); }
-SEM(lwu) { RD(ir_loadu(b, 32, ADDR)); }
-SEM(sb) { ir_store(b, 8, ADDR, rs2); }
-SEM(sh) { ir_store(b, 16, ADDR, rs2); }
-SEM(sw) { ir_store(b, 32, ADDR, rs2); }
-SEM(sd) { ir_store(b, 64, ADDR, rs2); }
+SEM(lb) { RD(ir_loads(b, 8, rs1, i->imm)); }
+SEM(lh) { RD(ir_loads(b, 16, rs1, i->imm)); }
+SEM(lw) { RD(ir_loads(b, 32, rs1, i->imm)); }
+SEM(ld) { RD(ir_loadu(b, 64, rs1, i->imm)); }
+SEM(lbu) { RD(ir_loadu(b, 8, rs1, i->imm)); }
+SEM(lhu) { RD(ir_loadu(b, 16, rs1, i->imm)); }
+SEM(lwu) { RD(ir_loadu(b, 32, rs1, i->imm)); }
+SEM(sb) { ir_store(b, 8, rs1, i->imm, rs2); }
+SEM(sh) { ir_store(b, 16, rs1, i->imm, rs2); }
+SEM(sw) { ir_store(b, 32, rs1, i->imm, rs2); }
+SEM(sd) { ir_store(b, 64, rs1, i->imm, rs2); }
 
 static unsigned access_bits(const RvInsn *i) { return riscv_ops[i->op].access_size * 8u; }
 
@@ -24,7 +22,7 @@ static unsigned access_bits(const RvInsn *i) { return riscv_ops[i->op].access_si
  * and every other emulator shares; docs/caveats.md says so. */
 SEM(lr) {
     ir_align(b, access_bits(i) / 8, rs1);
-    Ref v = ir_loads(b, access_bits(i), rs1);
+    Ref v = ir_loads(b, access_bits(i), rs1, 0);
     if (i->aq) ir_set_order(b, IR_ACQUIRE);
     ir_put(b, SLOT_RESV_ADDR, rs1);
     ir_put(b, SLOT_RESV_VALUE, v);
@@ -70,10 +68,10 @@ SEM(amocas_q) {
  * are coherent. Linux does not let user programs invalidate. */
 enum { CACHE_BLOCK = 64 };
 SEM(cbo_inval) { sem_illegal(b, i); }
-SEM(cbo_clean) { ir_loadu(b, 8, rs1); }
-SEM(cbo_flush) { ir_loadu(b, 8, rs1); }
+SEM(cbo_clean) { ir_loadu(b, 8, rs1, 0); }
+SEM(cbo_flush) { ir_loadu(b, 8, rs1, 0); }
 SEM(cbo_zero) {
     Ref block = ir_imm(b, IR_and, rs1, -(u64)CACHE_BLOCK);
     Ref zero = ir_i64(b, 0);
-    for (unsigned at = 0; at < CACHE_BLOCK; at += 8) ir_store(b, 64, ir_imm(b, IR_add, block, at), zero);
+    for (unsigned at = 0; at < CACHE_BLOCK; at += 8) ir_store(b, 64, block, at, zero);
 }
