@@ -229,7 +229,7 @@ static void make_region(Engine *e, u64 pc, u32 mode) {
         e->stats.region_insns += t->region.insns;
         e->stats.region_host_bytes += t->code.size;
         if (UNLIKELY(e->options.dump)) dump(e, b, pc);
-        if (UNLIKELY(e->perf.map || e->perf.dump)) note_perf(e, h, b, "region", start);
+        note_perf(e, h, b, "region", start);
     }
     e->stats.region_ns += clock_ns() - start;
 }

@@ -63,17 +63,17 @@ static u32 fold_words(Rewrite *w, const IrInsn *i) {
     return make_ext(w, ext, 32, r);
 }
 
-/* The low 32 bits of an i64. */
-static u32 low_word(Rewrite *w, u32 a) { return make_trunc(w, a); }
-
 /* The low half of a sum, difference, product or left shift comes from the low halves. */
+enum { NARROW_DEPTH = 4 }; /* bound: x + x of x + x of ... has 2^n paths */
 static bool is_low_op(unsigned op) { return op == IR_add || op == IR_sub || op == IR_mul || op == IR_and || op == IR_or || op == IR_xor; }
 
 static u32 fold_low_op(Rewrite *w, u32 a) {
     IrInsn i = *rw_at(w, a);
-    if (i.type != IR_I64 || !is_low_op(i.op)) return 0;
-    u32 p = low_word(w, i.a);
-    return make2(w, (IrOp)i.op, IR_I32, p, low_word(w, i.b));
+    if (i.type != IR_I64 || !is_low_op(i.op) || w->depth == NARROW_DEPTH) return 0;
+    w->depth++;
+    u32 p = make_trunc(w, i.a), q = make_trunc(w, i.b);
+    w->depth--;
+    return make2(w, (IrOp)i.op, IR_I32, p, q);
 }
 
 /* --- extensions ---------------------------------------------------------------------------------------------------- */
@@ -85,6 +85,51 @@ static unsigned extension_bits(const IrInsn *x, IrOp op) {
     return 64;
 }
 
+static bool is_extended(Rewrite *w, u32 id) {
+    const IrInsn *i = &w->old->insns.at[id];
+    switch ((int)i->op) {
+    case IR_const: return i->type == IR_I64 && sext_bits(i->imm, 32) == (i64)i->imm;
+    case IR_sext: return i->aux <= 32;
+    case IR_zext: return i->aux < 32;
+    case IR_load: return i->type == IR_I64 && (i->aux < 2 || (i->aux == 2 && (i->aux2 & IR_SIGNED)));
+    case IR_and: case IR_or: case IR_xor: return i->type == IR_I64 && w->extended[i->a] && w->extended[i->b];
+    case IR_param: return w->extended[id];
+    }
+    return false;
+}
+
+/* Arguments of jumps that are not extended spoil their parameters, until nothing changes. */
+static bool spoil_params(Rewrite *w, const u32 *first_param) {
+    bool changed = false;
+    for (u32 id = 1; id < w->old->insns.len; id++) {
+        const IrInsn *i = &w->old->insns.at[id];
+        if (i->type == IR_I64 && i->op != IR_param) w->extended[id] = is_extended(w, id);
+        if (i->op != IR_jmp) continue;
+        for (u32 k = 0; k < i->b; k++) {
+            u8 *param = &w->extended[first_param[i->imm] + k];
+            if (!*param || w->extended[w->old->args.at[i->a + k]]) continue;
+            *param = 0;
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+void fold_find_extended(Rewrite *w) {
+    u32 *first_param = arena_alloc(&w->o->arena, w->old->block_count * sizeof(u32));
+    for (u32 id = 1; id < w->old->insns.len; id++) {
+        const IrInsn *i = &w->old->insns.at[id];
+        if (i->op == IR_block) first_param[i->imm] = id + 1;
+        if (i->op == IR_param) w->extended[id] = i->type == IR_I64;
+    }
+    unsigned rounds = 0;
+    while (spoil_params(w, first_param))
+        if (++rounds == 50) { /* a long chain: know nothing */
+            memset(w->extended, 0, w->old->insns.len);
+            return;
+        }
+}
+
 static u32 fold_extension(Rewrite *w, IrInsn i) {
     const IrInsn *x = rw_at(w, i.a);
     IrOp op = (IrOp)i.op;
@@ -93,6 +138,7 @@ static u32 fold_extension(Rewrite *w, IrInsn i) {
     if (x->type == IR_I64) {
         if (extension_bits(x, op) <= i.aux) return i.a;
         if (op == IR_sext && extension_bits(x, IR_zext) < i.aux) return i.a;
+        if (op == IR_sext && i.aux == 32 && x->op == IR_param && i.a < w->cap && w->extended_param[i.a]) return i.a;
         bool extension = x->op == IR_sext || x->op == IR_zext, same_type = rw_at(w, x->a)->type == IR_I64 || x->aux == i.aux;
         if (extension && x->aux >= i.aux && same_type) return make_ext(w, op, i.aux, x->a);
         if (i.aux == 32) {
@@ -109,8 +155,20 @@ static u32 fold_extension(Rewrite *w, IrInsn i) {
     return rw_value(w, i);
 }
 
+/* Is an extension among what the low half of a comes from? Then computing that in i32 drops it. */
+static bool hides_extension(Rewrite *w, u32 a, unsigned depth) {
+    const IrInsn *x = rw_at(w, a);
+    if ((x->op == IR_sext || x->op == IR_zext) && x->aux == 32) return true;
+    if (x->type != IR_I64 || !is_low_op(x->op) || !depth) return false;
+    return hides_extension(w, x->a, depth - 1) || hides_extension(w, x->b, depth - 1);
+}
+
 static u32 fold_trunc(Rewrite *w, IrInsn i) {
     const IrInsn *x = rw_at(w, i.a);
+    if (x->type == IR_I64 && is_low_op(x->op) && hides_extension(w, i.a, 3)) {
+        u32 word = fold_low_op(w, i.a);
+        return word ? word : rw_value(w, i);
+    }
     if (x->op == IR_const) return rw_constant(w, IR_I32, x->imm);
     if ((x->op == IR_sext || x->op == IR_zext) && x->aux == 32) {
         if (rw_at(w, x->a)->type == IR_I32) return x->a;

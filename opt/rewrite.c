@@ -124,6 +124,7 @@ static void copy_insn(Rewrite *w, u32 id) {
     if (i.op == IR_amo || i.op == IR_cas || i.op == IR_sc || i.op == IR_fence || i.op == IR_call) cse_forget(w);
     u32 at = append(w, i);
     w->map[id] = at;
+    if (i.op == IR_param && at < w->cap) w->extended_param[at] = w->extended[id];
     if (ir_has_frame((IrOp)i.op)) {
         u32 made = copy_frame(w, frame, i.op == IR_insn ? at : 0);
         w->f->insns.at[at].c = made;
@@ -157,6 +158,9 @@ static void begin(Rewrite *w) {
     w->f->promoted = true;
     w->map = arena_alloc(&w->o->arena, old->insns.len * sizeof(u32));
     cse_begin(w);
+    w->extended = arena_alloc(&w->o->arena, old->insns.len);
+    w->extended_param = arena_alloc(&w->o->arena, w->cap);
+    fold_find_extended(w);
 }
 
 /* The state of memory carries over from a block's only predecessor, if that was the one just copied. */

@@ -23,6 +23,9 @@ typedef struct Rewrite {
     IrFunc *f;          /* new */
     const IrFunc *old;
     u32 *map;           /* old id to new */
+    u8 *extended;       /* by old id: sign-extended from 32 bits, whatever comes */
+    u8 *extended_param; /* by new id: likewise, parameters */
+    u32 depth;          /* of fold_low_op in itself */
     u32 block;          /* old number of the block under way */
     u32 *block_of;      /* new id to old block number */
     u32 *heads, *next;  /* cse: chains of values by hash */
@@ -46,6 +49,9 @@ u32 rw_constant(Rewrite *w, IrType type, u64 bits);
 u32 fold_insn(Rewrite *w, IrInsn i);
 /* The i1 that tells whether i1 `cond` is false. */
 u32 fold_not(Rewrite *w, u32 cond);
+
+/* Fills extended: optimistically, for parameters that only get such values. */
+void fold_find_extended(Rewrite *w);
 
 /* cse.c */
 void cse_begin(Rewrite *w);
