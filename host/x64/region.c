@@ -104,6 +104,7 @@ static void branch(Region *r, const IrInsn *i) {
     }
     bool free_yes = edge_is_free(r, r->cur_block, yes), free_no = edge_is_free(r, r->cur_block, no);
     unsigned cc = cg_condition(r->g, i->a);
+    region_restore(r->g);
     bool invert = free_no && (falls_into(r, r->blocks[yes].thread) || (!free_yes && !falls_into(r, r->blocks[no].thread)));
     branch_edge(r, invert ? cc ^ 1 : cc, invert ? no : yes);
     other_edge(r, invert ? yes : no);
@@ -228,6 +229,7 @@ static bool emit_block(Region *r, u32 n) {
         g->locked = 0;
         if (poll_and_jump(r, cg_insn(g, g->cur))) break;
         lower(r, cg_insn(g, g->cur));
+        region_restore(g);
     }
     b->old_end = (u32)(g->b.at - g->start);
     return true;
@@ -288,7 +290,7 @@ static Region *begin(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     arena_reset(&r->arena);
     r->g = g;
     r->too_hard = r->second_pass = false;
-    r->moves.len = r->saves = 0;
+    r->moves.len = r->saves = r->borrowed = 0;
     memset(r->readers, 0, sizeof r->readers);
     memset(g->val.at, 0xff, f->insns.len * sizeof(Val)); /* NO_REG, -1 */
     for (u32 id = 0; id < f->insns.len; id++) g->val.at[id].fused = 0;

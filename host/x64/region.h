@@ -11,7 +11,8 @@
  * block, are there from the start of their block. A value is in one place at a time (region_place); in SSA it never
  * changes, so its copy in memory stays right once it is made (Value.stored).
  *
- * rax, rcx, rdx and xmm0..3 are for the lowering of single instructions; all others but rsp and rbp are allocated.
+ * rax and xmm0 are for the lowering of single instructions; all others but rsp and rbp are allocated. An instruction that needs more takes
+ * registers that are free there, or borrows: saves one in the Vcpu and loads it again behind itself.
  */
 #ifndef HOST_X64_REGION_H
 #define HOST_X64_REGION_H
@@ -20,7 +21,7 @@
 
 /* A place: 0..31 a register; then the Vcpu's spill places; then the guest's slots in the Vcpu; then Vcpu.save. */
 typedef u16 Place;
-enum { PLACE_SPILL = 32, PLACE_SLOT = PLACE_SPILL + VCPU_SPILLS, PLACE_SAVE = PLACE_SLOT + 160, PLACE_COUNT = PLACE_SAVE + VCPU_SAVES, PLACE_CONST = 0xfffe, PLACE_NONE = 0xffff };
+enum { PLACE_SPILL = 32, PLACE_SLOT = PLACE_SPILL + VCPU_SPILLS, PLACE_SAVE = PLACE_SLOT + 160, PLACE_BORROWED = PLACE_SAVE + 32 /* the stubs use the first ones */, PLACE_COUNT = PLACE_SAVE + VCPU_SAVES, PLACE_CONST = 0xfffe, PLACE_NONE = 0xffff };
 
 typedef struct Seg { /* a piece of the code in which a value is wanted */
     u32 from, to;    /* positions, without `to` */
@@ -80,10 +81,9 @@ typedef struct RBlock {
     bool entry, placed;
 } RBlock;
 #define NO_BLOCK ~0u
-#define REGION_GPR (1u << RBX | 1u << RSI | 1u << RDI | 0xff00u)
-#define REGION_XMM (0xfff0u << X64_XMM)
-#define REGION_TEMP_GPR (1u << RAX | 1u << RCX | 1u << RDX)
-#define REGION_TEMP_XMM (0xfu << X64_XMM)
+#define REGION_GPR (1u << RCX | 1u << RDX | 1u << RBX | 1u << RSI | 1u << RDI | 0xff00u)
+#define REGION_XMM (0xfffeu << X64_XMM)
+enum { REGION_TEMP = RAX, REGION_TEMP_XMM = X64_XMM };
 
 typedef struct Loop {
     u32 head, parent, depth;
@@ -144,6 +144,8 @@ typedef struct Region {
     VEC(RAddress) addresses;
     VEC(RLeaf) leaves;
     u32 saves;                 /* Vcpu.save in use by moves */
+    u32 operands;              /* registers */
+    u32 borrowed;              /* registers that the current instruction has saved: in Vcpu.save[number] */
     VEC(Seg) segs;             /* 0 unused, likewise the next three */
     VEC(Use) uses;
     VEC(Wish) wishes;
@@ -173,6 +175,7 @@ bool region_analyse(Region *r);
 void region_select(Region *r);
 X64Mem region_address(Cg *g, const IrInsn *i); /* of the current access, a load or store */
 static inline bool region_is_recipe(const Region *r, u32 v) { return r->g->val.at[v].fused == FUSED_RECIPE; }
+bool region_is_free(const Region *r, unsigned reg, u32 id); /* nothing in it at this instruction */
 static inline u32 region_start(const RBlock *b) { return 2 * b->first; }
 static inline u32 region_end(const RBlock *b) { return 2 * b->end; }
 /* Calls fn for each value that instruction i (of id) reads, through what is fused into it. */
@@ -192,10 +195,12 @@ bool region_use_mem(Cg *g, u32 id, X64Mem *m);
 unsigned region_temp(Cg *g, bool xmm);
 unsigned region_target(Cg *g, bool xmm, u32 avoid, unsigned prefer);
 void region_set(Cg *g, unsigned reg);
+void region_restore(Cg *g); /* gives back what was borrowed; keeps flags */
+Place region_place_now(const Region *r, u32 value, u32 pos); /* region_place, unless the register is borrowed */
 void region_get(Cg *g, const IrInsn *i);
 X64Mem region_mem(const Cg *g, Place p);
 
-/* region_move.c: collects moves, and makes them as if all at once. rcx, rdx and xmm0 are lost, and the flags where a recipe is
+/* region_move.c: collects moves, and makes them as if all at once. rax and xmm0 are lost, and the flags where a recipe is
  * computed, which is when the move is added. */
 void region_move(Region *r, Place to, u32 value, u32 pos, unsigned how);
 void region_move_place(Region *r, Place to, Place from, unsigned type);

@@ -394,7 +394,17 @@ static bool cut_into_values(Region *r, u32 n) {
     return true;
 }
 
+/* A part that is only passed through: a register is of use only if it is the one in which the value comes and goes. */
+static void pass_through(Region *r, u32 n) {
+    unsigned reg = r->value[r->segs.at[r->bundles.at[n].first].value].last_reg;
+    if (reg != NO_REG && fits(r, n, reg)) give(r, n, reg);
+}
+
 static void allocate(Region *r, u32 n) {
+    if (!r->bundles.at[n].weight && !r->bundles.at[n].whole) {
+        pass_through(r, n);
+        return;
+    }
     if (try_registers(r, n)) return;
     if (shed_idle(r, n) && try_registers(r, n)) return;
     if (!r->bundles.at[n].weight) return;
@@ -494,6 +504,23 @@ static bool find_memory(Region *r) {
     return true;
 }
 
+/* Registers that instructions overwrite, whatever is in them. */
+static void take_clobbers(Region *r) {
+    for (u32 id = 1; id < r->g->f->insns.len; id++) {
+        const IrInsn *i = cg_insn(r->g, id);
+        switch (i->op) {
+        case IR_mulhs: case IR_mulhu: case IR_mulhsu: case IR_divs: case IR_divu: case IR_rems: case IR_remu:
+            range_take(r->taken[RDX], 2 * id, 2 * id + 2);
+            break;
+        case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
+            if (!cg_is_const(r->g, i->b) && (i->op >= IR_rotl || !x64_features.bmi2)) range_take(r->taken[RCX], 2 * id, 2 * id + 2);
+            break;
+        }
+    }
+}
+
+bool region_is_free(const Region *r, unsigned reg, u32 id) { return range_free(r->taken[reg], 2 * id, 2 * id + 2); }
+
 bool region_allocate(Region *r) {
     r->words = (2 * r->g->f->insns.len + 64) / 64;
     for (unsigned k = 0; k < 32; k++) r->taken[k] = arena_alloc(&r->arena, r->words * 8);
@@ -501,6 +528,7 @@ bool region_allocate(Region *r) {
     r->loop_part = arena_alloc(&r->arena, r->loops.len * sizeof(u32));
     r->wishes.len = r->heap.len = 0;
     vec_push(&r->wishes, (Wish){0});
+    take_clobbers(r);
     make_bundles(r);
     join_all(r);
     list_sets(r);

@@ -67,16 +67,18 @@ static void leave_direct(Region *r, const IrInsn *i) {
 
 static void leave_indirect(Region *r, const IrInsn *i) {
     Cg *g = r->g;
-    region_use_in(g, RAX, i->a);
     state_moves(r, region_frame(r, g->cur), g->cur);
+    region_move(r, RCX, i->a, 2 * g->cur, IR_STATE_SAME); /* the state is not in rcx */
     region_make_moves(r);
-    cg_leave_to(g, i, RAX);
+    if (i->aux != EXIT_RET) x64_mov(&g->b, RAX, RCX);
+    cg_leave_to(g, i, i->aux == EXIT_RET ? RCX : RAX);
     if (i->aux == EXIT_CALL) go_on(r, i->b, i->imm);
 }
 
 static void leave_if(Region *r, const IrInsn *i) {
     Cg *g = r->g;
     unsigned cc = cg_condition(g, i->a);
+    region_restore(g);
     if (is_in_place(r, region_frame(r, g->cur), g->cur)) cg_jump_if(g, cc, i->imm);
     else region_late(r, RLATE_EXIT, x64_jcc(&g->b, cc, NULL))->pc = i->imm;
 }
@@ -96,6 +98,7 @@ static void trap(Region *r, const IrInsn *i) {
 }
 
 static void trap_unless(Region *r, unsigned cc, unsigned code) {
+    region_restore(r->g);
     RLate *l = region_late(r, RLATE_TRAP, x64_jcc(&r->g->b, cc, NULL));
     l->trap = (u8)code;
     l->pc = r->g->pc;
@@ -170,7 +173,7 @@ static void push_value(Region *r, u32 v, unsigned how, u32 id) {
         if (ir_op_operands[i->op] > 1) push_value(r, cg_root(r->g, i->b), 0, id);
         return;
     }
-    Place p = region_place(r, v, 2 * id);
+    Place p = region_place_now(r, v, 2 * id);
     if (p == PLACE_NONE) r->too_hard = true;
     push16(c, (p == PLACE_CONST ? MAP_CONST : p & 0x3fffu) | how << 14);
     if (p != PLACE_CONST) return;
@@ -222,6 +225,7 @@ static u64 read_place(const Guest *guest, Vcpu *cpu, ucontext_t *uc, unsigned p)
     if (p < X64_XMM) return (u64)*x64_context_reg(uc, p);
     if (p < PLACE_SPILL) memcpy(&v, &uc->uc_mcontext.fpregs->_xmm[p - X64_XMM], 8);
     else if (p < PLACE_SLOT) v = cpu->spill[p - PLACE_SPILL];
+    else if (p >= PLACE_SAVE) v = cpu->save[p - PLACE_SAVE];
     else memcpy(&v, (u8 *)cpu->state + guest->slots[p - PLACE_SLOT].offset, 8);
     return v;
 }

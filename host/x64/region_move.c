@@ -5,7 +5,7 @@
  * temporary register, whose cycle then unwinds. */
 #include "host/x64/region.h"
 
-enum { TEMP = RCX, TEMP_XMM = X64_XMM, THROUGH = RDX };
+enum { THROUGH = REGION_TEMP };
 
 static bool is_reg(Place p) { return p < PLACE_SPILL; }
 static bool is_xmm(Place p) { return p >= X64_XMM && p < PLACE_SPILL; }
@@ -44,15 +44,10 @@ static void copy(Cg *g, Place to, Place from) {
     }
 }
 
-static u32 alu_insn(unsigned op) {
-    switch (op) {
-    case IR_add: return INSN(0, 0, ALU_ADD << 3 | 3);
-    case IR_sub: return INSN(0, 0, ALU_SUB << 3 | 3);
-    case IR_and: return INSN(0, 0, ALU_AND << 3 | 3);
-    case IR_or: return INSN(0, 0, ALU_OR << 3 | 3);
-    default: return INSN(0, 0, ALU_XOR << 3 | 3);
-    }
+static unsigned alu_digit(unsigned op) {
+    return op == IR_add ? ALU_ADD : op == IR_sub ? ALU_SUB : op == IR_and ? ALU_AND : op == IR_or ? ALU_OR : ALU_XOR;
 }
+static u32 alu_insn(unsigned op) { return INSN(0, 0, alu_digit(op) << 3 | 3); }
 
 /* What of a recipe is done in a register: its first operand is there. */
 static void compute(Cg *g, const IrInsn *i, unsigned reg, const Operand *second) {
@@ -65,9 +60,9 @@ static void compute(Cg *g, const IrInsn *i, unsigned reg, const Operand *second)
     case IR_sext: x64_rr(b, i->aux == 8 ? I_MOVSX8 : i->aux == 16 ? I_MOVSX16 : I_MOVSXD, reg, reg); return;
     case IR_zext: x64_rr(b, i->aux == 8 ? I_MOVZX8 : i->aux == 16 ? I_MOVZX16 : I_MOV_R_RM, reg, reg); return;
     }
-    if (second->place == PLACE_CONST) {
-        x64_mov_imm_keep_flags(b, THROUGH, second->imm);
-        x64_rr(b, alu_insn(i->op) | w, reg, THROUGH);
+    if (second->place == PLACE_CONST && (fits_i32((i64)second->imm) || !w)) {
+        x64_rr(b, INSN(0, 0, 0x81) | w, alu_digit(i->op), reg);
+        x64_u32(b, (u32)second->imm);
     } else if (is_reg(second->place)) {
         x64_rr(b, alu_insn(i->op) | w, reg, second->place);
     } else {
@@ -77,22 +72,30 @@ static void compute(Cg *g, const IrInsn *i, unsigned reg, const Operand *second)
 
 static Operand find_operand(Region *r, u32 v, u32 pos);
 
+static Place save_const(Region *r, u64 imm) {
+    Place to = (Place)(PLACE_SAVE + r->saves++);
+    x64_mov_imm_keep_flags(&r->g->b, THROUGH, imm);
+    copy(r->g, to, THROUGH);
+    return to;
+}
+
 /* The value of a recipe, in a place of Vcpu.save that stays its own until the moves are made. */
 static Place cook(Region *r, u32 v, u32 pos) {
     Cg *g = r->g;
     const IrInsn *i = cg_insn(g, v);
     Operand a = find_operand(r, cg_root(g, i->a), pos), b = {0};
     if (ir_op_operands[i->op] > 1) b = find_operand(r, cg_root(g, i->b), pos);
-    if (r->saves == VCPU_SAVES || r->too_hard || g->b.end - g->b.at < X64_SLACK) {
+    if (r->saves + 2 > VCPU_SAVES || r->too_hard || g->b.end - g->b.at < X64_SLACK) {
         r->too_hard |= g->b.end - g->b.at >= X64_SLACK;
         g->full |= !r->too_hard;
         return PLACE_SAVE;
     }
-    if (a.place == PLACE_CONST) x64_mov_imm_keep_flags(&g->b, TEMP, a.imm);
-    else copy(g, TEMP, a.place);
-    compute(g, i, TEMP, &b);
+    if (b.place == PLACE_CONST && ir_op_operands[i->op] > 1 && i->type == IR_I64 && !fits_i32((i64)b.imm)) b.place = save_const(r, b.imm);
+    if (a.place == PLACE_CONST) x64_mov_imm_keep_flags(&g->b, THROUGH, a.imm);
+    else copy(g, THROUGH, a.place);
+    compute(g, i, THROUGH, &b);
     Place to = (Place)(PLACE_SAVE + r->saves++);
-    copy(g, to, TEMP);
+    copy(g, to, THROUGH);
     return to;
 }
 
@@ -196,10 +199,26 @@ static u32 pass(Region *r) {
     return made;
 }
 
+/* Where a place is saved while its cycle unwinds: a register, if nothing else goes through that. */
+static Place cycle_temp(Region *r, Place victim) {
+    if (is_xmm(victim)) return REGION_TEMP_XMM;
+    bool registers = true;
+    for (u32 k = 0; k < r->moves.len; k++) {
+        const Move *m = &r->moves.at[k];
+        if (!m->done) registers &= is_reg(m->to) && is_reg(m->from) && m->how == IR_STATE_SAME;
+    }
+    if (registers) return THROUGH;
+    if (r->saves == VCPU_SAVES) {
+        r->too_hard = true;
+        return PLACE_SAVE;
+    }
+    return (Place)(PLACE_SAVE + r->saves++);
+}
+
 static void break_cycle(Region *r) {
     u32 k = 0;
     while (r->moves.at[k].done) k++;
-    Place victim = r->moves.at[k].to, temp = is_xmm(victim) ? TEMP_XMM : TEMP;
+    Place victim = r->moves.at[k].to, temp = cycle_temp(r, victim);
     copy(r->g, temp, victim);
     for (; k < r->moves.len; k++) {
         Move *m = &r->moves.at[k];

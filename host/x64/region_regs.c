@@ -9,17 +9,6 @@ X64Mem region_mem(const Cg *g, Place p) {
     return x64_mem(RBP, CPU_OFF(spill) + 8 * (i64)(p - PLACE_SPILL));
 }
 
-unsigned region_temp(Cg *g, bool xmm) {
-    u32 set = (xmm ? REGION_TEMP_XMM : REGION_TEMP_GPR) & ~g->locked;
-    if (!set) {
-        g->region->too_hard = true;
-        return xmm ? X64_XMM : RAX;
-    }
-    unsigned reg = __builtin_ctz(set);
-    g->locked |= 1u << reg;
-    return reg;
-}
-
 static void load(Cg *g, unsigned reg, Place p) {
     if (reg >= X64_XMM) x64_rm(&g->b, I_MOVS_LOAD(3), xn(reg), region_mem(g, p));
     else x64_rm(&g->b, I_MOV_R_RM | W1, reg, region_mem(g, p));
@@ -29,6 +18,62 @@ static void store(Cg *g, Place p, unsigned reg) {
     if (reg >= X64_XMM) x64_rm(&g->b, I_MOVS_STORE(3), xn(reg), region_mem(g, p));
     else x64_rm(&g->b, I_MOV_RM_R | W1, reg, region_mem(g, p));
 }
+
+/* --- registers for a moment --------------------------------------------------------------------------- */
+
+static void note_operand(Region *r, u32 v, u32 id) {
+    Place p = region_place(r, v, 2 * id);
+    if (p < PLACE_SPILL) r->operands |= 1u << p;
+}
+
+/* The current instruction's operands and result must not be borrowed from. */
+static u32 own_registers(Cg *g) {
+    Region *r = g->region;
+    r->operands = 0;
+    region_each_use(r, g->cur, note_operand);
+    Place p = region_place(r, g->cur, 2 * g->cur + 1);
+    return p < PLACE_SPILL ? r->operands | 1u << p : r->operands;
+}
+
+static unsigned borrow(Cg *g, bool xmm, u32 avoid) {
+    Region *r = g->region;
+    u32 set = (xmm ? REGION_XMM : REGION_GPR) & ~(g->locked | avoid | r->borrowed | own_registers(g));
+    if (!set) {
+        r->too_hard = true;
+        return xmm ? REGION_TEMP_XMM : REGION_TEMP;
+    }
+    unsigned reg = __builtin_ctz(set);
+    store(g, (Place)(PLACE_BORROWED + reg), reg);
+    r->borrowed |= 1u << reg;
+    if (ir_op_facts[cg_insn(g, g->cur)->op] & F_FAULTS) region_point(g);
+    return reg;
+}
+
+void region_restore(Cg *g) {
+    for (u32 set = g->region->borrowed; set; set &= set - 1) load(g, __builtin_ctz(set), (Place)(PLACE_BORROWED + __builtin_ctz(set)));
+    g->region->borrowed = 0;
+}
+
+Place region_place_now(const Region *r, u32 v, u32 pos) {
+    Place p = region_place(r, v, pos);
+    return p < PLACE_SPILL && (r->borrowed >> p & 1) ? (Place)(PLACE_BORROWED + p) : p;
+}
+
+static unsigned pick(Cg *g, bool xmm, u32 avoid) {
+    unsigned reg = xmm ? REGION_TEMP_XMM : REGION_TEMP;
+    avoid |= g->locked;
+    if (avoid >> reg & 1) {
+        u32 set = (xmm ? REGION_XMM : REGION_GPR) & ~(avoid | g->region->borrowed);
+        while (set && !region_is_free(g->region, __builtin_ctz(set), g->cur)) set &= set - 1;
+        reg = set ? (unsigned)__builtin_ctz(set) : borrow(g, xmm, avoid);
+    }
+    g->locked |= 1u << reg;
+    return reg;
+}
+
+unsigned region_temp(Cg *g, bool xmm) { return pick(g, xmm, 0); }
+
+/* --- what cg.h promises -------------------------------------------------------------------------------- */
 
 static void load_const(Cg *g, unsigned reg, const IrInsn *c) {
     u32 locked = g->locked;
@@ -76,15 +121,8 @@ unsigned region_target(Cg *g, bool xmm, u32 avoid, unsigned prefer) {
         g->locked |= 1u << p;
         return p;
     }
-    u32 temps = xmm ? REGION_TEMP_XMM : REGION_TEMP_GPR;
-    if (prefer != NO_REG && (temps >> prefer & 1) && !(avoid >> prefer & 1)) return prefer;
-    u32 set = temps & ~(g->locked | avoid);
-    if (!set) {
-        g->region->too_hard = true;
-        return xmm ? X64_XMM : RAX;
-    }
-    g->locked |= set & -set;
-    return __builtin_ctz(set);
+    if (prefer == (xmm ? REGION_TEMP_XMM : REGION_TEMP) && !(avoid >> prefer & 1)) return prefer;
+    return pick(g, xmm, avoid);
 }
 
 void region_set(Cg *g, unsigned reg) {
