@@ -137,7 +137,7 @@ typedef struct Region {
     struct { u32 hot, any; } *end; /* by id: up to where the value is wanted in the block at hand */
     VEC(u32) work;
     u32 *real, *absorbed;      /* by id: operations that read the value; those that do its work, or do it no more */
-    u32 *listed;               /* by id: last frame looked at that lists the value */
+    u32 *listed;               /* by id: last operation looked at whose frame lists the value */
     u32 *address, *leaf;       /* by id: of accesses, index of the address; first RLeaf of a value */
     u8 *recipe_size;           /* by id: operations */
     bool *costly;              /* by id: frames would have to keep more values for a recipe */

@@ -131,7 +131,7 @@ static void make_recipe(Region *r, u32 v) {
     absorb_operands(r, i);
 }
 
-/* Operands of v that the frame does not list. */
+/* Operands of v that the frame does not list. stamp: tells what it lists. */
 static void check_frame_operands(Region *r, u32 v, u32 stamp) {
     const IrInsn *i = cg_insn(r->g, v);
     if (!has_recipe(r, i)) return;
@@ -144,12 +144,27 @@ static void check_frame_operands(Region *r, u32 v, u32 stamp) {
     if (missing > 1) r->costly[v] = true;
 }
 
+static u32 freq_of(const Region *r, u32 id) { return r->blocks[r->block_of[id]].freq; }
+
+/* What leaves at the end of a block does look at its frame, each time: there a recipe saves nothing. */
+static void check_frame(Region *r, const IrFrame *frame, u32 id) {
+    const IrState *s = r->g->f->states.at + frame->state;
+    bool leaves = ir_op_facts[cg_insn(r->g, id)->op] & F_TERM;
+    for (u32 k = 0; k < frame->state_count; k++) r->listed[cg_root(r->g, s[k].value)] = id;
+    for (u32 k = 0; k < frame->state_count; k++) {
+        u32 v = cg_root(r->g, s[k].value);
+        check_frame_operands(r, v, id);
+        if (leaves && freq_of(r, id) >= freq_of(r, v)) r->costly[v] = true;
+    }
+}
+
 static void check_frames(Region *r) {
-    const IrFunc *f = r->g->f;
-    for (u32 n = 0; n < f->frames.len; n++) {
-        const IrFrame *frame = &f->frames.at[n];
-        for (u32 k = 0; k < frame->state_count; k++) r->listed[cg_root(r->g, f->states.at[frame->state + k].value)] = n + 1;
-        for (u32 k = 0; k < frame->state_count; k++) check_frame_operands(r, cg_root(r->g, f->states.at[frame->state + k].value), n + 1);
+    const IrFrame *last = NULL;
+    for (u32 id = 1; id < r->g->f->insns.len; id++) {
+        if (!(ir_op_facts[cg_insn(r->g, id)->op] & (F_FAULTS | F_EXIT))) continue;
+        const IrFrame *frame = region_frame(r, id);
+        if (frame && frame != last) check_frame(r, frame, id);
+        last = frame;
     }
 }
 
