@@ -2,6 +2,7 @@
 /* engine/image: bodies. See image.h. */
 #include "engine/image.h"
 #include "base/sys.h"
+#include "engine/tier.h"
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,13 +14,13 @@ typedef struct ImageHead {
     Digest name, check; /* check: of everything behind the head */
     Digest head_check;  /* of everything before this field */
     u64 file_size, code_at, code_size; /* code_size: used; the file is padded to a whole chunk */
-    u64 blocks_at, pcs_at, exits_at, table_at;
+    u64 blocks_at, pcs_at, exits_at, table_at, data_at;
     u32 block_count, pc_count, exit_count, table_len;
     u64 low, high;
 } ImageHead;
 static const u8 image_magic[8] = "isomer\1\n";
 
-enum { HEAD_BYTES = 4096 };
+enum { HEAD_BYTES = 4096, REGION_WORTH = 16 /* what a byte of a region costs to make, in bytes of quick code */ };
 
 /* Where files are placed: above programs that want fixed addresses, below where the guest's own mappings go. */
 static const u64 area_start = 1ull << 36, area_end = 1ull << 37;
@@ -102,14 +103,18 @@ static bool map_tables(Pool *p, int fd, const ImageHead *h) {
     p->blocks = (Block *)(data + h->blocks_at);
     p->pcs = (HostPc *)(data + h->pcs_at);
     p->exits = (ExitRecord *)(data + h->exits_at);
+    p->data = data + h->data_at;
     p->used = h->code_size;
     p->block_max = h->block_count, p->pc_max = p->pc_count = h->pc_count, p->exit_max = p->exit_count = h->exit_count;
     return true;
 }
 
-/* Lockstep checks block after block, so each must come back. */
+/* Lockstep checks block after block, so each must come back; regions it makes itself */
 static void unlink_all(Engine *e, Pool *p, u32 count) {
-    for (u32 k = 0; k < count; k++) link_undo_incoming(&e->cache, e->host, p, &p->blocks[k]);
+    for (u32 k = 0; k < count; k++) {
+        if (p->blocks[k].region) kill_block(e, p, k);
+        else link_undo_incoming(&e->cache, e->host, p, &p->blocks[k]);
+    }
 }
 
 /* perf(1) would take samples in a mapping of a file for that file's, and ask nobody for names: for perf it is copied. */
@@ -257,7 +262,7 @@ void image_invalidate(Engine *e, u64 start, u64 size) {
         if (start > m->start && last >= m->start + old - 1) set_range(e, m, start - m->start);
         if (last < m->low || start >= m->high) continue;
         for (u32 n = 0; n < m->pool.block_count; n++)
-            if (block_touches(&m->pool.blocks[n], start, size)) kill_block(e, &m->pool, n);
+            if (!m->pool.blocks[n].dead && (m->pool.blocks[n].region ? tier_touches(&m->pool, &m->pool.blocks[n], start, size) : block_touches(&m->pool.blocks[n], start, size))) kill_block(e, &m->pool, n);
     }
 }
 
@@ -272,28 +277,32 @@ typedef struct Writer {
     HostPc *pcs;
     ExitRecord *exits;
     Table *table;
-    u8 *code;
-    u64 used;
+    u8 *data, *code;
+    u64 data_used, used;
 } Writer;
 
 typedef struct Sizes {
-    u64 blocks, pcs, exits, code;
+    u64 blocks, pcs, exits, data, code;
+    u64 worth; /* bytes of code, weighted by what it costs to make */
 } Sizes;
 
-static bool belongs(const Image *m, const Block *b) {
-    return !b->dead && !b->region && b->pristine && b->pc >= m->start && b->pc + b->guest_size <= m->start + m->content_size;
+static bool belongs(const Image *m, const Pool *p, const Block *b) {
+    if (b->dead || !b->pristine || b->pc - m->start >= m->content_size) return false;
+    return b->region ? tier_lies_in(p, b, m->start, m->content_size) : b->pc + b->guest_size <= m->start + m->content_size;
 }
 
 /* Blocks of the half in use that are the image's and that it lacks. */
-static bool is_news(const Image *m, const Block *b) { return belongs(m, b) && !cache_find(&m->pool, cache_key(b->pc, b->mode)); }
+static bool is_news(const Image *m, const Pool *half, const Block *b) { return belongs(m, half, b) && !cache_find(&m->pool, cache_key(b->pc, b->mode)); }
 
-static u64 room(const Block *b) { return align_up((u64)b->host_size + HOST_PAD, 16) + 16; }
+static u64 room(const Block *b) { return align_up((u64)b->host_size + HOST_PAD, 16) + 64; }
 
-static void add_size(Sizes *s, const Block *b) {
+static void add_size(Sizes *s, const Pool *p, const Block *b) {
+    if (b->region) s->data += tier_data(p, b)->size;
     s->blocks++;
     s->pcs += b->pc_count;
     s->exits += b->exit_count;
     s->code += room(b);
+    s->worth += b->region ? room(b) * REGION_WORTH : room(b);
 }
 
 static Sizes measure(Engine *e, const Image *m, Sizes *own) {
@@ -301,11 +310,11 @@ static Sizes measure(Engine *e, const Image *m, Sizes *own) {
     *own = s;
     const Pool *h = cache_half(&e->cache);
     for (u32 k = 0; k < m->pool.block_count; k++)
-        if (!m->pool.blocks[k].dead) add_size(&s, &m->pool.blocks[k]);
+        if (!m->pool.blocks[k].dead) add_size(&s, &m->pool, &m->pool.blocks[k]);
     for (u32 k = 0; k < h->block_count; k++) {
-        if (!is_news(m, &h->blocks[k])) continue;
-        add_size(&s, &h->blocks[k]);
-        if (k >= e->saved_mark) add_size(own, &h->blocks[k]);
+        if (!is_news(m, h, &h->blocks[k])) continue;
+        add_size(&s, h, &h->blocks[k]);
+        if (k >= e->saved_mark) add_size(own, h, &h->blocks[k]);
     }
     return s;
 }
@@ -319,7 +328,8 @@ static void lay_out(Writer *w, const Sizes *s) {
     h.pcs_at = align_up(h.blocks_at + s->blocks * sizeof(Block), 64);
     h.exits_at = align_up(h.pcs_at + s->pcs * sizeof(HostPc), 64);
     h.table_at = align_up(h.exits_at + s->exits * sizeof(ExitRecord), 64);
-    h.code_at = align_up(h.table_at + sizeof(Table) + len * sizeof(TableEntry), PAGE_BYTES);
+    h.data_at = align_up(h.table_at + sizeof(Table) + len * sizeof(TableEntry), 64);
+    h.code_at = align_up(h.data_at + s->data, PAGE_BYTES);
     h.code_size = s->code + 64;
     h.file_size = h.code_at + align_up(h.code_size, CACHE_CHUNK);
     w->at = sys_mmap(NULL, h.file_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -331,6 +341,7 @@ static void lay_out(Writer *w, const Sizes *s) {
     w->exits = (ExitRecord *)(w->at + h.exits_at);
     w->table = (Table *)(w->at + h.table_at);
     w->table->mask = len - 1;
+    w->data = w->at + h.data_at;
     w->code = w->at + h.code_at;
     w->used = 16; /* no code lies at 0: the table's 0 means none */
 }
@@ -356,22 +367,46 @@ static void enter(Table *t, u64 key, u64 code) {
     t->used++;
 }
 
+/* Where a block may go from offset `at` on: what is patched in it must not come to cross a line of the processor's cache (other threads
+ * run it meanwhile). Regions have aligned themselves to lines. */
+static u64 place(const Pool *from, const Block *old, u64 at) {
+    if (old->region) return at + ((old->code - at) & 63);
+    for (;; at += 16) {
+        bool crosses = false;
+        for (u32 k = 0; k < old->exit_count && !crosses; k++) {
+            const ExitRecord *x = &from->exits[old->first_exit + k];
+            crosses = !x->poll && ((x->field - old->code + at) & 63) > 60;
+        }
+        if (!crosses) return at;
+    }
+}
+
+static void add_data(Writer *w, const Pool *from, const Block *old, Block *b) {
+    u32 size = tier_data(from, old)->size;
+    RegionData *copy = memcpy(w->data + w->data_used, tier_data(from, old), size);
+    b->region = (u32)w->data_used + 1;
+    w->data_used += size;
+    tier_renumber(copy, w->code + b->code, w->head->block_count);
+}
+
 static void add_block(Writer *w, const Pool *from, const Block *old) {
     ImageHead *h = w->head;
     Block *b = &w->blocks[h->block_count];
     *b = *old;
-    b->code = align_up(w->used + HOST_PAD, 16);
+    b->code = place(from, old, align_up(w->used + HOST_PAD, 16));
     b->incoming = 0, b->next[0] = b->next[1] = 0, b->hash = 0;
     memcpy(w->code + b->code, from->rx + old->code, b->host_size);
     memcpy(w->code + b->code - 4, &h->block_count, 4); /* cache_entry_block */
+    if (old->region) add_data(w, from, old, b);
     b->first_pc = h->pc_count;
     memcpy(w->pcs + h->pc_count, from->pcs + old->first_pc, b->pc_count * sizeof(HostPc));
     h->pc_count += b->pc_count;
     add_exits(w, from, old, b);
     enter(w->table, cache_key(b->pc, b->mode), b->code);
     w->used = b->code + b->host_size;
-    h->low = MIN(h->low, b->pc);
-    h->high = MAX(h->high, b->pc + b->guest_size);
+    /* a region may be made of any of the file's code */
+    h->low = MIN(h->low, b->region ? w->image->start : b->pc);
+    h->high = MAX(h->high, b->region ? w->image->start + w->image->content_size : b->pc + b->guest_size);
     h->block_count++;
 }
 
@@ -414,7 +449,7 @@ static void fill(Writer *w) {
     for (u32 k = 0; k < p->block_count; k++)
         if (!p->blocks[k].dead) add_block(w, p, &p->blocks[k]);
     for (u32 k = 0; k < h->block_count; k++)
-        if (is_news(w->image, &h->blocks[k]) && !find(w->table, cache_key(h->blocks[k].pc, h->blocks[k].mode))) add_block(w, h, &h->blocks[k]);
+        if (is_news(w->image, h, &h->blocks[k]) && !find(w->table, cache_key(h->blocks[k].pc, h->blocks[k].mode))) add_block(w, h, &h->blocks[k]);
     for (u32 k = 0; k < w->head->block_count; k++) link_block(w, &w->blocks[k]);
     w->head->code_size = w->used;
 }
@@ -450,7 +485,7 @@ static bool worth_it(const Engine *e, const Sizes *all, const Sizes *own) {
     if (!own->blocks) return false;
     u64 chance = 0;
     sys_call(SYS_getrandom, &chance, 4, 0);
-    return e->options.save_all || own->code * 16 >= all->code || chance % all->code < own->code * 16;
+    return e->options.save_all || own->worth * 16 >= all->code || chance % all->code < own->worth * 16;
 }
 
 void image_save(Engine *e) {

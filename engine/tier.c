@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-enum { HOT_DEFAULT = 1 << 12, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
+enum { HOT_DEFAULT = 1 << 16 /* about what compiling a region costs */, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
 enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, COPY_SLACK = 8, PINNED = 10 /* host/x64/x64.h, X64_PIN_COUNT */ };
 
 typedef struct Copy { /* of a page of guest code, with the first bytes of the next */
@@ -213,10 +213,18 @@ static void dump(Engine *e, const Block *b, u64 pc) {
     if (o->dump & ENGINE_DUMP_HOST) dump_code(e, cache_half(&e->cache)->rx + b->code, b->host_size);
 }
 
+/* An image brought one along? */
+static bool has_region(Engine *e, u64 pc, u32 mode) {
+    Pool *p;
+    const void *code = cache_lookup(&e->cache, e->cache.generation, pc, mode);
+    const Block *b = code ? cache_block_at(&e->cache, (u64)code, &p) : NULL;
+    return b && b->region;
+}
+
 static void make_region(Engine *e, u64 pc, u32 mode) {
     Tier *t = e->tier;
     follow_generation(t);
-    if (note_try(t, cache_key(pc, mode))) return;
+    if (note_try(t, cache_key(pc, mode)) || has_region(e, pc, mode)) return;
     u64 start = clock_ns();
     t->mode = mode;
     Pool *h = cache_half(&e->cache);
@@ -286,12 +294,27 @@ void tier_kill(Engine *e, Pool *p, Block *b) {
     if (e->tier) e->tier->tried[hash_u64(cache_key(b->pc, b->mode)) % TRIES_LEN] = 0;
 }
 
-static bool touches(RegionData *d, u64 start, u64 size) {
+bool tier_touches(const Pool *p, const Block *b, u64 start, u64 size) {
+    RegionData *d = data_of(p, b);
     for (u32 k = 0; k < d->range_count; k++) {
         const RegionRange *r = &ranges_of(d)[k];
         if (r->pc < start ? start - r->pc < r->size : r->pc - start < size) return true;
     }
     return false;
+}
+
+bool tier_lies_in(const Pool *p, const Block *b, u64 start, u64 size) {
+    RegionData *d = data_of(p, b);
+    for (u32 k = 0; k < d->range_count; k++) {
+        const RegionRange *r = &ranges_of(d)[k];
+        if (r->pc < start || r->pc + r->size > start + size) return false;
+    }
+    return true;
+}
+
+void tier_renumber(const RegionData *data, u8 *code, u32 number) {
+    RegionData *d = (RegionData *)data;
+    for (u32 k = 0; k < d->entry_count; k++) memcpy(code + entries_of(d)[k].at - 4, &number, 4);
 }
 
 void tier_invalidate(Engine *e, u64 start, u64 size) {
@@ -303,7 +326,7 @@ void tier_invalidate(Engine *e, u64 start, u64 size) {
     u32 kept = 0;
     for (u32 k = 0; k < t->live.len; k++) {
         u32 n = t->live.at[k];
-        if (touches(data_of(h, &h->blocks[n]), start, size)) kill_block(e, h, n);
+        if (tier_touches(h, &h->blocks[n], start, size)) kill_block(e, h, n);
         if (!h->blocks[n].dead) t->live.at[kept++] = n;
     }
     t->live.len = kept;

@@ -38,6 +38,13 @@ u64 tier_entry_pc(const Pool *p, const Block *b, u64 at);
 
 /* Block b, a region, is dead: nobody gets in by its other entries either. */
 void tier_kill(Engine *e, Pool *p, Block *b);
+/* Bytes of region b's tables in Pool.data. */
+static inline const RegionData *tier_data(const Pool *p, const Block *b) { return (const RegionData *)(p->data + b->region - 1); }
+/* Was region b made of any byte of [start, start + size)? Of no others? */
+bool tier_touches(const Pool *p, const Block *b, u64 start, u64 size);
+bool tier_lies_in(const Pool *p, const Block *b, u64 start, u64 size);
+/* Its code was copied to `code`, the tables to `data`; it is block `number` there: its entries say so. */
+void tier_renumber(const RegionData *data, u8 *code, u32 number);
 /* Mappings changed: regions made of what lay there die. */
 void tier_invalidate(Engine *e, u64 start, u64 size);
 
