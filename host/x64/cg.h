@@ -107,6 +107,9 @@ unsigned cg_compare(Cg *g, u32 id); /* emits the comparison; returns the conditi
 unsigned cg_condition(Cg *g, u32 id); /* the same for any i1: a comparison fused into its user, or a value */
 void cg_lower_mem(Cg *g, IrInsn *i);
 void cg_lower_fp(Cg *g, IrInsn *i);
+unsigned cg_compare_fp(Cg *g, const IrInsn *i); /* like cg_compare, of flt and fle */
+void cg_canonical_nan(Cg *g, unsigned reg, unsigned type); /* here, not behind the block */
+bool cg_native_fp(const Cg *g, const IrInsn *i); /* is fadd, fsub, ... the host's instruction and a test for NaN? */
 void cg_lower_crypto(Cg *g, IrInsn *i);
 bool cg_crypto_native(const IrInsn *i); /* false: it becomes a call, which loses the scratch registers */
 /* Calls one of our own helpers; its result is in rax, locked. */

@@ -126,6 +126,12 @@ static inline void x64_evex_rr(X64Buf *b, u32 insn, unsigned reg, unsigned v, un
     x64_u8(b, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
+/* The same with SAE: exceptions are neither raised nor noted in MXCSR. */
+static inline void x64_evex_rr_sae(X64Buf *b, u32 insn, unsigned reg, unsigned v, unsigned rm) {
+    x64_evex_rr(b, insn, reg, v, rm);
+    b->at[-3] |= 0x10;
+}
+
 /* --- the instructions, in the manual's notation ------------------------------------------------- */
 
 enum {

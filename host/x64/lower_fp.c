@@ -7,7 +7,7 @@
  * magnitude; a static rounding mode other than the current; half precision arithmetic) goes through softfp.
  * [riscv unpriv 21; SDM vol. 1, 11.5]
  */
-#include "host/x64/cg.h"
+#include "host/x64/region.h"
 
 static unsigned format(unsigned type) { return type == IR_F16 ? 0 : type == IR_F32 ? 1 : 2; }
 static unsigned scalar(unsigned type) { return type == IR_F64 ? 3 : 2; } /* pp: F2, F3 */
@@ -90,17 +90,29 @@ static void soft_late(Cg *g, u8 *from, const u8 operand[3], unsigned dst) {
 
 /* The result in dst may be NaN: make it canonical, out of line. */
 static void canonical_nan(Cg *g, unsigned dst, unsigned type) {
+    if (g->region && region_defers_nan(g->region, g->cur)) return;
     x64_rr(&g->b, I_UCOMIS(type == IR_F64 ? 1 : 0), xn(dst), xn(dst));
     Late *l = cg_late(g, LATE_NAN, x64_jcc(&g->b, CC_P, NULL));
     l->reg = (u8)dst;
     l->type = (u8)type;
+    l->insn = g->cur;
     l->back = g->b.at;
+}
+
+static void load_nan(Cg *g, unsigned reg, unsigned type) { x64_rm(&g->b, I_MOVS_LOAD(scalar(type)), xn(reg), constant(VCPU_K_NAN + format(type))); }
+
+void cg_canonical_nan(Cg *g, unsigned reg, unsigned type) {
+    x64_rr(&g->b, I_UCOMIS(type == IR_F64 ? 1 : 0), xn(reg), xn(reg));
+    u8 *fine = x64_jcc_short(&g->b, CC_NP);
+    load_nan(g, reg, type);
+    x64_here_short(&g->b, fine);
 }
 
 /* Behind the block: called by leave.c. */
 void cg_late_fp(Cg *g, const Late *l) {
     if (l->kind == LATE_SOFT) soft_call(g, cg_insn(g, l->insn), l->operand, l->reg);
-    else x64_rm(&g->b, I_MOVS_LOAD(scalar(l->type)), xn(l->reg), constant(VCPU_K_NAN + format(l->type)));
+    else load_nan(g, l->reg, l->type);
+    if (g->region && l->kind != LATE_UNBOX) region_deferred_nans(g, l->insn);
     x64_jmp(&g->b, l->back + g->b.rx_delta);
 }
 
@@ -179,12 +191,19 @@ static void compare(Cg *g, IrInsn *i) {
         cg_set(g, dst);
         return;
     }
-    /* b > a and b >= a are false for unordered operands with `above` conditions */
-    unsigned dst = cg_target(g, false, 0, NO_REG);
-    x64_mov_imm(&g->b, dst, 0);
-    x64_rr(&g->b, i->aux2 & IR_QUIET ? I_UCOMIS(pp) : I_COMIS(pp), xn(b), xn(a));
-    x64_rr(&g->b, I_SETCC(i->op == IR_flt ? CC_A : CC_AE), 0, dst);
+    unsigned cc = cg_compare_fp(g, i), dst = cg_target(g, false, 0, NO_REG);
+    x64_mov_imm_keep_flags(&g->b, dst, 0);
+    x64_rr(&g->b, I_SETCC(cc), 0, dst);
     cg_set(g, dst);
+}
+
+/* b > a and b >= a are false for unordered operands with `above` conditions. */
+unsigned cg_compare_fp(Cg *g, const IrInsn *i) {
+    unsigned pp = cg_insn(g, i->a)->type == IR_F64 ? 1 : 0;
+    unsigned a = cg_use(g, i->a), b = cg_use(g, i->b);
+    if (g->region && region_is_silent(g->region, i)) x64_evex_rr_sae(&g->b, I_UCOMIS(pp) | (pp ? W1 : 0), xn(b), 0, xn(a));
+    else x64_rr(&g->b, i->aux2 & IR_QUIET ? I_UCOMIS(pp) : I_COMIS(pp), xn(b), xn(a));
+    return i->op == IR_flt ? CC_A : CC_AE;
 }
 
 static void sign_operation(Cg *g, IrInsn *i) {
@@ -382,6 +401,10 @@ static bool needs_softfp(const Cg *g, const IrInsn *i) {
     case IR_fcvt: return i->type == IR_F32 && !native_rounding(g, i);
     default: return false;
     }
+}
+
+bool cg_native_fp(const Cg *g, const IrInsn *i) {
+    return i->op >= IR_fadd && i->op <= IR_fma && !needs_softfp(g, i) && (i->op != IR_fma || x64_features.fma);
 }
 
 void cg_lower_fp(Cg *g, IrInsn *i) {

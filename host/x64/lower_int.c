@@ -237,6 +237,7 @@ static unsigned condition(unsigned op) {
 
 unsigned cg_compare(Cg *g, u32 id) {
     const IrInsn *i = cg_insn(g, id);
+    if (i->op == IR_flt || i->op == IR_fle) return cg_compare_fp(g, i);
     u32 w = cg_w(cg_insn(g, i->a)->type);
     i32 imm;
     X64Mem m;

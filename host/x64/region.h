@@ -141,6 +141,9 @@ typedef struct Region {
     u32 *address, *leaf;       /* by id: of accesses, index of the address; first RLeaf of a value */
     u8 *recipe_size;           /* by id: operations */
     bool *costly;              /* by id: frames would have to keep more values for a recipe */
+    u32 *nan_checked, *nan_next; /* by id: operation whose test for NaN stands for the value's own; next one of that operation */
+    u32 *nan_first;            /* by id: first value that this operation tests, too */
+    bool *silent;              /* by id: comparison that must not raise flags */
     VEC(RAddress) addresses;
     VEC(RLeaf) leaves;
     u32 saves;                 /* Vcpu.save in use by moves */
@@ -173,6 +176,9 @@ typedef struct Region {
 bool region_analyse(Region *r);
 /* region_select.c: what is fused into what */
 void region_select(Region *r);
+static inline bool region_defers_nan(const Region *r, u32 id) { return r->nan_checked[id] != 0; }
+static inline bool region_is_silent(const Region *r, const IrInsn *i) { return r->silent[i - r->g->f->insns.at]; }
+void region_deferred_nans(Cg *g, u32 id); /* behind the region, after the test of operation id found NaN */
 X64Mem region_address(Cg *g, const IrInsn *i); /* of the current access, a load or store */
 static inline bool region_is_recipe(const Region *r, u32 v) { return r->g->val.at[v].fused == FUSED_RECIPE; }
 bool region_is_free(const Region *r, unsigned reg, u32 id); /* nothing in it at this instruction */

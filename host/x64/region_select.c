@@ -12,9 +12,20 @@
 
 enum { MAX_RECIPE = 8 }; /* operations */
 
+/* Can the floating-point comparison be made at its user? Nobody in between may look at the accrued flags. */
+static bool can_wait(const Region *r, u32 id, u32 user) {
+    for (u32 k = id + 1; k < user; k++) {
+        unsigned op = cg_insn(r->g, k)->op;
+        if (op == IR_getflags || op == IR_setflags || op == IR_call || (ir_op_facts[op] & (F_FAULTS | F_EXIT))) return false;
+    }
+    return true;
+}
+
 /* A comparison that one branch, select or extension of the same block wants: the flags need no register. */
 static bool fuses_comparison(const Region *r, const IrInsn *i, u32 id) {
-    if (i->op < IR_eq || i->op > IR_leu || i->uses != 1 || !i->last || r->block_of[i->last] != r->block_of[id]) return false;
+    bool fp = i->op == IR_flt || i->op == IR_fle;
+    if ((!fp && (i->op < IR_eq || i->op > IR_leu)) || i->uses != 1 || !i->last || r->block_of[i->last] != r->block_of[id]) return false;
+    if (fp && ((cg_insn(r->g, i->a)->type != IR_F64 && cg_insn(r->g, i->a)->type != IR_F32) || (!r->silent[id] && !can_wait(r, id, i->last)))) return false;
     const IrInsn *user = cg_insn(r->g, i->last);
     switch (user->op) {
     case IR_exit_if: case IR_trap_if: case IR_br: return true;
@@ -182,6 +193,96 @@ static void select_value(Region *r, u32 v) {
     make_recipe(r, v);
 }
 
+/* --- floating point ------------------------------------------------------------------------------------------- */
+
+/* RISC-V programs make a comparison that raises nothing of one that does, by putting the flags back (frflags, flt, fsflags).
+ * AVX-512 has such a comparison. Bought: writing MXCSR, a third of nbody's time. */
+static void find_silent(Region *r, u32 id) {
+    if (!x64_features.avx512 || cg_insn(r->g, id)->op != IR_setflags) return;
+    u32 saved = cg_root(r->g, cg_insn(r->g, id)->a), compare = 0;
+    for (u32 k = id - 1; k != saved; k--) {
+        const IrInsn *i = cg_insn(r->g, k);
+        bool fp = i->op == IR_flt || i->op == IR_fle;
+        if (fp && !compare && (cg_insn(r->g, i->a)->type == IR_F64 || cg_insn(r->g, i->a)->type == IR_F32)) compare = k;
+        else if (fp || i->op == IR_block || i->op == IR_setflags || i->op == IR_call || (ir_op_facts[i->op] & (F_FAULTS | F_EXIT | F_FLAGS))) return;
+    }
+    if (!compare || cg_insn(r->g, saved)->op != IR_getflags) return;
+    r->silent[compare] = true;
+    cg_insn(r->g, id)->op = IR_nop;
+    r->real[saved]--;
+    if (!--cg_insn(r->g, saved)->uses) cg_insn(r->g, saved)->op = IR_nop;
+}
+
+static bool reads(const IrInsn *i, u32 v) {
+    unsigned n = ir_op_operands[i->op];
+    return (n > 0 && i->a == v) || (n > 1 && i->b == v) || (n > 2 && i->c == v);
+}
+
+static bool frame_lists(const Region *r, u32 id, u32 v) {
+    const IrFrame *frame = region_frame(r, id);
+    for (u32 k = 0; frame && k < frame->state_count; k++)
+        if (r->g->f->states.at[frame->state + k].value == v) return true;
+    return false;
+}
+
+/* The operation whose test for NaN finds this one's, too: the first that reads it, if that is arithmetic (a NaN stays one), or who
+ * tests that one; provided that until then nobody sees that the NaN is not yet the guest's. 0: none. */
+static u32 nan_checker(const Region *r, u32 v) {
+    enum { FAR = 100 };
+    const Cg *g = r->g;
+    u32 type = cg_insn(g, v)->type, end = MIN(r->blocks[r->block_of[v]].last, v + FAR), target = 0;
+    for (u32 k = v + 1; k <= end; k++) {
+        const IrInsn *i = cg_insn(g, k);
+        if ((ir_op_facts[i->op] & (F_FAULTS | F_EXIT)) && frame_lists(r, k, v)) return 0;
+        if (i->op == IR_call || i->op == IR_jmp) return 0;
+        if (reads(i, v)) {
+            if (i->type != type || !cg_native_fp(g, i)) return 0;
+            if (!target) target = r->nan_checked[k] ? r->nan_checked[k] : k;
+        }
+        if (k == target) return target;
+    }
+    return 0;
+}
+
+/* From the last to the first. */
+static void defer_nan(Region *r, u32 v) {
+    const IrInsn *i = cg_insn(r->g, v);
+    if (i->op < IR_fadd || i->op > IR_fsqrt || !cg_native_fp(r->g, i)) return;
+    u32 target = nan_checker(r, v);
+    if (!target) return;
+    r->nan_checked[v] = target;
+    r->nan_next[v] = r->nan_first[target];
+    r->nan_first[target] = v;
+}
+
+static void load_xmm(Cg *g, unsigned reg, Place p) { x64_rm(&g->b, I_MOVS_LOAD(3), xn(reg), region_mem(g, p)); }
+static void store_xmm(Cg *g, Place p, unsigned reg) { x64_rm(&g->b, I_MOVS_STORE(3), xn(reg), region_mem(g, p)); }
+
+/* The value is in memory alone; the temporary register may hold the result of the operation that tests. */
+static void deferred_in_memory(Cg *g, Place p, unsigned type) {
+    Place kept = PLACE_BORROWED + REGION_TEMP_XMM;
+    store_xmm(g, kept, REGION_TEMP_XMM);
+    load_xmm(g, REGION_TEMP_XMM, p);
+    cg_canonical_nan(g, REGION_TEMP_XMM, type);
+    store_xmm(g, p, REGION_TEMP_XMM);
+    load_xmm(g, REGION_TEMP_XMM, kept);
+}
+
+void region_deferred_nans(Cg *g, u32 id) {
+    Region *r = g->region;
+    for (u32 v = r->nan_first[id]; v; v = r->nan_next[v]) {
+        Place p = region_place(r, v, 2 * id + 1);
+        unsigned type = cg_insn(g, v)->type;
+        if (p == PLACE_NONE) continue;
+        if (p >= PLACE_SPILL) {
+            deferred_in_memory(g, p, type);
+            continue;
+        }
+        cg_canonical_nan(g, p, type);
+        if (r->value[v].stored) store_xmm(g, region_memory(r, v), p);
+    }
+}
+
 void region_select(Region *r) {
     Cg *g = r->g;
     u32 n = g->f->insns.len;
@@ -191,12 +292,18 @@ void region_select(Region *r) {
     r->leaf = arena_alloc(&r->arena, n * sizeof(u32));
     r->costly = arena_alloc(&r->arena, n);
     r->recipe_size = arena_alloc(&r->arena, n);
+    r->nan_checked = arena_alloc(&r->arena, n * sizeof(u32));
+    r->nan_next = arena_alloc(&r->arena, n * sizeof(u32));
+    r->nan_first = arena_alloc(&r->arena, n * sizeof(u32));
+    r->silent = arena_alloc(&r->arena, n);
     r->addresses.len = r->leaves.len = 0;
     vec_push(&r->addresses, (RAddress){0});
     vec_push(&r->leaves, (RLeaf){0});
     check_frames(r);
+    for (u32 id = n - 1; id; id--) find_silent(r, id);
     for (u32 id = n - 1; id; id--) {
         const IrInsn *i = cg_insn(g, id);
+        defer_nan(r, id);
         if (is_access(i) && !cg_is_const(g, cg_root(g, i->a))) begin_address(r, id);
         else if (fuses_comparison(r, i, id)) g->val.at[id].fused = FUSED_FLAGS;
         else select_value(r, id);

@@ -155,6 +155,16 @@ static u32 floating(void) {
     }
 }
 
+/* A comparison that raises no flags, as RISC-V programs make it. */
+static u32 silent(void) {
+    IrType t = any_float();
+    u32 a = any(t), b = any(t);
+    u32 flags = add_value(emit(IR_getflags, IR_I64, 0, 0, 0, 0, 0, 0));
+    u32 c = emit(IR_flt + pick(2), IR_I1, 0, 0, a, b, 0, 0);
+    emit(IR_setflags, IR_VOID, 0, 0, flags, 0, 0, 0);
+    return c;
+}
+
 /* base + something within memory; once in a while beyond. */
 static u32 address(void) {
     u32 mask = emit(IR_const, IR_I64, 0, 0, 0, 0, 0, pick(25) ? (MEMORY / 2 - 1) & -8 : (2 * MEMORY - 1) & -8);
@@ -213,6 +223,7 @@ static void straight(u32 n) {
         else if (k < 18) begin_insn(), v = memory_access();
         else if (k == 18 && !pick(4)) side_exit();
         else if (k == 19 && !pick(8)) v = emit(IR_getflags, IR_I64, 0, 0, 0, 0, 0, 0);
+        else if (k == 19 && !pick(3)) v = silent();
         else if (k == 19 && !pick(8)) emit(IR_setflags, IR_VOID, 0, 0, any(IR_I64), 0, 0, 0);
         if (v && type_of(v) != IR_VOID) add_value(v);
     }
