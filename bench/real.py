@@ -69,10 +69,10 @@ class Runner:
         return [*outer, "/bin/sh", "-c", enter, "sh", self.root, work]
 
 
-def environment(runner):
+def environment(runner, more):
     env = {"HOME": "/root", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "dumb", "TMPDIR": "/tmp/out", "SOURCE_DATE_EPOCH": "1700000000"}
     env["ISOMER_CACHE"] = runner.cache or "off"
-    return env
+    return env | dict(pair.split("=", 1) for pair in more)
 
 
 def folder_empty(path):
@@ -80,7 +80,7 @@ def folder_empty(path):
     os.makedirs(path, mode=0o700)
 
 
-def measure(program, runner, work, launcher, limit):
+def measure(program, runner, work, launcher, options):
     """(CPU seconds, wall seconds, KiB, output) of one run, or None and why not."""
     folder_empty(os.path.join(work, "out"))
     if runner.fresh:
@@ -89,10 +89,10 @@ def measure(program, runner, work, launcher, limit):
     count = 1 if runner.fresh else program.count  # after the first the cache is warm
     command = [*runner.prefix(work), launcher, runner.root, "/tmp/out", str(count), output, *program.command]
     try:
-        done = subprocess.run(command, env={**os.environ, **environment(runner)}, stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=limit, check=False)
+        done = subprocess.run(command, env={**os.environ, **environment(runner, options.set)}, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=options.limit, check=False)
     except subprocess.TimeoutExpired:
-        return None, f"took longer than {limit} s"
+        return None, f"took longer than {options.limit} s"
     with open(output, "rb") as f:
         printed = f.read()
     if done.returncode:
@@ -197,7 +197,7 @@ def run_rounds(programs, runners, work, launcher, options):
                 if (p.name, r.name) in failed:
                     continue
                 choose(work, "riscv64" if r.emulator else "amd64")
-                got, why = measure(p, r, work, launcher, options.limit)
+                got, why = measure(p, r, work, launcher, options)
                 if got and outputs.setdefault(p.name, got[3]) != got[3]:
                     got, why = None, f"printed {got[3][:200]!r}, not {outputs[p.name][:200]!r}"
                 if not got:
@@ -219,6 +219,7 @@ def main():
     parser.add_argument("--isomer", default=os.path.join(TOP, "build", "isomer"))
     parser.add_argument("--qemu", help="static QEMU to compare with; '' for none; by default the distribution's")
     parser.add_argument("--newest", action="store_true", help="compare with the newest QEMU too (tests/tools/trixie-tools)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="in the environment: ISOMER_ENGINE=quick")
     parser.add_argument("--limit", type=float, default=300, help="seconds for one run")
     parser.add_argument("-v", "--verbose", action="store_true")
     options = parser.parse_args()
@@ -243,7 +244,7 @@ def main():
         for p in programs:  # once, so that the first measured "warm" is; and the pages of the files are in memory
             for r in runners[:3:2]:
                 choose(work, "riscv64" if r.emulator else "amd64")
-                measure(p, r, work, launcher, options.limit)
+                measure(p, r, work, launcher, options)
         best, failed = run_rounds(programs, runners, work, launcher, options)
     print_table(programs, runners, best)
     return 1 if any(r in ("native", "cold", "warm") for _, r in failed) else 0
