@@ -179,7 +179,7 @@ static void lower(Region *r, IrInsn *i) {
     case IR_exit: case IR_exit_ind: case IR_exit_if: case IR_poll: case IR_trap: case IR_trap_if: region_leave(g, i); return;
     }
     if (ir_op_facts[i->op] & F_FAULTS) region_point(g);
-    cg_lower(g, i);
+    if (!region_lower_int(g, i)) cg_lower(g, i);
 }
 
 static void align_to(Region *r, unsigned bytes, unsigned pad) {

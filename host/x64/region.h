@@ -215,6 +215,8 @@ void region_forget_moves(Region *r);
 /* Adds those of an edge, `from` and `to` being blocks. */
 void region_edge_moves(Region *r, u32 from, u32 to);
 
+bool region_lower_int(Cg *g, const IrInsn *i); /* region_int.c; false: lower_int.c does it */
+
 /* region_leave.c */
 void region_leave(Cg *g, IrInsn *i);
 void region_point(Cg *g); /* before code that can fault */

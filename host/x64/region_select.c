@@ -110,6 +110,19 @@ static void begin_address(Region *r, u32 id) {
     r->absorbed[base]++;
 }
 
+/* x & ~y is one instruction. */
+static void begin_and_not(Region *r, const IrInsn *i, u32 id) {
+    const u32 operand[2] = {cg_root(r->g, i->b), cg_root(r->g, i->a)};
+    for (unsigned k = 0; k < 2; k++) {
+        const IrInsn *o = cg_insn(r->g, operand[k]);
+        if (o->op != IR_xor || o->type != i->type || operand[0] == operand[1] || r->block_of[operand[k]] != r->block_of[id]) continue;
+        u32 ones = cg_root(r->g, o->b);
+        if (!cg_is_const(r->g, ones) || cg_insn(r->g, ones)->imm != (i->type == IR_I64 ? ~0ull : (u32)~0u)) continue;
+        r->absorbed[operand[k]]++;
+        return;
+    }
+}
+
 /* --- recipes ------------------------------------------------------------------------------------------------ */
 
 /* What settle() and exits can compute. */
@@ -307,6 +320,7 @@ void region_select(Region *r) {
         if (is_access(i) && !cg_is_const(g, cg_root(g, i->a))) begin_address(r, id);
         else if (fuses_comparison(r, i, id)) g->val.at[id].fused = FUSED_FLAGS;
         else select_value(r, id);
+        if (i->op == IR_and && i->type != IR_I1 && x64_features.bmi1 && !g->val.at[id].fused) begin_and_not(r, i, id);
     }
 }
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Regions: the integer operations for which knowing all places in advance gives better code than lower_int.c: operands come straight
+ * from memory into the result's register, and forms of three operands (lea, rorx, andn) save moves. */
+#include "host/x64/region.h"
+
+static u32 alu_insn(unsigned op) {
+    unsigned digit = op == IR_add ? ALU_ADD : op == IR_sub ? ALU_SUB : op == IR_and ? ALU_AND : op == IR_or ? ALU_OR : ALU_XOR;
+    return INSN(0, 0, digit << 3 | 3);
+}
+
+static Place place_of(const Cg *g, u32 v) { return region_place(g->region, cg_root(g, v), 2 * g->cur); }
+static bool in_register(const Cg *g, u32 v) { return place_of(g, v) < PLACE_SPILL; }
+
+/* dst OP= v, from wherever that is. */
+static void operate(Cg *g, u32 insn, unsigned dst, u32 v) {
+    X64Mem m;
+    if (cg_use_mem(g, v, &m)) x64_rm(&g->b, insn, dst, m);
+    else x64_rr(&g->b, insn, dst, cg_use(g, v));
+}
+
+static void alu_imm(Cg *g, const IrInsn *i, i32 imm) {
+    u32 w = cg_w(i->type);
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    if (i->op == IR_add && in_register(g, i->a) && place_of(g, i->a) != dst) {
+        x64_rm(&g->b, I_LEA | w, dst, x64_mem(cg_use(g, i->a), imm));
+    } else {
+        cg_use_in(g, dst, i->a);
+        if (i->op == IR_xor && imm == -1) x64_group3(&g->b, 2, w, dst);
+        else if (i->op == IR_sub) x64_alu_ri(&g->b, ALU_SUB, w, dst, imm);
+        else x64_alu_ri(&g->b, alu_insn(i->op) >> 3 & 7, w, dst, imm);
+    }
+    cg_set(g, dst);
+}
+
+static void and_not(Cg *g, const IrInsn *i, u32 not, u32 other) {
+    u32 insn = I_ANDN | cg_w(i->type);
+    unsigned x = cg_use(g, cg_insn(g, not)->a);
+    X64Mem m;
+    bool memory = cg_use_mem(g, other, &m);
+    unsigned y = memory ? NO_REG : cg_use(g, other), dst = cg_target(g, false, 0, NO_REG);
+    if (memory) x64_vrm(&g->b, insn, dst, x, m);
+    else x64_vrr(&g->b, insn, dst, x, y);
+    cg_set(g, dst);
+}
+
+static void alu(Cg *g, const IrInsn *i) {
+    u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
+    i32 imm;
+    if (region_is_recipe(g->region, root_a)) {
+        and_not(g, i, root_a, b);
+        return;
+    }
+    if (region_is_recipe(g->region, root_b)) {
+        and_not(g, i, root_b, a);
+        return;
+    }
+    if (cg_imm32(g, b, &imm)) {
+        alu_imm(g, i, imm);
+        return;
+    }
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    bool commutes = i->op != IR_sub;
+    if (commutes && place_of(g, b) == dst && place_of(g, a) != dst) b = i->a, a = i->b;
+    if (i->op == IR_add && in_register(g, a) && in_register(g, b) && place_of(g, a) != dst) {
+        unsigned x = cg_use(g, a), y = cg_use(g, b);
+        x64_rm(&g->b, I_LEA | w, dst, x64_mem_index(x, y, 0, 0));
+    } else if (!commutes && place_of(g, b) == dst && place_of(g, a) != dst) { /* a - b = -b + a */
+        x64_group3(&g->b, 3, w, dst);
+        operate(g, INSN(0, 0, ALU_ADD << 3 | 3) | w, dst, a);
+    } else {
+        if (place_of(g, a) != dst) cg_use_in(g, dst, a);
+        operate(g, alu_insn(i->op) | w, dst, b);
+    }
+    cg_set(g, dst);
+}
+
+static void shift(Cg *g, const IrInsn *i) {
+    static const u8 digit[] = {SH_SHL, SH_SHR, SH_SAR, SH_ROL, SH_ROR};
+    u32 w = cg_w(i->type);
+    unsigned bits = w ? 64 : 32, by = (unsigned)cg_insn(g, cg_root(g, i->b))->imm & (bits - 1), dst = cg_target(g, false, 0, NO_REG);
+    X64Mem m;
+    if (i->op >= IR_rotl && x64_features.bmi2 && place_of(g, i->a) != dst) {
+        if (cg_use_mem(g, i->a, &m)) x64_vrm(&g->b, I_RORX | w, dst, 0, m);
+        else x64_vrr(&g->b, I_RORX | w, dst, 0, cg_use(g, i->a));
+        x64_u8(&g->b, i->op == IR_rotr ? by : (bits - by) & (bits - 1));
+    } else if (i->op == IR_shl && by >= 1 && by <= 3 && in_register(g, i->a) && place_of(g, i->a) != dst) {
+        unsigned a = cg_use(g, i->a);
+        x64_rm(&g->b, I_LEA | w, dst, by == 1 ? x64_mem_index(a, a, 0, 0) : x64_mem_index(NO_REG, a, by, 0));
+    } else {
+        cg_use_in(g, dst, i->a);
+        x64_shift_ri(&g->b, digit[i->op - IR_shl], w, dst, by);
+    }
+    cg_set(g, dst);
+}
+
+bool region_lower_int(Cg *g, const IrInsn *i) {
+    switch (i->op) {
+    case IR_add: case IR_sub: case IR_and: case IR_or: case IR_xor: alu(g, i); return true;
+    case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
+        if (!cg_is_const(g, cg_root(g, i->b))) return false;
+        shift(g, i);
+        return true;
+    default: return false;
+    }
+}
