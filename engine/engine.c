@@ -483,6 +483,7 @@ void engine_fork_done(Engine *e, bool child, Vcpu *self) {
         e->vcpus = self;
         perf_begin(&e->perf, e->perf.map, e->perf.dump);
         image_forked(e);
+        tier_forked(e);
     }
     lock_give(&e->lock);
 }

@@ -54,6 +54,9 @@ typedef struct EngineHooks {
     const u8 *(*fetch)(void *ctx, u64 pc, size_t *avail, bool *pristine);
     /* Appends the name of the function at pc, with the distance from its start. False: unknown. May be NULL. */
     bool (*symbol)(void *ctx, u64 pc, Text *out);
+    /* Runs fn(arg) on a new thread of the process, no signals let in, that ends when fn returns; *alive is its id until it has ended, and
+     * then 0 (a futex). False: there is none to be had. NULL: likewise. */
+    bool (*spawn)(void *ctx, void (*fn)(void *arg), void *arg, u32 *alive);
 } EngineHooks;
 
 typedef struct EngineStats {
@@ -113,6 +116,10 @@ void engine_save(Engine *e);
 /* Around fork (a copy of the address space, not CLONE_VM): prepare in the parent before, done in both after. */
 void engine_fork_prepare(Engine *e);
 void engine_fork_done(Engine *e, bool child, Vcpu *self);
+
+/* Between these the engine has no thread of its own in the process: for what the kernel grants to single-threaded processes only. */
+void engine_pause(Engine *e);
+void engine_resume(Engine *e);
 
 void engine_stats_get(const Engine *e, EngineStats *out);
 /* "key: value" lines. */

@@ -6,11 +6,12 @@
 #include "engine/internal.h"
 #include "engine/region.h"
 #include "opt/opt.h"
+#include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
 enum { HOT_DEFAULT = 1 << 16 /* about what compiling a region costs */, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
-enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, COPY_SLACK = 8, PINNED = 10 /* host/x64/x64.h, X64_PIN_COUNT */ };
+enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8, PINNED = 10 /* host/x64/x64.h, X64_PIN_COUNT */ };
 
 typedef struct Copy { /* of a page of guest code, with the first bytes of the next */
     u64 page;
@@ -18,16 +19,31 @@ typedef struct Copy { /* of a page of guest code, with the first bytes of the ne
     u8 *bytes;
 } Copy;
 
+typedef struct Job {
+    u64 pc;
+    u32 mode;
+} Job;
+
 struct Tier {
     Engine *e;
+    /* The working thread's; `region` does not change while `building`. */
     Region region;
     IrFunc ir;
     Opt opt;
     HostCode code;
     u8 *buffer;        /* REGION_BUFFER bytes */
-    Arena arena;       /* of one region: copies */
-    VEC(Copy) copies;
-    u32 mode;
+    Job job;
+    /* The lock's. */
+    VEC(Job) jobs;
+    bool working;      /* there is a thread, or soon will be, that takes jobs */
+    bool building;     /* it has given the lock, and will come back with code made of region.ranges */
+    bool changed;      /* these bytes have changed since */
+    u32 alive;         /* id of that thread; the kernel's futex */
+    u32 paused;        /* calls of engine_pause */
+    i64 pid;           /* whose thread it would be */
+    IrFunc probe;      /* one instruction */
+    Arena arena;       /* copies */
+    VEC(Copy) copies;  /* of guest code; used while the lock is held, and then forgotten */
     u32 generation;    /* that `live` belongs to */
     VEC(u32) live;     /* numbers of blocks of the half in use that are regions */
     u64 low, high;     /* all of their guest bytes lie between */
@@ -99,7 +115,7 @@ static const u8 *fetch(void *ctx, u64 pc, size_t *avail) {
 
 static bool reached(void *ctx, u64 pc) {
     Tier *t = ctx;
-    return cache_lookup(&t->e->cache, t->e->cache.generation, pc, t->mode) != NULL;
+    return cache_lookup(&t->e->cache, t->e->cache.generation, pc, t->job.mode) != NULL;
 }
 
 /* --- installing ---------------------------------------------------------------------------------------------------- */
@@ -128,7 +144,7 @@ static u32 install_data(Tier *t, Pool *h) {
 }
 
 /* Compiled code aligns itself to 64 bytes at most, so that is how far it may be moved. */
-static Block *install(Tier *t, Pool *h, u64 pc) {
+static Block *install(Tier *t, Pool *h) {
     Engine *e = t->e;
     const HostCode *c = &t->code;
     u64 at = align_up((u64)h->rx + h->used + HOST_PAD, 64) - (u64)h->rx;
@@ -136,7 +152,7 @@ static Block *install(Tier *t, Pool *h, u64 pc) {
     memcpy(h->rw + at, c->rw, c->size);
     for (u32 k = 0; k < c->entries.len; k++) memcpy(h->rw + at + c->entries.at[k].at - 4, &h->block_count, 4);
     Block *b = &h->blocks[h->block_count];
-    *b = (Block){.pc = pc, .code = at, .mode = t->mode, .host_size = (u32)c->size, .first_exit = h->exit_count, .exit_count = c->exits.len, .pristine = true};
+    *b = (Block){.pc = t->job.pc, .code = at, .mode = t->job.mode, .host_size = (u32)c->size, .first_exit = h->exit_count, .exit_count = c->exits.len, .pristine = true};
     b->region = install_data(t, h);
     for (u32 k = 0; k < c->exits.len; k++) {
         const HostExit *x = &c->exits.at[k];
@@ -169,24 +185,6 @@ static void publish(Tier *t, Pool *h, Block *b) {
 
 /* --- making one -------------------------------------------------------------------------------------------------- */
 
-static bool compile(Tier *t, u64 pc) {
-    static const RegionSource source = {.fetch = fetch, .reached = reached};
-    RegionSource s = source;
-    s.ctx = t;
-    t->copies.len = 0;
-    arena_reset(&t->arena);
-    if (!region_build(&t->region, &s, &region_default_limits, t->e->guest, pc, t->mode, &t->ir)) {
-        t->why = t->region.why;
-        return false;
-    }
-    opt_run(&t->opt, &t->ir);
-    HostCode *c = &t->code;
-    c->rw = t->buffer, c->rx = t->buffer, c->cap = REGION_BUFFER;
-    if (t->e->host->compile_region(&t->e->cache.stubs, &t->ir, c)) return true;
-    t->why = "it wants too many registers, or is too large";
-    return false;
-}
-
 /* A new generation has no regions, and may try all again. */
 static void follow_generation(Tier *t) {
     if (t->generation == t->e->cache.generation) return;
@@ -196,19 +194,32 @@ static void follow_generation(Tier *t) {
     memset(t->tried, 0, sizeof t->tried);
 }
 
-/* Was this head tried before? Forgets some when there are many, which costs a try. */
-static bool note_try(Tier *t, u64 key) {
-    u64 *at = &t->tried[hash_u64(key) % TRIES_LEN];
-    bool again = *at == key;
-    *at = key;
-    return again;
+/* The lock is held. */
+static bool build(Tier *t, Job job) {
+    RegionSource source = {.ctx = t, .fetch = fetch, .reached = reached};
+    t->job = job;
+    t->copies.len = 0;
+    arena_reset(&t->arena);
+    follow_generation(t);
+    bool ok = region_build(&t->region, &source, &region_default_limits, t->e->guest, job.pc, job.mode, &t->ir);
+    if (!ok) t->why = t->region.why;
+    t->changed = false;
+    t->building = ok;
+    return ok;
 }
 
-static void dump(Engine *e, const Block *b, u64 pc) {
+/* The lock is not held. */
+static bool compile(Tier *t) {
+    HostCode *c = &t->code;
+    c->rw = t->buffer, c->rx = t->buffer, c->cap = REGION_BUFFER;
+    opt_run(&t->opt, &t->ir);
+    return t->e->host->compile_region(&t->e->cache.stubs, &t->ir, c);
+}
+
+static void dump(Engine *e, const Tier *t, const Block *b) {
     const EngineOptions *o = &e->options;
-    const Tier *t = e->tier;
-    if (!o->dump || (o->dump_size && pc - o->dump_start >= o->dump_size)) return;
-    fd_print(o->log_fd, "region %lx mode %u: %u guest instructions, %u loops, %u calls inlined, %u bytes\n", pc, b->mode, t->region.insns, t->region.loops, t->region.inlined, b->host_size);
+    if (!o->dump || (o->dump_size && b->pc - o->dump_start >= o->dump_size)) return;
+    fd_print(o->log_fd, "region %lx mode %u: %u guest instructions, %u loops, %u calls inlined, %u bytes\n", b->pc, b->mode, t->region.insns, t->region.loops, t->region.inlined, b->host_size);
     if (o->dump & ENGINE_DUMP_IR) dump_ir(e, &t->ir);
     if (o->dump & ENGINE_DUMP_HOST) dump_code(e, cache_half(&e->cache)->rx + b->code, b->host_size);
 }
@@ -221,25 +232,61 @@ static bool has_region(Engine *e, u64 pc, u32 mode) {
     return b && b->region;
 }
 
-static void make_region(Engine *e, u64 pc, u32 mode) {
-    Tier *t = e->tier;
-    follow_generation(t);
-    if (note_try(t, cache_key(pc, mode)) || has_region(e, pc, mode)) return;
-    u64 start = clock_ns();
-    t->mode = mode;
+/* The lock is held again; much may have happened. */
+static const char *finish(Tier *t, bool compiled, u64 start_ns) {
+    Engine *e = t->e;
     Pool *h = cache_half(&e->cache);
-    if (!compile(t, pc) || !has_room(t, h)) {
-        e->stats.regions_failed++;
-    } else {
-        Block *b = install(t, h, pc);
-        publish(t, h, b);
-        e->stats.regions++;
-        e->stats.region_insns += t->region.insns;
-        e->stats.region_host_bytes += t->code.size;
-        if (UNLIKELY(e->options.dump)) dump(e, b, pc);
-        note_perf(e, h, b, "region", start);
+    t->building = false;
+    if (!compiled) return "it wants too many registers, or is too large";
+    if (t->changed || t->generation != e->cache.generation) return "its code went away";
+    if (!has_room(t, h)) return "the code cache is full";
+    Block *b = install(t, h);
+    publish(t, h, b);
+    e->stats.regions++;
+    e->stats.region_insns += t->region.insns;
+    e->stats.region_host_bytes += t->code.size;
+    if (UNLIKELY(e->options.dump)) dump(e, t, b);
+    note_perf(e, h, b, "region", start_ns);
+    return NULL;
+}
+
+static void do_job(Tier *t, Job job) {
+    Engine *e = t->e;
+    u64 start = clock_ns();
+    const char *why = "";
+    if (build(t, job)) {
+        lock_give(&e->lock);
+        bool compiled = compile(t);
+        lock_take(&e->lock);
+        why = finish(t, compiled, start);
+        if (why) t->why = why;
     }
+    if (why) e->stats.regions_failed++;
     e->stats.region_ns += clock_ns() - start;
+}
+
+/* Until there is nothing left to do. */
+static void work(void *arg) {
+    Tier *t = arg;
+    lock_take(&t->e->lock);
+    while (t->jobs.len) {
+        Job job = t->jobs.at[0];
+        memmove(t->jobs.at, t->jobs.at + 1, --t->jobs.len * sizeof(Job));
+        do_job(t, job);
+    }
+    t->working = false;
+    lock_give(&t->e->lock);
+}
+
+/* The lock is held; given and taken again if this thread has to do it. */
+static void start_work(Tier *t) {
+    if (t->working || t->paused || !t->jobs.len) return;
+    if (__atomic_load_n(&t->alive, __ATOMIC_SEQ_CST)) return; /* the last one is still ending: the next time that something is hot */
+    t->working = true;
+    if (t->e->hooks.spawn && t->e->hooks.spawn(t->e->hooks.ctx, work, t, &t->alive)) return;
+    lock_give(&t->e->lock);
+    work(t);
+    lock_take(&t->e->lock);
 }
 
 /* --- what is hot ---------------------------------------------------------------------------------------------------- */
@@ -252,34 +299,70 @@ void tier_reload(Vcpu *cpu, bool all) {
 }
 
 /* The cpu stands at a conditional branch, which it has yet to do again, or at the target of a jump or call. */
-static u64 hot_head(Tier *t, u64 pc) {
+static u64 hot_head(Tier *t, u64 pc, u32 mode) {
     size_t avail;
+    t->copies.len = 0;
+    arena_reset(&t->arena);
     const u8 *code = fetch(t, pc, &avail);
-    IrFunc *f = &t->ir;
-    ir_reset(f, t->e->guest, pc, t->mode);
+    IrFunc *f = &t->probe;
+    ir_reset(f, t->e->guest, pc, mode);
     if (!code || avail < t->e->guest->insn_align || !t->e->guest->lift(f, pc, code, avail)) return pc;
     const IrInsn *last = &f->insns.at[f->insns.len - 1];
     return last->op == IR_exit_if && last->imm <= pc ? last->imm : pc;
 }
 
+/* Was this head tried before? Forgets some when there are many, which costs a try. */
+static bool note_try(Tier *t, u64 key) {
+    u64 *at = &t->tried[hash_u64(key) % TRIES_LEN];
+    bool again = *at == key;
+    *at = key;
+    return again;
+}
+
+static void find_work(Tier *t, Vcpu *cpu) {
+    lock_take(&t->e->lock);
+    u64 head = hot_head(t, cpu->pc, cpu->mode);
+    follow_generation(t);
+    cpu->counts[vcpu_count_of(head)] = TRIED_COUNT;
+    if (t->jobs.len < JOBS_MAX && !note_try(t, cache_key(head, cpu->mode)) && !has_region(t->e, head, cpu->mode)) vec_push(&t->jobs, ((Job){head, cpu->mode}));
+    start_work(t);
+    lock_give(&t->e->lock);
+}
+
 bool tier_hot(Vcpu *cpu) {
     Engine *e = cpu->engine;
-    if (__atomic_load_n(&cpu->poll, __ATOMIC_SEQ_CST)) {
-        tier_reload(cpu, false);
-        return false;
-    }
+    bool asked = __atomic_load_n(&cpu->poll, __ATOMIC_SEQ_CST);
     tier_reload(cpu, false);
-    Tier *t = e->tier;
-    if (!t) return true;
-    lock_take(&e->lock);
-    t->copies.len = 0;
-    arena_reset(&t->arena);
-    t->mode = cpu->mode;
-    u64 head = hot_head(t, cpu->pc);
-    make_region(e, head, cpu->mode);
-    cpu->counts[vcpu_count_of(head)] = TRIED_COUNT;
-    lock_give(&e->lock);
+    if (asked) return false;
+    /* A process that shares our memory (vfork) must not: it may end at any time, and its threads with it. */
+    if (e->tier && sys_call(SYS_getpid) == e->tier->pid) find_work(e->tier, cpu);
     return true;
+}
+
+/* --- being alone ------------------------------------------------------------------------------------------------------- */
+
+static void wait_ended(Tier *t) {
+    u32 tid = __atomic_load_n(&t->alive, __ATOMIC_SEQ_CST);
+    if (!tid) return;
+    while (__atomic_load_n(&t->alive, __ATOMIC_SEQ_CST) == tid) sys_futex(&t->alive, FUTEX_WAIT, tid, NULL);
+    for (u32 k = 0; k < 10000 && sys_call(SYS_tgkill, t->pid, tid, 0) == 0; k++) sys_call(SYS_sched_yield); /* not quite gone */
+}
+
+void engine_pause(Engine *e) {
+    Tier *t = e->tier;
+    if (!t) return;
+    lock_take(&e->lock);
+    t->paused++;
+    lock_give(&e->lock);
+    wait_ended(t);
+}
+
+void engine_resume(Engine *e) {
+    Tier *t = e->tier;
+    if (!t) return;
+    lock_take(&e->lock);
+    t->paused--;
+    lock_give(&e->lock);
 }
 
 /* --- dying ---------------------------------------------------------------------------------------------------------- */
@@ -294,13 +377,16 @@ void tier_kill(Engine *e, Pool *p, Block *b) {
     if (e->tier) e->tier->tried[hash_u64(cache_key(b->pc, b->mode)) % TRIES_LEN] = 0;
 }
 
-bool tier_touches(const Pool *p, const Block *b, u64 start, u64 size) {
-    RegionData *d = data_of(p, b);
-    for (u32 k = 0; k < d->range_count; k++) {
-        const RegionRange *r = &ranges_of(d)[k];
+static bool range_touches(const RegionRange *r, u32 count, u64 start, u64 size) {
+    for (u32 k = 0; k < count; k++, r++) {
         if (r->pc < start ? start - r->pc < r->size : r->pc - start < size) return true;
     }
     return false;
+}
+
+bool tier_touches(const Pool *p, const Block *b, u64 start, u64 size) {
+    RegionData *d = data_of(p, b);
+    return range_touches(ranges_of(d), d->range_count, start, size);
 }
 
 bool tier_lies_in(const Pool *p, const Block *b, u64 start, u64 size) {
@@ -321,6 +407,7 @@ void tier_invalidate(Engine *e, u64 start, u64 size) {
     Tier *t = e->tier;
     if (!t) return;
     follow_generation(t);
+    if (t->building && range_touches(t->region.ranges.at, t->region.ranges.len, start, size)) t->changed = true;
     if (start >= t->high || (start < t->low && t->low - start >= size)) return;
     Pool *h = cache_half(&e->cache);
     u32 kept = 0;
@@ -334,15 +421,38 @@ void tier_invalidate(Engine *e, u64 start, u64 size) {
 
 /* --- beginning and end ------------------------------------------------------------------------------------------------ */
 
-void tier_init(Engine *e) {
+static Tier *tier_new(Engine *e) {
     Arena arena = {0};
     u8 *buffer = sys_mmap(NULL, REGION_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (sys_failed(buffer)) return;
+    if (sys_failed(buffer)) return NULL;
     Tier *t = arena_alloc(&arena, sizeof *t);
     t->e = e;
     t->buffer = buffer;
     t->opt.pinned = PINNED;
     t->generation = ~0u;
+    t->pid = sys_call(SYS_getpid);
+    return t;
+}
+
+void tier_init(Engine *e) { e->tier = tier_new(e); }
+
+/* If the thread was in the middle of something, its memory is of no use: it is left as it is. */
+void tier_forked(Engine *e) {
+    Tier *old = e->tier, *t = old;
+    if (!old) return;
+    if (old->working) {
+        t = tier_new(e);
+        if (t) {
+            t->generation = old->generation;
+            t->low = old->low, t->high = old->high;
+            for (u32 k = 0; k < old->live.len; k++) vec_push(&t->live, old->live.at[k]);
+            memcpy(t->tried, old->tried, sizeof t->tried);
+        }
+    }
+    if (t) {
+        t->pid = sys_call(SYS_getpid);
+        t->paused = t->alive = 0;
+    }
     e->tier = t;
 }
 
@@ -351,6 +461,8 @@ void tier_fini(Engine *e) {
     if (!t) return;
     region_drop(&t->region);
     ir_drop(&t->ir);
+    ir_drop(&t->probe);
+    vec_drop(&t->jobs);
     opt_drop(&t->opt);
     arena_drop(&t->arena);
     vec_drop(&t->copies);

@@ -5,10 +5,14 @@
  * tier_hot has the region around that target built (region.h), optimised (opt/) and compiled (Host.compile_region). The code becomes a
  * Block like others, in the half in use; the quick block at its head is dropped, so that whoever comes by next is linked to the region.
  *
+ * That is done by a thread of its own, which lives while there is something to do: a process that is at rest has no thread
+ * that it does not know of. It holds the engine's lock while it looks at the guest's code and while it installs. A fork's child begins
+ * with an idle Tier. Where no thread is to be had (EngineHooks.spawn), the thread that found something hot does the work.
+ *
  * Only code in pristine memory is taken in. A region dies when any of the bytes that it was made of changes: all of its entries
  * then lead to the look-up, and so do calls under way when they return to it.
  *
- * Everything here wants the engine's lock, but tier_hot, which takes it, and tier_point and tier_entry_pc, which need none.
+ * Everything here wants the engine's lock, but tier_hot, which takes it (as do engine_pause and engine_resume, engine.h), and tier_point and tier_entry_pc, which need none.
  */
 #ifndef ENGINE_TIER_H
 #define ENGINE_TIER_H
@@ -25,6 +29,9 @@ typedef struct RegionData {
 
 void tier_init(Engine *e); /* without memory there is no tier */
 void tier_fini(Engine *e);
+
+/* In the child of a fork: the thread that optimises stayed behind, whatever it was doing. */
+void tier_forked(Engine *e);
 
 /* The cpu left at a poll. True: because something is hot, and it may go on; false: because somebody asked for attention. */
 bool tier_hot(Vcpu *cpu);

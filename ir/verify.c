@@ -37,7 +37,8 @@ static bool check_operands(Check *c, const IrInsn *i) {
 
 static bool check_types(Check *c, const IrInsn *i) {
     const IrFunc *f = c->f;
-    IrType t = (IrType)i->type, a = type_at(f, i->a), b = type_at(f, i->b);
+    unsigned n = ir_op_operands[i->op]; /* elsewhere a and b are no values */
+    IrType t = (IrType)i->type, a = type_at(f, n > 0 ? i->a : 0), b = type_at(f, n > 1 ? i->b : 0);
     switch ((IrOp)i->op) {
     case IR_add: case IR_sub: case IR_mul: case IR_mulhs: case IR_mulhu: case IR_mulhsu: case IR_divs: case IR_divu: case IR_rems: case IR_remu:
     case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:

@@ -183,12 +183,18 @@ i64 do_clone3(Thread *t, u64 *a) {
 
 i64 do_unshare(Thread *t, u64 *a) {
     exec_pin_self(t);
-    return thread_sys(t, SYS_unshare, a[0]);
+    engine_pause(t->process->engine);
+    i64 r = thread_sys(t, SYS_unshare, a[0]);
+    engine_resume(t->process->engine);
+    return r;
 }
 
 i64 do_setns(Thread *t, u64 *a) {
     exec_pin_self(t);
-    return thread_sys(t, SYS_setns, a[0], a[1]);
+    engine_pause(t->process->engine);
+    i64 r = thread_sys(t, SYS_setns, a[0], a[1]);
+    engine_resume(t->process->engine);
+    return r;
 }
 
 i64 do_exit(Thread *t, u64 *a) {

@@ -7,6 +7,7 @@
 #include "user/syscall.h"
 #include "user/trace.h"
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -121,6 +122,33 @@ _Noreturn void thread_loop(Thread *t) {
         if (UNLIKELY(signal_due(t))) signal_deliver(t);
         thread_act(t, UNLIKELY(t->process->gdb) ? gdb_run(t) : engine_run(t->cpu));
     }
+}
+
+/* --- threads of the VMM's own ------------------------------------------------------------------------------ */
+
+typedef struct Own { /* at the start of such a thread's memory */
+    void (*fn)(void *arg);
+    void *arg;
+} Own;
+enum { OWN_BYTES = 512 * 1024 };
+
+static void own_entry(void *at) {
+    Own *o = at;
+    o->fn(o->arg);
+    host_unmap_and_exit(at, OWN_BYTES, 0);
+}
+
+bool thread_spawn(void *ctx, void (*fn)(void *arg), void *arg, u32 *alive) {
+    Own *o = sys_mmap(NULL, OWN_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_failed(o)) return false;
+    *o = (Own){fn, arg};
+    u64 flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    u64 all = ~0ull, old;
+    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8); /* no signal of the guest's may land there */
+    long r = host_clone(flags, (u8 *)o + OWN_BYTES, (u64)alive, (u64)alive, own_entry, o);
+    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
+    if (r < 0) sys_munmap(o, OWN_BYTES);
+    return r >= 0;
 }
 
 /* --- ending --------------------------------------------------------------------------------------------- */

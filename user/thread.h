@@ -100,6 +100,8 @@ void thread_install_altstack(Thread *t);
 /* Runs the guest until it ends. */
 _Noreturn void thread_loop(Thread *t);
 /* exit(2) of this thread. */
+/* EngineHooks.spawn: a thread that is not the guest's. */
+bool thread_spawn(void *ctx, void (*fn)(void *arg), void *arg, u32 *alive);
 _Noreturn void thread_exit(Thread *t, int status);
 /* exit_group(2). */
 _Noreturn void process_exit(Thread *t, int status);
