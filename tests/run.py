@@ -52,6 +52,7 @@ VARIANTS = {
     "default": [],
     "interp": ["--engine=interp"],
     "tiny": ["-tb-size", "64K"],
+    "hot": ["--hot", "8"],  # loops are optimised at once
     "cached": [],  # twice, with a persistent translation cache that all tests of this variant share
 }
 CACHING = ("cached", "dynamic")  # the others run without
