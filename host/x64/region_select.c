@@ -155,15 +155,15 @@ static void make_recipe(Region *r, u32 v) {
     absorb_operands(r, i);
 }
 
-/* Operands of v that the frame does not list. stamp: tells what it lists. */
-static void check_frame_operands(Region *r, u32 v, u32 stamp) {
-    const IrInsn *i = cg_insn(r->g, v);
-    if (!has_recipe(r, i)) return;
+/* Operands of v that the frame of operation `id` does not list. Where v is the address, they would be there anyway. */
+static void check_frame_operands(Region *r, u32 v, u32 id) {
+    const IrInsn *i = cg_insn(r->g, v), *access = cg_insn(r->g, id);
+    if (!has_recipe(r, i) || (is_access(access) && cg_root(r->g, access->a) == v)) return;
     u32 missing = 0;
     const u32 operand[2] = {i->a, i->b};
     for (unsigned k = 0; k < ir_op_operands[i->op]; k++) {
         u32 o = cg_root(r->g, operand[k]);
-        missing += !cg_is_const(r->g, o) && r->listed[o] != stamp;
+        missing += !cg_is_const(r->g, o) && r->listed[o] != id;
     }
     if (missing > 1) r->costly[v] = true;
 }
