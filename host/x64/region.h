@@ -39,11 +39,13 @@ typedef struct Use { /* by an operation, not by a frame */
 typedef struct Bundle { /* segments that share a register */
     u32 first;       /* segment */
     u32 loop;        /* all of it is in this loop, 0: none */
-    u64 weight;      /* what a register would save */
+    u64 weight;      /* what a register would save, per room that it would take */
+    u64 saves;       /* what a register would save: frequency of uses */
     u32 set;         /* values that were joined while whole share a spill place: the first one's bundle */
     bool whole;      /* all segments of its values are in it */
     u8 reg;          /* NO_REG: memory */
     bool xmm, leaf;  /* leaf: no loops left to cut at */
+    bool done;       /* `reg` is final */
 } Bundle;
 
 typedef struct Value {

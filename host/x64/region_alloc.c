@@ -279,6 +279,7 @@ static void weigh(Region *r, u32 n) {
         for (u32 u = r->value[g->value].use; u; u = r->uses.at[u].next)
             if (r->uses.at[u].at >= g->from && r->uses.at[u].at < g->to) saves += freq_at(r, r->uses.at[u].at);
     }
+    r->bundles.at[n].saves = saves;
     r->bundles.at[n].weight = (saves << 24) / room;
     enqueue(r, n);
 }
@@ -306,17 +307,49 @@ static void score_wishes(const Region *r, u32 n, u64 score[32]) {
     }
 }
 
+/* Edges on which a bundle's values come from or go to other bundles whose places are known: frequencies. */
+typedef struct Border {
+    u64 reg[32], registers, memory;
+} Border;
+
+static void add_border(const Region *r, Border *b, u32 n, u32 v, u32 pos, u32 freq) {
+    u32 other = bundle_at(r, v, pos);
+    if (!other || other == n || !r->bundles.at[other].done) return;
+    unsigned reg = r->bundles.at[other].reg;
+    if (reg == NO_REG) b->memory += freq;
+    else b->reg[reg] += freq, b->registers += freq;
+}
+
+static void find_border(const Region *r, u32 n, Border *border) {
+    memset(border, 0, sizeof *border);
+    if (r->bundles.at[n].whole) return;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
+        const Seg *g = &r->segs.at[s];
+        for (u32 k = r->block_of[g->from / 2]; k < r->block_count && region_start(&r->blocks[k]) < g->to; k++) {
+            const RBlock *b = &r->blocks[k];
+            for (u32 p = 0; p < b->pred_count && region_start(b) >= g->from; p++) {
+                const RBlock *from = &r->blocks[r->preds[b->preds + p]];
+                add_border(r, border, n, g->value, region_end(from) - 1, MIN(from->freq, b->freq));
+            }
+            for (unsigned e = 0; e < 2 && region_end(b) <= g->to; e++)
+                if (b->succ[e] != NO_BLOCK) add_border(r, border, n, g->value, region_start(&r->blocks[b->succ[e]]), MIN(r->blocks[b->succ[e]].freq, b->freq));
+        }
+    }
+}
+
 static void give(Region *r, u32 n, unsigned reg) {
     r->bundles.at[n].reg = (u8)reg;
+    r->bundles.at[n].done = true;
     for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
         range_take(r->taken[reg], r->segs.at[s].from, r->segs.at[s].to);
         r->value[r->segs.at[s].value].last_reg = (u8)reg;
     }
 }
 
-static bool try_registers(Region *r, u32 n) {
-    u64 score[32] = {0}, best_score = 0;
+static bool try_registers(Region *r, u32 n, const Border *border) {
+    u64 score[32], best_score = 0;
     unsigned best = NO_REG;
+    memcpy(score, border->reg, sizeof score);
     score_wishes(r, n, score);
     for (u32 set = r->bundles.at[n].xmm ? REGION_XMM : REGION_GPR; set; set &= set - 1) {
         unsigned reg = __builtin_ctz(set);
@@ -346,6 +379,8 @@ static bool shed_idle(Region *r, u32 n) {
     for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) *(r->segs.at[s].idle ? &idle : &other) = true;
     if (!idle || !other) return false;
     u32 memory = new_bundle(r, r->bundles.at[n].xmm, r->bundles.at[n].loop, true);
+    r->bundles.at[memory].done = true;
+    r->bundles.at[n].whole = false;
     u32 *link = &r->bundles.at[n].first, *tail = &r->bundles.at[memory].first;
     for (u32 s = *link; s; s = r->segs.at[s].sibling) {
         u32 **end = r->segs.at[s].idle ? &tail : &link;
@@ -394,22 +429,22 @@ static bool cut_into_values(Region *r, u32 n) {
     return true;
 }
 
-/* A part that is only passed through: a register is of use only if it is the one in which the value comes and goes. */
-static void pass_through(Region *r, u32 n) {
-    unsigned reg = r->value[r->segs.at[r->bundles.at[n].first].value].last_reg;
-    if (reg != NO_REG && fits(r, n, reg)) give(r, n, reg);
-}
+static void leave_in_memory(Region *r, u32 n) { r->bundles.at[n].done = true; }
 
 static void allocate(Region *r, u32 n) {
-    if (!r->bundles.at[n].weight && !r->bundles.at[n].whole) {
-        pass_through(r, n);
+    Border border;
+    find_border(r, n, &border);
+    const Bundle *b = &r->bundles.at[n];
+    if (!b->whole && b->saves + border.registers <= border.memory) { /* it would come from memory as often as it saves */
+        leave_in_memory(r, n);
         return;
     }
-    if (try_registers(r, n)) return;
-    if (shed_idle(r, n) && try_registers(r, n)) return;
-    if (!r->bundles.at[n].weight) return;
-    if (!r->bundles.at[n].leaf) cut_at_loops(r, n);
-    else cut_into_values(r, n);
+    if (try_registers(r, n, &border)) return;
+    if (shed_idle(r, n) && try_registers(r, n, &border)) return;
+    b = &r->bundles.at[n];
+    if (!b->saves) leave_in_memory(r, n);
+    else if (!b->leaf) cut_at_loops(r, n);
+    else if (!cut_into_values(r, n)) leave_in_memory(r, n);
 }
 
 /* --- memory --------------------------------------------------------------------------------------------- */
