@@ -41,6 +41,7 @@ void opt_drop(Opt *o);
 void opt_promote(Opt *o, IrFunc *f);
 void opt_params(Opt *o, IrFunc *f);
 void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
+void opt_branches(Opt *o, IrFunc *f);
 void opt_dce(Opt *o, IrFunc *f);
 void opt_extend(Opt *o, IrFunc *f);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* simplify: folding (fold.c), common subexpressions and known memory (cse.c) in one walk over the blocks in reverse postorder, so
- * that each sees what the others found. Branches whose condition is known become jumps; what is not reached any more is not copied. */
+ * that each sees what the others found. Blocks that nothing reaches are not copied. */
 #include "opt/rewrite.h"
 
 static u32 append(Rewrite *w, IrInsn i) {
@@ -56,29 +56,12 @@ static void copy_args(Rewrite *w, IrInsn *i, bool values) {
 }
 
 static void copy_branch(Rewrite *w, IrInsn i) {
-    u64 known;
-    if (!rw_const_at(w, i.a, &known)) {
-        const IrInsn *cond = rw_at(w, i.a);
-        u64 one;
-        if (cond->op == IR_xor && cond->type == IR_I1 && rw_const_at(w, cond->b, &one)) { /* not: the other way round */
-            i.a = cond->a;
-            i.imm = i.imm >> 32 | i.imm << 32;
-        }
-        append(w, i);
-        return;
+    const IrInsn *cond = rw_at(w, i.a);
+    u64 one;
+    if (cond->op == IR_xor && cond->type == IR_I1 && rw_const_at(w, cond->b, &one) && one) { /* not: the other way round */
+        i.a = cond->a;
+        i.imm = i.imm >> 32 | i.imm << 32;
     }
-    w->o->stats.branches++;
-    append(w, (IrInsn){.op = IR_jmp, .a = w->f->args.len, .imm = known ? (u32)i.imm : i.imm >> 32});
-}
-
-/* exit_if and trap_if that are never taken go; those that always are end the block. */
-static void copy_side_exit(Rewrite *w, IrInsn i, u32 frame) {
-    u64 known;
-    bool is_const = rw_const_at(w, i.a, &known);
-    if (is_const) w->o->stats.branches++;
-    if (is_const && !known) return;
-    i.c = copy_frame(w, frame, 0);
-    if (is_const) i = (IrInsn){.op = IR_exit, .aux = EXIT_JUMP, .c = i.c, .imm = i.imm};
     append(w, i);
 }
 
@@ -110,7 +93,6 @@ static void copy_insn(Rewrite *w, u32 id) {
     switch ((IrOp)i.op) {
     case IR_nop: case IR_block: return;
     case IR_br: copy_branch(w, i); return;
-    case IR_exit_if: copy_side_exit(w, i, frame); return;
     case IR_load: copy_load(w, id, i); return;
     case IR_store:
         cse_note(w, append(w, i));
@@ -132,14 +114,6 @@ static void copy_insn(Rewrite *w, u32 id) {
 }
 
 /* --- blocks --------------------------------------------------------------------------------------------------- */
-
-/* What is reached in the new function: known branches leave blocks behind. */
-static void mark_target(Rewrite *w, u8 *reached) {
-    const IrInsn *last = &w->f->insns.at[w->f->insns.len - 1];
-    if (last->op == IR_jmp || last->op == IR_br) reached[(u32)last->imm] = 1;
-    if (last->op == IR_br) reached[last->imm >> 32] = 1;
-    if ((last->op == IR_exit || last->op == IR_exit_ind) && last->b) reached[last->b] = 1;
-}
 
 static void renumber(Rewrite *w, const u32 *number) {
     for (u32 id = 1; id < w->f->insns.len; id++) {
@@ -170,28 +144,19 @@ static void copy_block(Rewrite *w, u32 n, u32 before) {
     w->block = n;
     ir_block(w->f);
     w->f->insns.at[w->f->insns.len - 1].aux = w->old->insns.at[b->first].aux;
-    for (u32 id = b->first + 1; id <= b->last && !w->f->closed; id++) copy_insn(w, id);
+    for (u32 id = b->first + 1; id <= b->last; id++) copy_insn(w, id);
 }
 
 void opt_simplify(Opt *o, IrFunc *f) {
     Rewrite w = {.o = o, .f = &o->other, .old = f};
     ir_cfg_make(&o->cfg, f);
     u32 *number = arena_alloc(&o->arena, f->block_count * sizeof(u32));
-    u8 *reached = arena_alloc(&o->arena, f->block_count);
     begin(&w);
-    reached[0] = 1;
     u32 before = IR_ROOT;
-    /* Continuations of calls are entries: reached only through what names them, which may come later in the order. */
-    for (u32 id = 1; id < f->insns.len; id++) {
-        const IrInsn *i = &f->insns.at[id];
-        if ((i->op == IR_exit || (i->op == IR_exit_ind && i->aux == EXIT_CALL)) && i->b) reached[i->b] = 1;
-    }
     for (u32 k = 0; k < o->cfg.order.len; k++) {
         u32 n = o->cfg.order.at[k];
-        if (!reached[n]) continue;
         number[n] = w.f->block_count;
         copy_block(&w, n, before);
-        mark_target(&w, reached);
         before = n;
     }
     renumber(&w, number);
