@@ -229,6 +229,37 @@ static void discover(Region *r, u32 n, u32 mode) {
 static void discover_all(Region *r, u64 pc, u32 mode) {
     node_at(r, pc, 0);
     for (u32 k = 0; k < r->work.len && r->insns < r->limits.insns && r->nodes.len < r->limits.blocks; k++) discover(r, r->work.at[k], mode);
+}
+
+/* --- what belongs together ------------------------------------------------------------------------------ */
+
+/* One round of marking (mark 3) what leads to what is marked; calls that return count as edges. */
+static bool mark_round(Region *r) {
+    bool changed = false;
+    for (u32 n = r->nodes.len; n-- > 0;) {
+        RegionNode *a = &r->nodes.at[n];
+        for (u32 k = 0; k < 2 && a->mark != 3; k++)
+            if (a->known && a->next[k] != NONE && r->nodes.at[a->next[k]].mark == 3) a->mark = 3, changed = true;
+    }
+    return changed;
+}
+
+/* Leaves out what does not lead back to the head, if anything does. Bought: a loop's region is the loop, not the rest of its function
+ * too, which the next loop's region would hold again. */
+static void keep_cycle(Region *r) {
+    bool cycle = false;
+    r->nodes.at[0].mark = 3;
+    while (mark_round(r)) {}
+    for (u32 n = 0; n < r->nodes.len; n++)
+        for (u32 k = 0; k < 2; k++) cycle |= r->nodes.at[n].known && r->nodes.at[n].next[k] == 0;
+    for (u32 n = 0; n < r->nodes.len; n++) {
+        RegionNode *a = &r->nodes.at[n];
+        if (cycle && a->mark != 3 && a->known) a->known = false, r->insns -= a->count;
+        a->mark = 0;
+    }
+}
+
+static void drop_unknown_edges(Region *r) {
     for (u32 n = 0; n < r->nodes.len; n++)
         for (u32 k = 0; k < 2; k++)
             if (r->nodes.at[n].next[k] != NONE && !r->nodes.at[r->nodes.at[n].next[k]].known) r->nodes.at[n].next[k] = NONE;
@@ -426,6 +457,8 @@ bool region_build(Region *r, const RegionSource *source, const RegionLimits *lim
         r->why = "its first instruction cannot be taken in";
         return false;
     }
+    keep_cycle(r);
+    drop_unknown_edges(r);
     for (u32 n = 0; n < r->nodes.len; n++)
         if (r->nodes.at[n].known) find_back_edges(r, n);
     for (u32 n = 0; n < r->nodes.len; n++)

@@ -4,6 +4,9 @@
  * callees, each call of one with blocks of its own. What is not taken in is left by an exit; a call of a function that is not taken
  * in has an entry block to go on at.
  *
+ * If the head is in a cycle, the region is that: all that leads back to the head, inner loops and calls that return included. If
+ * not, the head is a function's entry, say, and the region is all that it leads to.
+ *
  * Every cycle gets a poll, on an edge that closes it. An inlined return compares its target with what the call promised, and
  * leaves by an indirect jump if they differ: programs may do what they like with return addresses.
  *

@@ -9,8 +9,10 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <time.h>
 
-enum { HOT_DEFAULT = 1 << 16 /* about what compiling a region costs */, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
+enum { HOT_DEFAULT = 1 << 13, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */, LATER_COUNT = 1 << 15 };
+enum { BUDGET_START_NS = 4000000, BUDGET_PART = 16, JOB_NS = 500000 /* one that waits, about */ };
 enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8, PINNED = 10 /* host/x64/x64.h, X64_PIN_COUNT */ };
 
 typedef struct Copy { /* of a page of guest code, with the first bytes of the next */
@@ -319,12 +321,21 @@ static bool note_try(Tier *t, u64 key) {
     return again;
 }
 
+/* Compiling may take so much of the process's time: a part, and a little to begin with. What is hot comes by again soon. */
+static bool has_budget(const Tier *t) {
+    struct timespec now;
+    sys_call(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &now);
+    u64 used = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec, spent = t->e->stats.region_ns + t->jobs.len * JOB_NS;
+    return t->e->options.hot || spent <= BUDGET_START_NS + used / BUDGET_PART;
+}
+
 static void find_work(Tier *t, Vcpu *cpu) {
     lock_take(&t->e->lock);
     u64 head = hot_head(t, cpu->pc, cpu->mode);
     follow_generation(t);
     cpu->counts[vcpu_count_of(head)] = TRIED_COUNT;
-    if (t->jobs.len < JOBS_MAX && !note_try(t, cache_key(head, cpu->mode)) && !has_region(t->e, head, cpu->mode)) vec_push(&t->jobs, ((Job){head, cpu->mode}));
+    if (!has_budget(t)) cpu->counts[vcpu_count_of(head)] = LATER_COUNT;
+    else if (t->jobs.len < JOBS_MAX && !note_try(t, cache_key(head, cpu->mode)) && !has_region(t->e, head, cpu->mode)) vec_push(&t->jobs, ((Job){head, cpu->mode}));
     start_work(t);
     lock_give(&t->e->lock);
 }

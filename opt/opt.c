@@ -86,19 +86,20 @@ void opt_compact(Opt *o, IrFunc *f) {
 typedef struct Pass {
     const char *name;
     void (*run)(Opt *o, IrFunc *f);
+    bool if_decided; /* only if opt_branches changed something */
 } Pass;
 
 static const Pass passes[] = {
-    {"promote", opt_promote},
-    {"params", opt_params},
-    {"simplify", opt_simplify},
-    {"branches", opt_branches},
-    {"params again", opt_params},
-    {"simplify again", opt_simplify},
-    {"branches again", opt_branches},
-    {"dce", opt_dce},
-    {"extend", opt_extend},
-    {"dce again", opt_dce},
+    {"promote", opt_promote, false},
+    {"params", opt_params, false},
+    {"simplify", opt_simplify, false},
+    {"branches", opt_branches, false},
+    {"params again", opt_params, true},
+    {"simplify again", opt_simplify, true},
+    {"branches again", opt_branches, true},
+    {"dce", opt_dce, false},
+    {"extend", opt_extend, false},
+    {"dce again", opt_dce, false},
 };
 
 #ifndef NDEBUG
@@ -115,10 +116,14 @@ static void check(Opt *o, const IrFunc *f, const Pass *p) {
 static void check(Opt *o, const IrFunc *f, const Pass *p) { (void)o, (void)f, (void)p; }
 #endif
 
+enum { ARENA_BYTES = 512 * 1024 }; /* one piece that mostly suffices, and is kept */
+
 void opt_run(Opt *o, IrFunc *f) {
+    if (!o->arena.chunk) arena_alloc(&o->arena, ARENA_BYTES);
     o->stats.functions++;
     o->stats.insns_before += f->insns.len;
     for (u32 k = 0; k < ARRAY_LEN(passes); k++) {
+        if (passes[k].if_decided && !o->decided) continue;
         arena_reset(&o->arena);
         passes[k].run(o, f);
         check(o, f, &passes[k]);

@@ -29,6 +29,7 @@ typedef struct Opt {
     IrCfg cfg;
     Arena arena;    /* of one pass */
     VEC(u32) map, list;
+    bool decided;   /* opt_branches found something */
     const char *broken; /* the pass that made invalid IR; NULL: none did */
 } Opt;
 
