@@ -206,11 +206,19 @@ static u64 entry_pc(const Region *r, u32 n) {
     return r->g->f->pc;
 }
 
+/* Does the loop fall into its head, so that it would run through what aligns it? */
+static bool runs_into(const Region *r, u32 n) {
+    u32 before = n - 1;
+    while (before && r->blocks[before].thread != before) before--;
+    const RBlock *b = &r->blocks[before];
+    return b->freq >= r->blocks[n].freq && (b->succ[0] == n || b->succ[1] == n);
+}
+
 static void place_block(Region *r, u32 n) {
     RBlock *b = &r->blocks[n];
     Cg *g = r->g;
     if (b->entry) align_to(r, ENTRY_ALIGN, n ? HOST_PAD : 0);
-    else if (is_loop_head(r, n)) align_to(r, HOT_ALIGN, 0);
+    else if (is_loop_head(r, n) && !runs_into(r, n)) align_to(r, HOT_ALIGN, 0);
     b->at = (u32)(g->b.at - g->start);
     b->placed = true;
     if (!b->entry) return;

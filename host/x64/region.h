@@ -41,10 +41,11 @@ typedef struct Bundle { /* segments that share a register */
     u32 loop;        /* all of it is in this loop, 0: none */
     u64 weight;      /* what a register would save, per room that it would take */
     u64 saves;       /* what a register would save: frequency of uses */
-    u32 set;         /* values that were joined while whole share a spill place: the first one's bundle */
-    bool whole;      /* all segments of its values are in it */
+    u32 set;         /* while it is found out whose values can share a spill place: that of the first one */
+    bool whole;      /* not cut */
     u8 reg;          /* NO_REG: memory */
     bool xmm, leaf;  /* leaf: no loops left to cut at */
+    bool tail;       /* the idle segments of a value that has others, which lie in other bundles */
     bool done;       /* `reg` is final */
 } Bundle;
 
@@ -58,6 +59,7 @@ typedef struct Value {
     bool spilled;    /* it is in memory somewhere */
     bool stored;     /* its memory is made at the definition */
     u32 part;        /* its bundle after a cut */
+    u32 tail;        /* bundle of its idle segments, if they have their own */
     i16 slot;        /* unpinned slot whose home is its memory; -1 */
 } Value;
 
@@ -169,7 +171,7 @@ typedef struct Region {
     VEC(RLate) late;
     VEC(Fix) fixes;
     u32 cur_block;
-    bool second_pass;
+    bool second_pass, joining_sets;
     bool too_hard;             /* the region is given up */
     u32 map_cells[1024];       /* by hash: offset + 1 of a map */
 } Region;

@@ -91,16 +91,35 @@ static u32 new_bundle(Region *r, bool xmm, u32 loop, bool leaf) {
     return r->bundles.len - 1;
 }
 
-static void make_bundles(Region *r) {
+/* A bundle of those segments of the value that are idle, or not idle, or of all. */
+static u32 gather(Region *r, u32 v, bool hot, bool idle) {
+    u32 n = new_bundle(r, is_xmm_value(r, v), 0, false), *link = &r->bundles.at[n].first;
+    r->bundles.at[n].whole = true;
+    for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) {
+        if (!(r->segs.at[s].idle ? idle : hot)) continue;
+        *link = s;
+        link = &r->segs.at[s].sibling;
+        r->segs.at[s].bundle = n;
+    }
+    *link = 0;
+    return n;
+}
+
+static void make_bundles(Region *r, bool tails) {
     r->bundles.len = 0;
     vec_push(&r->bundles, (Bundle){0});
     for (u32 v = 1; v < r->g->f->insns.len; v++) {
-        if (!r->value[v].seg) continue;
-        u32 n = new_bundle(r, is_xmm_value(r, v), 0, false);
-        r->bundles.at[n].first = r->value[v].seg;
-        r->bundles.at[n].set = r->value[v].set = n;
-        r->bundles.at[n].whole = true;
-        for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) r->segs.at[s].bundle = n, r->segs.at[s].sibling = r->segs.at[s].next;
+        bool hot = false, idle = false;
+        for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) *(r->segs.at[s].idle ? &idle : &hot) = true;
+        if (!hot && !idle) continue;
+        bool split = tails && hot && idle;
+        u32 n = gather(r, v, true, !split);
+        if (split) {
+            u32 tail = gather(r, v, false, true);
+            r->bundles.at[tail].tail = true;
+            r->value[v].tail = tail;
+        }
+        if (!tails) r->bundles.at[n].set = r->value[v].set = n;
     }
 }
 
@@ -120,7 +139,7 @@ static void join(Region *r, u32 to, u32 from) {
     r->bundles.at[to].whole = whole;
     for (u32 s = b; s; s = r->segs.at[s].sibling) {
         r->segs.at[s].bundle = to;
-        if (whole) r->value[r->segs.at[s].value].set = r->bundles.at[to].set;
+        if (r->joining_sets) r->value[r->segs.at[s].value].set = r->bundles.at[to].set;
     }
     while (a || b) {
         u32 *least = !a || (b && r->segs.at[b].from < r->segs.at[a].from) ? &b : &a;
@@ -191,6 +210,8 @@ static void join_argument(Region *r, u32 param, u32 arg, const RBlock *from, con
     if (!a || !b || a == b) return;
     if (!overlap(r, r->bundles.at[a].first, r->bundles.at[b].first)) {
         join(r, a, b);
+    } else if (r->joining_sets) {
+        return;
     } else if (loop && this_loop(r, loop, (u32)(to - r->blocks)) && !overlap_in(r, r->bundles.at[a].first, r->bundles.at[b].first, loop)) {
         a = part_in(r, a, loop);
         b = part_in(r, b, loop);
@@ -271,10 +292,13 @@ static u32 dequeue(Region *r) {
 /* What a register saves, over the room that it takes. */
 static void weigh(Region *r, u32 n) {
     u64 saves = 0, room = 1;
+    bool tail = r->bundles.at[n].tail;
     for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
         const Seg *g = &r->segs.at[s];
-        if (g->idle) continue;
+        if (g->idle && !tail) continue;
+        if (tail) saves = freq_at(r, definition(r, g->value)); /* a store */
         room += cover(r, g->to) - cover(r, g->from + 1);
+        if (tail) continue;
         if (g->from == definition(r, g->value)) saves += freq_at(r, g->from);
         for (u32 u = r->value[g->value].use; u; u = r->uses.at[u].next)
             if (r->uses.at[u].at >= g->from && r->uses.at[u].at < g->to) saves += freq_at(r, r->uses.at[u].at);
@@ -346,6 +370,18 @@ static void give(Region *r, u32 n, unsigned reg) {
     }
 }
 
+/* A register that the value could keep while only frames want it spares a store. */
+static u64 keeps_tails(const Region *r, u32 n, unsigned reg) {
+    u64 score = 0;
+    u32 last = 0;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
+        u32 v = r->segs.at[s].value, tail = r->value[v].tail;
+        if (v != last && tail && r->bundles.at[tail].first && fits(r, tail, reg)) score += freq_at(r, definition(r, v));
+        last = v;
+    }
+    return score;
+}
+
 static bool try_registers(Region *r, u32 n, const Border *border) {
     u64 score[32], best_score = 0;
     unsigned best = NO_REG;
@@ -353,8 +389,9 @@ static bool try_registers(Region *r, u32 n, const Border *border) {
     score_wishes(r, n, score);
     for (u32 set = r->bundles.at[n].xmm ? REGION_XMM : REGION_GPR; set; set &= set - 1) {
         unsigned reg = __builtin_ctz(set);
-        if ((best != NO_REG && score[reg] <= best_score) || !fits(r, n, reg)) continue;
-        best = reg, best_score = score[reg];
+        if (!fits(r, n, reg)) continue;
+        u64 s = score[reg] + keeps_tails(r, n, reg);
+        if (best == NO_REG || s > best_score) best = reg, best_score = s;
     }
     if (best == NO_REG) return false;
     give(r, n, best);
@@ -431,7 +468,43 @@ static bool cut_into_values(Region *r, u32 n) {
 
 static void leave_in_memory(Region *r, u32 n) { r->bundles.at[n].done = true; }
 
+/* Where a tail follows its value within a block, it stays in the register, or is in memory since the definition. ANY_REG: it follows
+ * on edges only. */
+enum { ANY_REG = 0xfe };
+static unsigned tail_register(Region *r, u32 n, bool *wait) {
+    unsigned reg = ANY_REG;
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
+        const Seg *g = &r->segs.at[s];
+        if (g->from == region_start(&r->blocks[r->block_of[g->from / 2]])) continue;
+        const Bundle *b = &r->bundles.at[bundle_at(r, g->value, g->from - 1)];
+        if (!b->done) *wait = true;
+        else if (reg != ANY_REG && reg != b->reg) return NO_REG;
+        else reg = b->reg;
+    }
+    return reg;
+}
+
+static void allocate_tail(Region *r, u32 n) {
+    Bundle *b = &r->bundles.at[n];
+    bool wait = false;
+    unsigned reg = tail_register(r, n, &wait);
+    Border border;
+    if (wait && b->weight) {
+        b->weight = 0;
+        enqueue(r, n);
+        return;
+    }
+    find_border(r, n, &border);
+    if (reg == ANY_REG && border.registers && try_registers(r, n, &border)) return;
+    if (reg < ANY_REG && !wait && fits(r, n, reg)) give(r, n, reg);
+    else leave_in_memory(r, n);
+}
+
 static void allocate(Region *r, u32 n) {
+    if (r->bundles.at[n].tail) {
+        allocate_tail(r, n);
+        return;
+    }
     Border border;
     find_border(r, n, &border);
     const Bundle *b = &r->bundles.at[n];
@@ -564,9 +637,13 @@ bool region_allocate(Region *r) {
     r->wishes.len = r->heap.len = 0;
     vec_push(&r->wishes, (Wish){0});
     take_clobbers(r);
-    make_bundles(r);
+    make_bundles(r, false);
+    r->joining_sets = true;
     join_all(r);
     list_sets(r);
+    make_bundles(r, true);
+    r->joining_sets = false;
+    join_all(r);
     find_wishes(r);
     for (u32 n = 1, end = r->bundles.len; n < end; n++)
         if (r->bundles.at[n].first) weigh(r, n);
