@@ -160,6 +160,12 @@ i64 do_prctl(Thread *t, u64 *a) {
 
 i64 do_seccomp(Thread *t, u64 *a) { return -EINVAL; }
 
+/* What is translated from here on can perhaps not be saved any more: xz locks itself up like that. */
+i64 do_landlock_restrict_self(Thread *t, u64 *a) {
+    if (!t->shares_parent) engine_save(t->process->engine);
+    return thread_sys(t, SYS_landlock_restrict_self, a[0], a[1]);
+}
+
 /* --- System V semaphores: the one control structure that x86 lays out in its own way ----------------------------- */
 
 typedef struct GuestSemid { /* struct semid64_ds, generic */

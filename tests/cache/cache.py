@@ -181,17 +181,46 @@ def fork_exec(t):
         t.check(f"fork and exec {n}", run(t.program, cache, "fork").out == want.out, "other output")
 
 
+def locked_up(t):
+    """A program that takes the right to write files from itself has saved what it was until then."""
+    path, cache = os.path.join(t.work, "locked"), t.fresh()
+    text = source(3).replace("    all();\n", "    all();\n    unsigned long right = 0x1fff;\n    prctl(38, 1, 0, 0, 0);\n"
+                             "    long fd = syscall(444, &right, 8, 0);\n    if (fd >= 0 && syscall(446, fd, 0)) return 3;\n    f0(x);\n", 1)
+    subprocess.run(["riscv64-linux-gnu-gcc", "-O1", "-x", "c", "-", "-static", "-include", "sys/prctl.h", "-o", path], input=text, text=True, check=True)
+    want = run(path, "off")
+    t.right("locked up", run(path, cache), want)
+    got = run(path, cache)
+    t.right("locked up, warm", got, want)
+    t.check("locked up, warm", got.stats["image_blocks"] > got.stats["blocks"] > 20, got.stats)
+
+
+def regions(t):
+    """What was optimised is kept, and not done again."""
+    cache, hot = t.fresh(), ["--hot", "100"]
+    want = run(t.program, "off", "x", "3000")
+    first = run(t.program, cache, "x", "3000", options=hot)
+    t.check("hot, cold", first.out == want.out, first.out, want.out)
+    for _ in range(4):
+        got = run(t.program, cache, "x", "3000", options=hot)
+        t.check("hot, warm", got.out == want.out, got.out, want.out)
+    if first.stats.get("regions"):
+        t.check("regions are kept", got.stats["regions"] <= first.stats["regions"] // 2, first.stats["regions"], got.stats["regions"])
+
+
 # --- what must not be found ----------------------------------------------------------------------------------------------------
 
 
 def options(t):
     cache = t.filled()
-    for name, chosen in (("-avx", ["-host-features", "-avx"]), ("interpreter", ["--engine=interp"]), ("lockstep", ["--lockstep"]),
+    for name, chosen in (("-avx", ["-host-features", "-avx"]), ("interpreter", ["--engine=interp"]),
                          ("one-insn", ["-one-insn-per-tb"])):
         got = run(t.program, cache, options=chosen)
         t.check(f"with {name}", (got.status, got.out) == (t.want.status, t.want.out), got.status, got.out, got.noise)
         t.check(f"with {name}: not the same code", got.stats.get("image_blocks", 0) == 0, got.stats)
     t.used("after that", run(t.program, cache))
+    got = run(t.program, cache, options=["--lockstep"])  # checks what was kept
+    t.right("lockstep", got)
+    t.used("lockstep", got)
     trace = run(t.program, cache, options=["-strace"])
     t.check("strace", trace.out == t.want.out and any("exit" in line for line in trace.noise), trace.noise)
 
@@ -393,7 +422,7 @@ def commands(t):
         t.check(f"wrong words {words}", words == ["status", "--cache"] or status in (1, 2), status, said, wrong)
 
 
-TESTS = [second_run, grows, changed_file, names, dynamic, fork_exec, options, corruption, lengths, known, ownership, places, mounts, crowd, killed,
+TESTS = [second_run, grows, changed_file, names, dynamic, fork_exec, locked_up, regions, options, corruption, lengths, known, ownership, places, mounts, crowd, killed,
          bound, commands]
 
 
