@@ -76,6 +76,62 @@ static u32 fold_low_op(Rewrite *w, u32 a) {
     return make2(w, (IrOp)i.op, IR_I32, p, q);
 }
 
+/* --- how much of a value is wanted ----------------------------------------------------------------------------- */
+
+/* Marks what instruction i wants whole. `wanted`: somebody wants i's upper half. */
+static void want_operands(Rewrite *w, const IrInsn *i, bool wanted) {
+    const u32 ref[3] = {i->a, i->b, i->c};
+    unsigned n = ir_op_operands[i->op], first = 0;
+    bool narrow = i->op == IR_trunc || ((i->op == IR_sext || i->op == IR_zext) && i->aux <= 32) || (i->type == IR_I64 && is_low_op(i->op) && !wanted);
+    if (narrow) return;
+    if (i->op == IR_store && i->aux <= 2) w->wide[i->a] = 1, first = n; /* of what is stored, the low bytes */
+    if (i->op == IR_shl && i->type == IR_I64 && !wanted) first = 1;
+    for (unsigned k = first; k < n; k++) w->wide[ref[k]] = 1;
+}
+
+static bool want_args(Rewrite *w, const IrInsn *i, const u32 *first_param) {
+    bool changed = false;
+    for (u32 k = 0; k < i->b; k++) {
+        u8 *arg = &w->wide[w->old->args.at[i->a + k]];
+        if (*arg || (i->op == IR_jmp && !w->wide[first_param[i->imm] + k])) continue;
+        *arg = 1;
+        changed = true;
+    }
+    return changed;
+}
+
+static bool sweep_wide(Rewrite *w, const u32 *first_param) {
+    bool changed = false;
+    for (u32 id = w->old->insns.len - 1; id; id--) {
+        const IrInsn *i = &w->old->insns.at[id];
+        want_operands(w, i, w->wide[id]);
+        if (opt_has_args((IrOp)i->op)) changed |= want_args(w, i, first_param);
+    }
+    return changed;
+}
+
+void fold_find_wide(Rewrite *w) {
+    const IrFunc *f = w->old;
+    u32 *first_param = arena_alloc(&w->o->arena, f->block_count * sizeof(u32));
+    for (u32 id = 1; id < f->insns.len; id++)
+        if (f->insns.at[id].op == IR_block) first_param[f->insns.at[id].imm] = id + 1;
+    for (u32 k = 0; k < f->states.len; k++) w->wide[f->states.at[k].value] = 1;
+    unsigned rounds = 0;
+    while (sweep_wide(w, first_param))
+        if (++rounds == 30) { /* a long chain: want all */
+            memset(w->wide, 1, f->insns.len);
+            return;
+        }
+}
+
+u32 fold_narrow(Rewrite *w, IrInsn i) {
+    if (i.type != IR_I64 || !is_low_op(i.op)) return 0;
+    u64 c;
+    if (rw_const_at(w, i.a, &c) && rw_const_at(w, i.b, &c)) return 0;
+    u32 p = make_trunc(w, i.a), q = make_trunc(w, i.b);
+    return make_ext(w, IR_zext, 32, make2(w, (IrOp)i.op, IR_I32, p, q));
+}
+
 /* --- extensions ---------------------------------------------------------------------------------------------------- */
 
 /* The number of low bits that determine x, if it is an extension of that kind, else 64. */

@@ -97,6 +97,7 @@ static const Pass passes[] = {
     {"params again", opt_params, true},
     {"simplify again", opt_simplify, true},
     {"branches again", opt_branches, true},
+    {"licm", opt_licm, false},
     {"dce", opt_dce, false},
     {"extend", opt_extend, false},
     {"dce again", opt_dce, false},

@@ -43,6 +43,7 @@ void opt_promote(Opt *o, IrFunc *f);
 void opt_params(Opt *o, IrFunc *f);
 void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_branches(Opt *o, IrFunc *f);
+void opt_licm(Opt *o, IrFunc *f);
 void opt_dce(Opt *o, IrFunc *f);
 void opt_extend(Opt *o, IrFunc *f);
 

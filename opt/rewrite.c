@@ -87,6 +87,7 @@ static void copy_insn(Rewrite *w, u32 id) {
     if (n > 1) i.b = w->map[i.b];
     if (n > 2) i.c = w->map[i.c];
     if (is_pure(&i)) {
+        if (!w->wide[id] && (w->map[id] = fold_narrow(w, i))) return;
         w->map[id] = i.op == IR_const ? rw_constant(w, (IrType)i.type, i.imm) : fold_insn(w, i);
         return;
     }
@@ -135,6 +136,8 @@ static void begin(Rewrite *w) {
     w->extended = arena_alloc(&w->o->arena, old->insns.len);
     w->extended_param = arena_alloc(&w->o->arena, w->cap);
     fold_find_extended(w);
+    w->wide = arena_alloc(&w->o->arena, old->insns.len);
+    fold_find_wide(w);
 }
 
 /* The state of memory carries over from a block's only predecessor, if that was the one just copied. */

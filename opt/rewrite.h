@@ -25,6 +25,7 @@ typedef struct Rewrite {
     u32 *map;           /* old id to new */
     u8 *extended;       /* by old id: sign-extended from 32 bits, whatever comes */
     u8 *extended_param; /* by new id: likewise, parameters */
+    u8 *wide;           /* by old id: somebody wants more than the low 32 bits */
     u32 depth;          /* of fold_low_op in itself */
     u32 block;          /* old number of the block under way */
     u32 *block_of;      /* new id to old block number */
@@ -52,6 +53,10 @@ u32 fold_not(Rewrite *w, u32 cond);
 
 /* Fills extended: optimistically, for parameters that only get such values. */
 void fold_find_extended(Rewrite *w);
+/* Fills wide. */
+void fold_find_wide(Rewrite *w);
+/* The value of a sum, or the like, of which only the low half is wanted; operands new; 0: it is none. */
+u32 fold_narrow(Rewrite *w, IrInsn i);
 
 /* cse.c */
 void cse_begin(Rewrite *w);
