@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Regions, step four: emitting. Blocks in their order; a block that would do nothing but jump is jumped over. Branches within a region are
- * never patched, so they are as short as they can be: the code is emitted twice, and the first pass tells the second how far targets
- * are (code only shrinks, but for alignment, which is counted in). */
+ * never patched, so they are as short as they can be: the code is emitted twice, if it is not large, and the first pass tells the second
+ * how far targets are (code only shrinks, but for alignment, which is counted in). */
 #include "host/x64/region.h"
 
-enum { HOT_ALIGN = 32, ENTRY_ALIGN = 16 };
+enum { HOT_ALIGN = 32, ENTRY_ALIGN = 16, LARGE = 1000 /* IR instructions */ };
 
 /* --- jumps between blocks ------------------------------------------------------------------------------- */
 
@@ -310,7 +310,7 @@ static bool compile(Region *r) {
     thread_jumps(r);
     if (!emit(r)) return false;
     r->second_pass = true;
-    return emit(r);
+    return r->g->f->insns.len > LARGE || emit(r);
 }
 
 bool x64_compile_region(const HostStubs *stubs, IrFunc *f, HostCode *code) {

@@ -59,6 +59,7 @@ typedef struct Value {
     bool spilled;    /* it is in memory somewhere */
     bool stored;     /* its memory is made at the definition */
     u32 part;        /* its bundle after a cut */
+    u32 found;       /* segment that was looked up last */
     u32 tail;        /* bundle of its idle segments, if they have their own */
     i16 slot;        /* unpinned slot whose home is its memory; -1 */
 } Value;

@@ -195,11 +195,19 @@ static u32 part_in(Region *r, u32 n, u32 loop) {
     return inner;
 }
 
+/* The segment of a value at a position; 0: none. Most look-ups are near the one before. */
+static u32 seg_at(const Region *r, u32 v, u32 pos) {
+    Value *x = &r->value[v];
+    u32 s = x->found && r->segs.at[x->found].from <= pos ? x->found : x->seg;
+    while (s && r->segs.at[s].to <= pos) s = r->segs.at[s].next;
+    if (!s || r->segs.at[s].from > pos) return 0;
+    return x->found = s;
+}
+
 /* Bundle of the value at a position. */
 static u32 bundle_at(const Region *r, u32 v, u32 pos) {
-    u32 s = r->value[v].seg;
-    while (s && r->segs.at[s].to <= pos) s = r->segs.at[s].next;
-    return s && r->segs.at[s].from <= pos ? r->segs.at[s].bundle : 0;
+    u32 s = seg_at(r, v, pos);
+    return s ? r->segs.at[s].bundle : 0;
 }
 
 /* Joins a parameter of block `to` and its argument at the end of block `from`: wholly, or at least within the loop. */
@@ -531,13 +539,10 @@ Place region_memory(const Region *r, u32 v) {
 
 Place region_place(const Region *r, u32 v, u32 pos) {
     if (cg_is_const(r->g, v)) return PLACE_CONST;
-    for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) {
-        if (pos >= r->segs.at[s].to) continue;
-        if (pos < r->segs.at[s].from) break;
-        unsigned reg = r->bundles.at[r->segs.at[s].bundle].reg;
-        return reg != NO_REG ? (Place)reg : region_memory(r, v);
-    }
-    return PLACE_NONE;
+    u32 s = seg_at(r, v, pos);
+    if (!s) return PLACE_NONE;
+    unsigned reg = r->bundles.at[r->segs.at[s].bundle].reg;
+    return reg != NO_REG ? (Place)reg : region_memory(r, v);
 }
 
 /* First fit, by positions. */
