@@ -64,11 +64,16 @@ static void fix_branches(Region *r) {
     r->fixes.len = 0;
 }
 
-static bool edge_is_free(Region *r, u32 from, u32 to) {
-    region_edge_moves(r, from, to);
-    bool free = !r->moves.len;
-    region_forget_moves(r);
-    return free;
+static bool edge_is_free(const Region *r, u32 from, u32 to) { return r->blocks[from].free[r->blocks[from].succ[0] != to]; }
+
+static void find_free_edges(Region *r) {
+    for (u32 n = 0; n < r->block_count; n++)
+        for (unsigned k = 0; k < 2; k++) {
+            if (r->blocks[n].succ[k] == NO_BLOCK) continue;
+            region_edge_moves(r, n, r->blocks[n].succ[k]);
+            r->blocks[n].free[k] = !r->moves.len;
+            region_forget_moves(r);
+        }
 }
 
 /* jcc to `block` with the moves of the edge, which lie behind the region. */
@@ -82,17 +87,17 @@ static void branch_edge(Region *r, unsigned cc, u32 block) {
     l->to = block;
 }
 
-/* The way that is not taken by the branch before. */
+/* The way that is not taken by the branch before, or the only one. */
 static void other_edge(Region *r, u32 block) {
-    region_edge_moves(r, r->cur_block, block);
-    region_make_moves(r);
+    if (!edge_is_free(r, r->cur_block, block)) {
+        region_edge_moves(r, r->cur_block, block);
+        region_make_moves(r);
+    }
     region_jump(r, block);
 }
 
 static void jump(Region *r, const IrInsn *i) {
-    region_edge_moves(r, r->cur_block, (u32)i->imm);
-    region_make_moves(r);
-    region_jump(r, (u32)i->imm);
+    other_edge(r, (u32)i->imm);
 }
 
 /* Which way goes straight on: the one that is next; else the one with moves, or the less frequent. */
@@ -258,6 +263,7 @@ static bool is_transparent(Region *r, u32 n) {
 }
 
 static void thread_jumps(Region *r) {
+    find_free_edges(r);
     for (u32 n = 0; n < r->block_count; n++) r->blocks[n].thread = is_transparent(r, n) ? r->blocks[n].succ[0] : n;
     for (u32 n = 0; n < r->block_count; n++) {
         u32 to = r->blocks[n].thread, steps = 0;

@@ -75,6 +75,7 @@ typedef struct RBlock {
     u32 succ[2], next;   /* successors' indices, NO_BLOCK; `next` is where a call goes on */
     u32 preds, pred_count; /* range of Region.preds */
     u32 loop, freq;
+    u64 unlisted[3];     /* slots that a frame here or further on does not list: their homes must be as they were */
     u64 *live, *wanted;  /* bit sets of values at its start: by anyone, by operations */
     u32 *live_in;        /* values, see live_count */
     u32 live_count, live_cap;
@@ -84,6 +85,7 @@ typedef struct RBlock {
     u64 pc, last_pc;     /* guest's: the first, the highest */
     u64 return_pc;       /* of the call that ends it */
     bool entry, placed;
+    bool free[2];        /* the edges need no moves */
 } RBlock;
 #define NO_BLOCK ~0u
 #define REGION_GPR (1u << RCX | 1u << RDX | 1u << RBX | 1u << RSI | 1u << RDI | 0xff00u)
@@ -164,7 +166,8 @@ typedef struct Region {
     u32 words;                 /* of a set of positions */
     u16 *set_spill;            /* by set: number of the spill place, 0xffff */
     u32 *set_first, *set_next; /* members: values */
-    u64 *spill_taken[VCPU_SPILLS]; /* like `taken` */
+    u32 set_count;
+    u64 *spill_taken[VCPU_SPILLS + 160]; /* like `taken`; then the homes of slots */
     u32 *loop_part;            /* by loop: bundle made by the cut under way */
     bool slot_written[160];
     VEC(Move) moves;

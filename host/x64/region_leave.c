@@ -14,16 +14,20 @@ enum { MAP_CONST = 0x3fff, MAP_RECIPE = 0x3ffe };
 
 static Place home(const Region *r, u32 slot) { return r->g->pin[slot] != NO_REG ? (Place)r->g->pin[slot] : (Place)(PLACE_SLOT + slot); }
 
-/* The slot's own value, never written since it was read: nothing to do. */
-static bool is_at_home(const Region *r, const IrState *s) {
-    const Value *v = &r->value[cg_root(r->g, s->value)];
-    return s->how == IR_STATE_SAME && v->slot == (i16)s->slot;
+/* The slot's own value, never written since it was read, or one that has its memory there: nothing to do. */
+static bool is_at_home(const Region *r, const IrState *s, u32 id) {
+    u32 v = cg_root(r->g, s->value);
+    const Value *x = &r->value[v];
+    if (s->how != IR_STATE_SAME || r->g->pin[s->slot] != NO_REG) return false;
+    if (x->slot >= 0) return x->slot == (i16)s->slot;
+    if (!x->spilled || region_memory(r, v) != PLACE_SLOT + s->slot) return false;
+    return x->stored || region_place(r, v, 2 * id) == PLACE_SLOT + s->slot;
 }
 
 static void state_moves(Region *r, const IrFrame *frame, u32 id) {
     for (u32 k = 0; frame && k < frame->state_count; k++) {
         const IrState *s = &r->g->f->states.at[frame->state + k];
-        if (!is_at_home(r, s)) region_move(r, home(r, s->slot), s->value, 2 * id, s->how);
+        if (!is_at_home(r, s, id)) region_move(r, home(r, s->slot), s->value, 2 * id, s->how);
     }
 }
 
@@ -31,7 +35,7 @@ static bool is_in_place(const Region *r, const IrFrame *frame, u32 id) {
     for (u32 k = 0; frame && k < frame->state_count; k++) {
         const IrState *s = &r->g->f->states.at[frame->state + k];
         u32 v = cg_root(r->g, s->value);
-        if (is_at_home(r, s)) continue;
+        if (is_at_home(r, s, id)) continue;
         if (s->how != IR_STATE_SAME || region_is_recipe(r, v) || region_place(r, v, 2 * id) != home(r, s->slot)) return false;
     }
     return true;
@@ -207,7 +211,7 @@ void region_point(Cg *g) {
     vec_push(&c->maps, 0);
     for (u32 k = 0; k < frame->state_count; k++) {
         const IrState *s = &g->f->states.at[frame->state + k];
-        if (is_at_home(r, s)) continue;
+        if (is_at_home(r, s, g->cur)) continue;
         vec_push(&c->maps, (u8)s->slot);
         push_value(r, cg_root(g, s->value), s->how, g->cur);
         count++;

@@ -325,7 +325,7 @@ static void find_written_slots(Region *r) {
     memset(r->slot_written, 0, sizeof r->slot_written);
     for (u32 id = 1; id < f->insns.len; id++) {
         const IrInsn *i = &f->insns.at[id];
-        if (i->op == IR_put) r->slot_written[i->imm] = true;
+        if (i->op == IR_put || (i->op == IR_get && !r->blocks[r->block_of[id]].entry)) r->slot_written[i->imm] = true;
         if (i->op == IR_call && (f->guest->helpers[i->imm].facts & HELPER_WRITES)) memset(r->slot_written, 1, sizeof r->slot_written);
     }
 }
