@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/image: bodies. See image.h. */
 #include "engine/image.h"
+#include "base/clock.h"
 #include "base/sys.h"
 #include "engine/tier.h"
 #include <elf.h>
@@ -59,6 +60,7 @@ void image_init(Engine *e) {
     if (!o->store || !usual || !(build.lo | build.hi)) return;
     u64 options[] = {e->host->features(), e->guest->elf_machine, o->tier};
     e->store_context = digest_bytes(build, options, sizeof options);
+    e->saved_ns = clock_ns();
     store_open(&e->store, o->store, o->store_size);
 }
 
@@ -489,6 +491,7 @@ static bool worth_it(const Engine *e, const Sizes *all, const Sizes *own) {
 }
 
 void image_save(Engine *e) {
+    e->saved_ns = clock_ns();
     u32 count = cache_half(&e->cache)->block_count;
     if (e->saved_generation != e->cache.generation) e->saved_mark = 0;
     if (e->options.no_link || e->saved_mark >= count || !store_wake(&e->store)) return;

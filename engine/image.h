@@ -41,6 +41,10 @@ void image_drop(Image *m);
 void image_invalidate(Engine *e, u64 start, u64 size);
 /* Writes what is new. The lock is held, likewise below. */
 void image_save(Engine *e);
+/* The same for processes that live long, and may end by a signal that nobody sees coming. */
+static inline void image_save_sometimes(Engine *e, u64 now_ns) {
+    if (UNLIKELY(now_ns - e->saved_ns > 10 * 1000000000ull)) image_save(e);
+}
 /* After fork, in the child: what the parent translated is the parent's to save. */
 void image_forked(Engine *e);
 

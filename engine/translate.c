@@ -207,6 +207,7 @@ static void check_ir(const IrFunc *f) { (void)f; }
 
 TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
     u64 start = clock_ns();
+    image_save_sometimes(e, start);
     Source s;
     if (!fetch(e, pc, &s)) {
         cpu->trap_arg = pc;
