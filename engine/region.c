@@ -166,6 +166,7 @@ static void end_call(Region *r, u32 n, u64 target, u64 return_pc) {
         return;
     }
     note_callee(r, target);
+    r->recursive |= target == r->contexts.at[0].entry;
     if (is_reached(r, return_pc)) lead(r, n, 1, return_pc, context);
 }
 
@@ -450,6 +451,7 @@ bool region_build(Region *r, const RegionSource *source, const RegionLimits *lim
     r->limits = *limits;
     r->ranges.len = r->callees.len = r->nodes.len = r->contexts.len = r->lens.len = r->work.len = 0;
     r->insns = r->loops = r->inlined = 0;
+    r->recursive = false;
     r->why = NULL;
     vec_push(&r->contexts, ((RegionContext){.entry = pc}));
     discover_all(r, pc, mode);
@@ -461,6 +463,11 @@ bool region_build(Region *r, const RegionSource *source, const RegionLimits *lim
     drop_unknown_edges(r);
     for (u32 n = 0; n < r->nodes.len; n++)
         if (r->nodes.at[n].known) find_back_edges(r, n);
+    /* Entering and leaving a region moves many registers: what runs once between costs more than it gains. */
+    if (!r->loops || r->recursive) {
+        r->why = r->recursive ? "it calls itself" : "it has no loop";
+        return false;
+    }
     for (u32 n = 0; n < r->nodes.len; n++)
         if (r->nodes.at[n].known) add_range(r, r->nodes.at[n].pc, r->nodes.at[n].end);
     if (!emit_all(r, f, pc, mode)) {

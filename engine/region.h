@@ -51,6 +51,7 @@ typedef struct Region {
     VEC(RegionRange) ranges;  /* sorted, disjoint; valid until the next region_build */
     VEC(u64) callees;         /* targets of direct calls that were not taken in */
     u32 insns, loops, inlined; /* guest instructions; back edges; calls taken in */
+    bool recursive;           /* calls its own head */
     const char *why;          /* of failure */
     /* private */
     const RegionSource *source;
