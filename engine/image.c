@@ -21,7 +21,7 @@ typedef struct ImageHead {
 } ImageHead;
 static const u8 image_magic[8] = "isomer\1\n";
 
-enum { HEAD_BYTES = 4096, REGION_WORTH = 16 /* what a byte of a region costs to make, in bytes of quick code */ };
+enum { HEAD_BYTES = 4096, REGION_WORTH = 64 /* what a byte of a region costs to make, in bytes of quick code */ };
 
 /* Where files are placed: above programs that want fixed addresses, below where the guest's own mappings go. */
 static const u64 area_start = 1ull << 36, area_end = 1ull << 37;
