@@ -22,8 +22,8 @@ static bool is_near(const Region *r, u32 block) {
     u32 here = (u32)(r->g->b.at - r->g->start);
     if (b->placed) return here + 2 - b->at < 128;
     if (!r->second_pass || r->cur_block == NO_BLOCK) return false;
-    u32 old = r->blocks[r->cur_block].old_end, pads = b->pads - r->blocks[r->cur_block].pads;
-    return b->old_at >= old && b->old_at - old + pads * HOT_ALIGN < 100;
+    u32 old = r->blocks[r->cur_block].old_branch_at, pads = b->pads - r->blocks[r->cur_block].pads;
+    return b->old_at >= old && b->old_at - old + pads * HOT_ALIGN < 120;
 }
 
 static void refer(Region *r, u8 *field, u32 block, bool wide) {
@@ -240,11 +240,11 @@ static bool emit_block(Region *r, u32 n) {
     for (g->cur = b->first; g->cur <= b->last; g->cur++) {
         if (g->b.end - g->b.at < X64_SLACK || r->too_hard || g->full) return false;
         g->locked = 0;
+        b->branch_at = (u32)(g->b.at - g->start);
         if (poll_and_jump(r, cg_insn(g, g->cur))) break;
         lower(r, cg_insn(g, g->cur));
         region_restore(g);
     }
-    b->old_end = (u32)(g->b.at - g->start);
     return true;
 }
 
@@ -285,7 +285,7 @@ static bool emit(Region *r) {
     g->late.len = r->late.len = r->fixes.len = 0;
     g->b = (X64Buf){.at = c->rw, .end = c->rw + c->cap, .rx_delta = c->rx - c->rw};
     memset(r->map_cells, 0, sizeof r->map_cells);
-    for (u32 n = 0; n < r->block_count; n++) r->blocks[n].old_at = r->blocks[n].at, r->blocks[n].placed = false;
+    for (u32 n = 0; n < r->block_count; n++) r->blocks[n].old_at = r->blocks[n].at, r->blocks[n].old_branch_at = r->blocks[n].branch_at, r->blocks[n].placed = false;
     for (u32 n = 0; n < r->block_count; n++)
         if (!emit_block(r, n)) return false;
     region_emit_late(r);
@@ -316,7 +316,9 @@ static bool compile(Region *r) {
     thread_jumps(r);
     if (!emit(r)) return false;
     r->second_pass = true;
-    return r->g->f->insns.len > LARGE || emit(r);
+    if (r->g->f->insns.len > LARGE || emit(r)) return true;
+    r->too_hard = r->second_pass = false; /* a branch did not reach after all */
+    return emit(r);
 }
 
 bool x64_compile_region(const HostStubs *stubs, IrFunc *f, HostCode *code) {

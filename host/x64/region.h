@@ -80,7 +80,8 @@ typedef struct RBlock {
     u32 *live_in;        /* values, see live_count */
     u32 live_count, live_cap;
     u32 thread;          /* block that it does nothing but jump to, or itself */
-    u32 at, old_at, old_end; /* offset of its code, in the pass before, and where its code ended then */
+    u32 at, old_at;      /* offset of its code, now and in the pass before */
+    u32 branch_at, old_branch_at; /* of the code of its last instruction */
     u32 pads;            /* aligned blocks up to this one */
     u64 pc, last_pc;     /* guest's: the first, the highest */
     u64 return_pc;       /* of the call that ends it */
