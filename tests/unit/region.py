@@ -7,7 +7,7 @@ import sys
 
 TOOL = os.path.join(os.environ["BUILD"], "tests", "unit", "region_test")
 SEED = int(os.environ.get("SEED", "1"))
-FEATURES = ["", "-avx512", "-avx512-fma-bmi2", "-avx512-fma-bmi2-avx2-avx-bmi1-lzcnt"]
+FEATURES = ["", "-avx512", "-avx512,-fma,-bmi2,-aes,-clmul", "-avx512,-fma,-bmi2,-avx2,-avx,-bmi1,-lzcnt"]
 
 if __name__ == "__main__":
     passed = failed = 0

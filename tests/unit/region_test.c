@@ -114,10 +114,17 @@ static u32 condition(void) {
     return emit(IR_eq + pick(6), IR_I1, 0, 0, a, b, 0, 0);
 }
 
+static u32 crypto(void) {
+    unsigned what = pick(CRYPTO_PERM8 + 1), n = what == CRYPTO_AES_KEY ? pick(11) : what == CRYPTO_SM4_SBOX ? pick(4) : 0;
+    u32 a = any(IR_I64), b = any(IR_I64);
+    return emit(IR_crypto, IR_I64, what | n << 4, 0, a, b, 0, 0);
+}
+
 static u32 integer(void) {
     static const u8 bits[] = {8, 16, 32, 32};
     IrType t = any_int();
-    switch (pick(8)) {
+    switch (pick(9)) {
+    case 8: return crypto();
     case 0: return emit(IR_clz + pick(4), t, 0, 0, any(t), 0, 0, 0);
     case 1: return condition();
     case 2: {
