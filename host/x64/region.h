@@ -148,6 +148,7 @@ typedef struct Region {
     u32 *listed;               /* by id: last operation looked at whose frame lists the value */
     u32 *address, *leaf;       /* by id: of accesses, index of the address; first RLeaf of a value */
     u8 *recipe_size;           /* by id: operations */
+    bool *negated;             /* by id: read by x & ~y, which wants its operand in a register */
     bool *costly;              /* by id: frames would have to keep more values for a recipe */
     u32 *nan_checked, *nan_next; /* by id: operation whose test for NaN stands for the value's own; next one of that operation */
     u32 *nan_first;            /* by id: first value that this operation tests, too */

@@ -119,6 +119,7 @@ static void begin_and_not(Region *r, const IrInsn *i, u32 id) {
         u32 ones = cg_root(r->g, o->b);
         if (!cg_is_const(r->g, ones) || cg_insn(r->g, ones)->imm != (i->type == IR_I64 ? ~0ull : (u32)~0u)) continue;
         r->absorbed[operand[k]]++;
+        r->negated[operand[k]] = true;
         return;
     }
 }
@@ -152,7 +153,7 @@ static void make_recipe(Region *r, u32 v) {
     const IrInsn *i = cg_insn(r->g, v);
     r->recipe_size[v] = (u8)size_with_operands(r, i);
     r->g->val.at[v].fused = FUSED_RECIPE;
-    absorb_operands(r, i);
+    if (!r->negated[v]) absorb_operands(r, i);
 }
 
 /* Operands of v that the frame of operation `id` does not list. Where v is the address, they would be there anyway. */
@@ -305,6 +306,7 @@ void region_select(Region *r) {
     r->leaf = arena_alloc(&r->arena, n * sizeof(u32));
     r->costly = arena_alloc(&r->arena, n);
     r->recipe_size = arena_alloc(&r->arena, n);
+    r->negated = arena_alloc(&r->arena, n);
     r->nan_checked = arena_alloc(&r->arena, n * sizeof(u32));
     r->nan_next = arena_alloc(&r->arena, n * sizeof(u32));
     r->nan_first = arena_alloc(&r->arena, n * sizeof(u32));
