@@ -418,6 +418,7 @@ static bool emit_all(Region *r, IrFunc *f, u64 pc, u32 mode) {
     for (u32 n = 0; n < r->nodes.len; n++)
         if (r->nodes.at[n].known) r->nodes.at[n].block = e.first_extra++;
     ir_reset(f, r->guest, pc, mode);
+    ir_emit(f, IR_poll, IR_VOID, 1, 0, (Ref){0}, (Ref){0}, (Ref){0}, pc); /* counts entries: tier.c, judge */
     ir_jmp(f, r->nodes.at[0].block, 0, NULL);
     bool ok = true;
     for (u32 n = 0; n < r->nodes.len && ok; n++)

@@ -11,8 +11,9 @@
 #include <sys/uio.h>
 #include <time.h>
 
-enum { HOT_DEFAULT = 1 << 13, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */, LATER_COUNT = 1 << 15 };
-enum { BUDGET_START_NS = 4000000, BUDGET_PART = 16, JOB_NS = 500000 /* one that waits, about */ };
+enum { HOT_DEFAULT = 1 << 13, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
+enum { BUDGET_PART = 16, JOB_NS = 600000 /* one region, about */ };
+enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 50 /* for each entry, or more */, NEVER_COUNT = 1 << 30 };
 enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8, PINNED = 10 /* host/x64/x64.h, X64_PIN_COUNT */ };
 
 typedef struct Copy { /* of a page of guest code, with the first bytes of the next */
@@ -45,6 +46,8 @@ struct Tier {
     i64 pid;           /* whose thread it would be */
     IrFunc probe;      /* one instruction */
     Arena arena;       /* copies */
+    u64 spent_ns;      /* CPU time of this process for regions */
+    u64 trial[TRIES_LEN]; /* like `tried`: CPU time when the trial of the region at that head began; 0: it has not */
     VEC(Copy) copies;  /* of guest code; used while the lock is held, and then forgotten */
     u32 generation;    /* that `live` belongs to */
     VEC(u32) live;     /* numbers of blocks of the half in use that are regions */
@@ -164,8 +167,8 @@ static Block *install(Tier *t, Pool *h) {
     return b;
 }
 
-/* What stood at the region's head: nobody shall come there any more. */
-static void drop_quick(Engine *e, u64 pc, u32 mode) {
+/* What stands at (pc, mode): nobody shall come there any more. */
+static void drop_block(Engine *e, u64 pc, u32 mode) {
     Pool *p;
     const void *code = cache_lookup(&e->cache, e->cache.generation, pc, mode);
     if (!code || !cache_block_at(&e->cache, (u64)code, &p)) return;
@@ -174,7 +177,7 @@ static void drop_quick(Engine *e, u64 pc, u32 mode) {
 }
 
 static void publish(Tier *t, Pool *h, Block *b) {
-    drop_quick(t->e, b->pc, b->mode);
+    drop_block(t->e, b->pc, b->mode);
     for (u32 k = 0; k < t->region.ranges.len; k++) {
         const RegionRange *r = &t->region.ranges.at[k];
         t->low = MIN(t->low, r->pc);
@@ -194,6 +197,13 @@ static void follow_generation(Tier *t) {
     t->live.len = 0;
     t->low = ~0ull, t->high = 0;
     memset(t->tried, 0, sizeof t->tried);
+    memset(t->trial, 0, sizeof t->trial);
+}
+
+static u64 cpu_ns(long clock) {
+    struct timespec now;
+    sys_call(SYS_clock_gettime, clock, &now);
+    return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
 }
 
 /* The lock is held. */
@@ -254,7 +264,7 @@ static const char *finish(Tier *t, bool compiled, u64 start_ns) {
 
 static void do_job(Tier *t, Job job) {
     Engine *e = t->e;
-    u64 start = clock_ns();
+    u64 start = clock_ns(), cpu_start = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
     const char *why = "";
     if (build(t, job)) {
         lock_give(&e->lock);
@@ -264,7 +274,9 @@ static void do_job(Tier *t, Job job) {
         if (why) t->why = why;
     }
     if (why) e->stats.regions_failed++;
-    e->stats.region_ns += clock_ns() - start;
+    u64 spent = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_start;
+    e->stats.region_ns += spent;
+    t->spent_ns += spent;
 }
 
 /* Until there is nothing left to do. */
@@ -321,21 +333,42 @@ static bool note_try(Tier *t, u64 key) {
     return again;
 }
 
-/* Compiling may take so much of the process's time: a part, and a little to begin with. What is hot comes by again soon. */
+/* Compiling may take a part of the process's time. What is hot comes by again soon. */
 static bool has_budget(const Tier *t) {
-    struct timespec now;
-    sys_call(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &now);
-    u64 used = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec, spent = t->e->stats.region_ns + t->jobs.len * JOB_NS;
-    return t->e->options.hot || spent <= BUDGET_START_NS + used / BUDGET_PART;
+    return t->e->options.hot || t->spent_ns + (t->jobs.len + 1) * JOB_NS <= cpu_ns(CLOCK_PROCESS_CPUTIME_ID) / BUDGET_PART;
+}
+
+/* A region counts how often it is entered. Where that is all the time, it leaves soon each time, and then moving registers in and out
+ * costs more than it gains: quick code does as well. Time is an upper bound for what the region does with it. Returns the
+ * next count. */
+static u32 judge(Tier *t, u64 pc, u32 mode) {
+    u64 key = cache_key(pc, mode), now = cpu_ns(CLOCK_THREAD_CPUTIME_ID), *began = &t->trial[hash_u64(key) % TRIES_LEN];
+    u64 took = now - *began;
+    bool first = !*began;
+    *began = now;
+    if (first) return TRIAL_COUNT;
+    if (took >= (u64)TRIAL_COUNT * TRIAL_NS) return NEVER_COUNT;
+    note_try(t, key);
+    drop_block(t->e, pc, mode);
+    t->e->stats.regions_demoted++;
+    return NEVER_COUNT;
 }
 
 static void find_work(Tier *t, Vcpu *cpu) {
     lock_take(&t->e->lock);
-    u64 head = hot_head(t, cpu->pc, cpu->mode);
     follow_generation(t);
+    if (has_region(t->e, cpu->pc, cpu->mode)) {
+        cpu->counts[vcpu_count_of(cpu->pc)] = judge(t, cpu->pc, cpu->mode);
+        lock_give(&t->e->lock);
+        return;
+    }
+    if (!has_budget(t)) {
+        lock_give(&t->e->lock);
+        return;
+    }
+    u64 head = hot_head(t, cpu->pc, cpu->mode);
     cpu->counts[vcpu_count_of(head)] = TRIED_COUNT;
-    if (!has_budget(t)) cpu->counts[vcpu_count_of(head)] = LATER_COUNT;
-    else if (t->jobs.len < JOBS_MAX && !note_try(t, cache_key(head, cpu->mode)) && !has_region(t->e, head, cpu->mode)) vec_push(&t->jobs, ((Job){head, cpu->mode}));
+    if (t->jobs.len < JOBS_MAX && !note_try(t, cache_key(head, cpu->mode)) && !has_region(t->e, head, cpu->mode)) vec_push(&t->jobs, ((Job){head, cpu->mode}));
     start_work(t);
     lock_give(&t->e->lock);
 }
@@ -385,7 +418,6 @@ void tier_kill(Engine *e, Pool *p, Block *b) {
         cache_own(&e->cache, p->rw + at - HOST_PAD, HOST_PAD + 2);
         e->host->unlink_entry(&e->cache.stubs, p->rw + at, p->rx + at);
     }
-    if (e->tier) e->tier->tried[hash_u64(cache_key(b->pc, b->mode)) % TRIES_LEN] = 0;
 }
 
 static bool range_touches(const RegionRange *r, u32 count, u64 start, u64 size) {
@@ -424,7 +456,10 @@ void tier_invalidate(Engine *e, u64 start, u64 size) {
     u32 kept = 0;
     for (u32 k = 0; k < t->live.len; k++) {
         u32 n = t->live.at[k];
-        if (tier_touches(h, &h->blocks[n], start, size)) kill_block(e, h, n);
+        if (tier_touches(h, &h->blocks[n], start, size)) {
+            t->tried[hash_u64(cache_key(h->blocks[n].pc, h->blocks[n].mode)) % TRIES_LEN] = 0;
+            kill_block(e, h, n);
+        }
         if (!h->blocks[n].dead) t->live.at[kept++] = n;
     }
     t->live.len = kept;
@@ -484,7 +519,7 @@ void tier_fini(Engine *e) {
 
 void tier_print_stats(const Engine *e, Text *out) {
     const EngineStats *s = &e->stats;
-    text_print(out, "regions: %lu\nregions_failed: %lu\nregion_insns: %lu\nregion_host_bytes: %lu\nregion_ns: %lu\n", s->regions, s->regions_failed, s->region_insns, s->region_host_bytes, s->region_ns);
+    text_print(out, "regions: %lu\nregions_failed: %lu\nregions_demoted: %lu\nregion_insns: %lu\nregion_host_bytes: %lu\nregion_ns: %lu\n", s->regions, s->regions_failed, s->regions_demoted, s->region_insns, s->region_host_bytes, s->region_ns);
     text_print(out, "region_ns_per_insn: %lu\n", s->region_ns / MAX(s->region_insns, 1ul));
     if (!e->tier) return;
     const OptStats *o = &e->tier->opt.stats;
