@@ -62,6 +62,7 @@ typedef struct Value {
     u32 found;       /* segment that was looked up last */
     u32 tail;        /* bundle of its idle segments, if they have their own */
     i16 slot;        /* unpinned slot whose home is its memory; -1 */
+    Place place;     /* where it is wherever it is wanted; PLACE_NONE: in several places */
 } Value;
 
 typedef struct Wish { /* a register that a value had better get: that of another value, or a certain one */
@@ -203,6 +204,11 @@ bool region_allocate(Region *r);
 Place region_memory(const Region *r, u32 value);
 /* Where the value (a root, cg_root) is at a position. PLACE_CONST for constants, PLACE_NONE if nobody wants it. */
 Place region_place(const Region *r, u32 value, u32 pos);
+/* The same for a value that is known to be wanted there. */
+static inline Place region_place_of(const Region *r, u32 value, u32 pos) {
+    Place p = r->value[value].place;
+    return p != PLACE_NONE ? p : region_place(r, value, pos);
+}
 
 /* region_regs.c: what cg.h promises, for regions */
 unsigned region_use(Cg *g, u32 id);

@@ -390,20 +390,30 @@ static u64 keeps_tails(const Region *r, u32 n, unsigned reg) {
     return score;
 }
 
+static bool has_tails(const Region *r, u32 n) {
+    for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling)
+        if (r->value[r->segs.at[s].value].tail) return true;
+    return false;
+}
+
 static bool try_registers(Region *r, u32 n, const Border *border) {
-    u64 score[32], best_score = 0;
-    unsigned best = NO_REG;
+    u64 score[32];
+    bool tails = has_tails(r, n);
     memcpy(score, border->reg, sizeof score);
     score_wishes(r, n, score);
-    for (u32 set = r->bundles.at[n].xmm ? REGION_XMM : REGION_GPR; set; set &= set - 1) {
-        unsigned reg = __builtin_ctz(set);
-        if (!fits(r, n, reg)) continue;
-        u64 s = score[reg] + keeps_tails(r, n, reg);
-        if (best == NO_REG || s > best_score) best = reg, best_score = s;
+    u32 all = r->bundles.at[n].xmm ? REGION_XMM : REGION_GPR;
+    for (u32 set = all; tails && set; set &= set - 1) score[__builtin_ctz(set)] += keeps_tails(r, n, __builtin_ctz(set));
+    for (u32 set = all; set;) { /* the best first */
+        unsigned best = __builtin_ctz(set);
+        for (u32 k = set & (set - 1); k; k &= k - 1)
+            if (score[__builtin_ctz(k)] > score[best]) best = __builtin_ctz(k);
+        if (fits(r, n, best)) {
+            give(r, n, best);
+            return true;
+        }
+        set &= ~(1u << best);
     }
-    if (best == NO_REG) return false;
-    give(r, n, best);
-    return true;
+    return false;
 }
 
 /* --- cutting -------------------------------------------------------------------------------------------- */
@@ -683,7 +693,7 @@ static void cost_of_edges(Region *r, u64 *cost) {
             if (to == NO_BLOCK) continue;
             const RBlock *b = &r->blocks[to];
             for (u32 j = 0; j < b->live_count; j++)
-                if (region_place(r, b->live_in[j], region_start(b)) >= PLACE_SPILL && region_place(r, b->live_in[j], 2 * r->blocks[n].last + 1) < PLACE_SPILL)
+                if (r->value[b->live_in[j]].place == PLACE_NONE && region_place(r, b->live_in[j], region_start(b)) >= PLACE_SPILL && region_place(r, b->live_in[j], 2 * r->blocks[n].last + 1) < PLACE_SPILL)
                     cost[b->live_in[j]] += MIN(r->blocks[n].freq, b->freq);
         }
 }
@@ -698,6 +708,18 @@ static bool must_store(const Region *r, u32 v) {
     return false;
 }
 
+/* Most values are in one place all their life. */
+static void find_places(Region *r) {
+    for (u32 v = 1; v < r->g->f->insns.len; v++) {
+        Value *x = &r->value[v];
+        if (!x->seg) continue;
+        unsigned reg = r->bundles.at[r->segs.at[x->seg].bundle].reg;
+        bool one = true;
+        for (u32 s = x->seg; s && one; s = r->segs.at[s].next) one = r->bundles.at[r->segs.at[s].bundle].reg == reg;
+        if (one) x->place = reg != NO_REG ? (Place)reg : region_memory(r, v);
+    }
+}
+
 static bool find_memory(Region *r) {
     u64 *cost = arena_alloc(&r->arena, r->g->f->insns.len * sizeof(u64));
     for (u32 v = 1; v < r->g->f->insns.len; v++) {
@@ -708,6 +730,7 @@ static bool find_memory(Region *r) {
     find_homes(r);
     for (u32 v = 1; v < r->g->f->insns.len; v++)
         if (r->value[v].spilled && r->value[v].slot < 0 && r->set_spill[r->value[v].set] == 0xffff && !find_spill(r, v)) return false;
+    find_places(r);
     cost_of_edges(r, cost);
     for (u32 v = 1; v < r->g->f->insns.len; v++) {
         Value *x = &r->value[v];

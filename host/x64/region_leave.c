@@ -36,7 +36,7 @@ static bool is_in_place(const Region *r, const IrFrame *frame, u32 id) {
         const IrState *s = &r->g->f->states.at[frame->state + k];
         u32 v = cg_root(r->g, s->value);
         if (is_at_home(r, s, id)) continue;
-        if (s->how != IR_STATE_SAME || region_is_recipe(r, v) || region_place(r, v, 2 * id) != home(r, s->slot)) return false;
+        if (s->how != IR_STATE_SAME || region_is_recipe(r, v) || region_place_of(r, v, 2 * id) != home(r, s->slot)) return false;
     }
     return true;
 }

@@ -314,7 +314,7 @@ static void find_values(Region *r) {
             const IrInsn *i = &f->insns.at[id];
             bool get = i->op == IR_get && b->entry;
             if (i->op != IR_block && i->op != IR_nop && i->op != IR_const && i->op != IR_param && i->op != IR_insn && !get) head = false;
-            r->value[id] = (Value){.block = (u16)n, .last_reg = NO_REG, .slot = -1, .param = i->op == IR_param || (get && head)};
+            r->value[id] = (Value){.block = (u16)n, .last_reg = NO_REG, .slot = -1, .place = PLACE_NONE, .param = i->op == IR_param || (get && head)};
             if (r->value[id].param && get && r->g->pin[i->imm] == NO_REG && !r->slot_written[i->imm]) r->value[id].slot = (i16)i->imm;
         }
     }

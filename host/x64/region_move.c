@@ -101,7 +101,7 @@ static Place cook(Region *r, u32 v, u32 pos) {
 
 static Operand find_operand(Region *r, u32 v, u32 pos) {
     if (region_is_recipe(r, v)) return (Operand){.place = cook(r, v, pos)};
-    Operand o = {.place = region_place(r, v, pos), .imm = cg_insn(r->g, v)->imm};
+    Operand o = {.place = region_place_of(r, v, pos), .imm = cg_insn(r->g, v)->imm};
     if (o.place == PLACE_NONE) r->too_hard = true, o.place = RAX;
     return o;
 }
@@ -113,7 +113,7 @@ void region_move(Region *r, Place to, u32 v, u32 pos, unsigned how) {
         add(r, (Move){.to = to, .from = cook(r, v, pos), .type = i->type, .how = (u8)how});
         return;
     }
-    Place from = region_place(r, v, pos);
+    Place from = region_place_of(r, v, pos);
     if (from == PLACE_NONE) r->too_hard = true;
     else if (from == PLACE_CONST) add(r, (Move){.to = to, .from = from, .type = i->type, .imm = const_state(i->imm, how)});
     else add(r, (Move){.to = to, .from = from, .type = i->type, .how = (u8)how});
@@ -126,6 +126,7 @@ void region_edge_moves(Region *r, u32 from, u32 to) {
     u32 end = 2 * r->blocks[from].last + 1, start = region_start(b);
     for (u32 k = 0; k < b->live_count; k++) {
         u32 v = b->live_in[k];
+        if (r->value[v].place != PLACE_NONE) continue; /* it stays where it is */
         Place p = region_place(r, v, start);
         if (!is_reg(p) && (r->value[v].stored || r->value[v].slot >= 0)) continue;
         region_move(r, p, v, end, IR_STATE_SAME);

@@ -55,7 +55,7 @@ void region_restore(Cg *g) {
 }
 
 Place region_place_now(const Region *r, u32 v, u32 pos) {
-    Place p = region_place(r, v, pos);
+    Place p = region_place_of(r, v, pos);
     return p < PLACE_SPILL && (r->borrowed >> p & 1) ? (Place)(PLACE_BORROWED + p) : p;
 }
 
@@ -83,7 +83,7 @@ static void load_const(Cg *g, unsigned reg, const IrInsn *c) {
 
 unsigned region_use(Cg *g, u32 id) {
     id = cg_root(g, id);
-    Place p = region_place(g->region, id, 2 * g->cur);
+    Place p = region_place_of(g->region, id, 2 * g->cur);
     if (p < PLACE_SPILL) {
         g->locked |= 1u << p;
         return p;
