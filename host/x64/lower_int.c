@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Integer operations, comparisons and width changes to x86-64. */
-#include "host/x64/cg.h"
+#include "host/x64/region.h"
 
 static u32 bit(unsigned reg) { return 1u << reg; }
 
@@ -238,6 +238,10 @@ static unsigned condition(unsigned op) {
 unsigned cg_compare(Cg *g, u32 id) {
     const IrInsn *i = cg_insn(g, id);
     if (i->op == IR_flt || i->op == IR_fle) return cg_compare_fp(g, i);
+    if (g->region && region_is_recipe(g->region, cg_root(g, i->a))) {
+        region_test(g, cg_root(g, i->a));
+        return condition(i->op);
+    }
     u32 w = cg_w(cg_insn(g, i->a)->type);
     i32 imm;
     X64Mem m;

@@ -149,7 +149,7 @@ typedef struct Region {
     u32 *listed;               /* by id: last operation looked at whose frame lists the value */
     u32 *address, *leaf;       /* by id: of accesses, index of the address; first RLeaf of a value */
     u8 *recipe_size;           /* by id: operations */
-    bool *negated;             /* by id: read by x & ~y, which wants its operand in a register */
+    bool *direct;              /* by id: of a recipe: who does its work wants its operands as they are, not their recipes */
     bool *costly;              /* by id: frames would have to keep more values for a recipe */
     u32 *nan_checked, *nan_next; /* by id: operation whose test for NaN stands for the value's own; next one of that operation */
     u32 *nan_first;            /* by id: first value that this operation tests, too */
@@ -231,6 +231,7 @@ void region_forget_moves(Region *r);
 /* Adds those of an edge, `from` and `to` being blocks. */
 void region_edge_moves(Region *r, u32 from, u32 to);
 
+void region_test(Cg *g, u32 id); /* flags of the and `id`, which has no result */
 bool region_lower_int(Cg *g, const IrInsn *i); /* region_int.c; false: lower_int.c does it */
 
 /* region_leave.c */

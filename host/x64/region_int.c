@@ -93,6 +93,23 @@ static void shift(Cg *g, const IrInsn *i) {
     cg_set(g, dst);
 }
 
+void region_test(Cg *g, u32 id) {
+    const IrInsn *i = cg_insn(g, id);
+    u32 w = cg_w(i->type);
+    i32 imm;
+    X64Mem m;
+    if (cg_imm32(g, i->b, &imm)) {
+        if (imm >= 0) w = 0; /* the upper half does not matter */
+        if (cg_use_mem(g, i->a, &m)) x64_rm(&g->b, INSN(0, 0, 0xf7) | w, 0, m);
+        else x64_group3(&g->b, 0, w, cg_use(g, i->a));
+        x64_u32(&g->b, (u32)imm);
+        return;
+    }
+    unsigned a = cg_use(g, i->a);
+    if (cg_use_mem(g, i->b, &m)) x64_rm(&g->b, I_TEST | w, a, m);
+    else x64_rr(&g->b, I_TEST | w, a, cg_use(g, i->b));
+}
+
 bool region_lower_int(Cg *g, const IrInsn *i) {
     switch (i->op) {
     case IR_add: case IR_sub: case IR_and: case IR_or: case IR_xor: alu(g, i); return true;

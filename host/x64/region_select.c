@@ -119,9 +119,20 @@ static void begin_and_not(Region *r, const IrInsn *i, u32 id) {
         u32 ones = cg_root(r->g, o->b);
         if (!cg_is_const(r->g, ones) || cg_insn(r->g, ones)->imm != (i->type == IR_I64 ? ~0ull : (u32)~0u)) continue;
         r->absorbed[operand[k]]++;
-        r->negated[operand[k]] = true;
+        r->direct[operand[k]] = true;
         return;
     }
+}
+
+/* (x & y) == 0 needs no result of the and. */
+static void begin_test(Region *r, const IrInsn *i, u32 id) {
+    if (i->op != IR_eq && i->op != IR_ne) return;
+    u32 v = cg_root(r->g, i->a), zero = cg_root(r->g, i->b);
+    const IrInsn *o = cg_insn(r->g, v);
+    if (!cg_is_const(r->g, zero) || cg_insn(r->g, zero)->imm) return;
+    if (o->op != IR_and || o->type != cg_insn(r->g, i->a)->type || o->type == IR_I1 || r->block_of[v] != r->block_of[id]) return;
+    r->absorbed[v]++;
+    r->direct[v] = true;
 }
 
 /* --- recipes ------------------------------------------------------------------------------------------------ */
@@ -153,7 +164,7 @@ static void make_recipe(Region *r, u32 v) {
     const IrInsn *i = cg_insn(r->g, v);
     r->recipe_size[v] = (u8)size_with_operands(r, i);
     r->g->val.at[v].fused = FUSED_RECIPE;
-    if (!r->negated[v]) absorb_operands(r, i);
+    if (!r->direct[v]) absorb_operands(r, i);
 }
 
 /* Operands of v that the frame of operation `id` does not list. Where v is the address, they would be there anyway. */
@@ -306,7 +317,7 @@ void region_select(Region *r) {
     r->leaf = arena_alloc(&r->arena, n * sizeof(u32));
     r->costly = arena_alloc(&r->arena, n);
     r->recipe_size = arena_alloc(&r->arena, n);
-    r->negated = arena_alloc(&r->arena, n);
+    r->direct = arena_alloc(&r->arena, n);
     r->nan_checked = arena_alloc(&r->arena, n * sizeof(u32));
     r->nan_next = arena_alloc(&r->arena, n * sizeof(u32));
     r->nan_first = arena_alloc(&r->arena, n * sizeof(u32));
@@ -320,7 +331,7 @@ void region_select(Region *r) {
         const IrInsn *i = cg_insn(g, id);
         defer_nan(r, id);
         if (is_access(i) && !cg_is_const(g, cg_root(g, i->a))) begin_address(r, id);
-        else if (fuses_comparison(r, i, id)) g->val.at[id].fused = FUSED_FLAGS;
+        else if (fuses_comparison(r, i, id)) g->val.at[id].fused = FUSED_FLAGS, begin_test(r, i, id);
         else select_value(r, id);
         if (i->op == IR_and && i->type != IR_I1 && x64_features.bmi1 && !g->val.at[id].fused) begin_and_not(r, i, id);
     }

@@ -111,7 +111,10 @@ static u32 condition(void) {
     }
     IrType t = any_int();
     u32 a = any(t), b = any(t);
-    return emit(IR_eq + pick(6), IR_I1, 0, 0, a, b, 0, 0);
+    if (pick(5)) return emit(IR_eq + pick(6), IR_I1, 0, 0, a, b, 0, 0);
+    u32 both = emit(IR_and, t, 0, 0, a, b, 0, 0); /* a test of bits */
+    if (pick(2)) add_value(both);
+    return emit(IR_eq + pick(2), IR_I1, 0, 0, both, emit(IR_const, t, 0, 0, 0, 0, 0, 0), 0, 0);
 }
 
 static u32 crypto(void) {
