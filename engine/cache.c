@@ -283,7 +283,10 @@ const Block *cache_block_at(const Cache *c, u64 host_pc, Pool **pool) {
     if (!p) return NULL;
     *pool = p;
     u64 at = host_pc - (u64)p->rx;
-    u32 lo = 0, hi = __atomic_load_n(&p->block_count, __ATOMIC_ACQUIRE);
+    u32 hi = __atomic_load_n(&p->block_count, __ATOMIC_ACQUIRE), back = 1;
+    while (back < hi && p->blocks[hi - back].code > at) back *= 2; /* mostly it is one of the newest, whose exits are not linked yet */
+    u32 lo = back < hi ? hi - back : 0;
+    hi -= MIN(back / 2, hi);
     while (lo < hi) { /* the last block that starts at or before host_pc: blocks are in order of address */
         u32 mid = lo + (hi - lo) / 2;
         if (p->blocks[mid].code <= at) lo = mid + 1;
