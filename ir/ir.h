@@ -107,7 +107,8 @@ typedef struct IrInsn {
  * every slot whose value is not in its home, and where it is instead.
  *
  * Home of a slot: its place in the Vcpu. But the pinned slots (Guest.hot_slots, hot_fslots) have theirs in host registers that a
- * promoted function uses for other things: every frame of a promoted function lists all of them. */
+ * promoted function uses for other things: every frame of a promoted function lists all of them; but those of floating point only if the
+ * function has floating-point values (or ciphers, which are done in such registers): else they stay where they are. */
 typedef struct IrState {
     u16 slot;
     u16 how;   /* IR_STATE_*: what the slot holds, given the value. Bought: extensions that only a frame wants are not executed */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* branches: decides branches and side exits whose condition is known, and drops the blocks that nothing reaches any more, among them
- * entries that no call of the function returns to. In place. Condition: none. Bought: the checks of inlined returns whose target is a
+ * entries that no call of the function returns to. The others are put in order again: a block that is now entered from below only must
+ * stand behind what dominates it. Condition: none. Bought: the checks of inlined returns whose target is a
  * constant by now, and the merges with values that never come. */
 #include "opt/opt.h"
 
@@ -45,16 +46,33 @@ static void reach_all(Opt *o, const IrFunc *f, u8 *reached) {
     }
 }
 
-static void renumber(IrFunc *f, const u32 *number) {
-    u32 count = 0;
-    for (u32 id = 1; id < f->insns.len; id++) {
-        IrInsn *i = &f->insns.at[id];
-        if (i->op == IR_block) i->imm = number[i->imm], count++;
-        if (i->op == IR_jmp) i->imm = number[i->imm];
+/* Blocks in reverse postorder, numbered anew, those that are not reached left out; all references follow. */
+static void reorder(Opt *o, IrFunc *f, const u8 *reached) {
+    u32 *map = arena_alloc(&o->arena, f->insns.len * sizeof(u32)), *number = arena_alloc(&o->arena, f->block_count * sizeof(u32));
+    IrFunc *out = &o->other;
+    out->insns.len = 0;
+    f->block_count = 0;
+    vec_push(&out->insns, f->insns.at[0]);
+    for (u32 k = 0; k < o->cfg.order.len; k++) {
+        u32 n = o->cfg.order.at[k];
+        if (!reached[n]) continue;
+        number[n] = f->block_count++;
+        for (u32 id = o->cfg.blocks.at[n].first; id <= o->cfg.blocks.at[n].last; id++) {
+            map[id] = out->insns.len;
+            vec_push(&out->insns, f->insns.at[id]);
+        }
+    }
+    for (u32 id = 1; id < out->insns.len; id++) {
+        IrInsn *i = &out->insns.at[id];
+        opt_map_operands(f, i, map);
+        if (i->op == IR_block || i->op == IR_jmp) i->imm = number[i->imm];
         if (i->op == IR_br) i->imm = number[(u32)i->imm] | (u64)number[i->imm >> 32] << 32;
         if ((i->op == IR_exit || i->op == IR_exit_ind) && i->b) i->b = number[i->b];
     }
-    f->block_count = count;
+    for (u32 k = 0; k < f->states.len; k++) f->states.at[k].value = map[f->states.at[k].value];
+    for (u32 k = 0; k < f->frames.len; k++) f->frames.at[k].insn = map[f->frames.at[k].insn];
+    f->insns.len = out->insns.len;
+    memcpy(f->insns.at, out->insns.at, out->insns.len * sizeof(IrInsn));
 }
 
 void opt_branches(Opt *o, IrFunc *f) {
@@ -64,13 +82,7 @@ void opt_branches(Opt *o, IrFunc *f) {
     if (!any) return;
     ir_cfg_make(&o->cfg, f);
     u8 *reached = arena_alloc(&o->arena, f->block_count);
-    u32 *number = arena_alloc(&o->arena, f->block_count * sizeof(u32)), next = 0;
     reach_all(o, f, reached);
-    for (u32 n = 0; n < f->block_count; n++) {
-        const IrBlockInfo *b = &o->cfg.blocks.at[n];
-        if (reached[n]) number[n] = next++;
-        else for (u32 id = b->first; id <= b->last; id++) f->insns.at[id] = (IrInsn){.op = IR_nop};
-    }
-    renumber(f, number);
+    reorder(o, f, reached);
     opt_compact(o, f);
 }

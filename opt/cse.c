@@ -53,6 +53,37 @@ static u32 forward(Rewrite *w, const Known *k, const IrInsn *load) {
     return fold_insn(w, (IrInsn){.op = load->aux2 & IR_SIGNED ? IR_sext : IR_zext, .type = IR_I64, .aux = (u8)(8u << k->log2size), .a = k->value});
 }
 
+/* The stored piece of memory that begins at this place; NULL: unknown. */
+static const Known *piece_at(const Rewrite *w, u32 base, i32 disp) {
+    for (u32 n = 0; n < KNOWN_LEN; n++) {
+        const Known *k = &w->known[n];
+        if (k->value && k->stored && k->type == IR_I64 && k->base == base && k->disp == disp) return k;
+    }
+    return NULL;
+}
+
+/* A load of what was stored in pieces just now: they are put together in a register. Bought: code for processors without misaligned
+ * access copies a word byte by byte through the stack; a host does not forward several stores to one load, and waits for all of them. */
+static u32 compose(Rewrite *w, const IrInsn *load) {
+    u32 size = 1u << load->aux, value = 0;
+    if (load->type != IR_I64 || size < 2) return 0;
+    for (u32 at = 0; at < size;) {
+        const Known *k = piece_at(w, load->a, (i32)load->imm + (i32)at);
+        if (!k || at + (1u << k->log2size) > size) return 0;
+        at += 1u << k->log2size;
+    }
+    for (u32 at = 0; at < size;) {
+        Known k = *piece_at(w, load->a, (i32)load->imm + (i32)at);
+        u32 piece = k.log2size == 3 ? k.value : fold_insn(w, (IrInsn){.op = IR_zext, .type = IR_I64, .aux = (u8)(8u << k.log2size), .a = k.value});
+        u32 shift = rw_constant(w, IR_I64, 8 * at);
+        if (at) piece = fold_insn(w, (IrInsn){.op = IR_shl, .type = IR_I64, .a = piece, .b = shift});
+        value = value ? fold_insn(w, (IrInsn){.op = IR_or, .type = IR_I64, .a = value, .b = piece}) : piece;
+        at += 1u << k.log2size;
+    }
+    if (!(load->aux2 & IR_SIGNED) || size == 8) return value;
+    return fold_insn(w, (IrInsn){.op = IR_sext, .type = IR_I64, .aux = (u8)(8 * size), .a = value});
+}
+
 u32 cse_load(Rewrite *w, const IrInsn *load) {
     if (load->aux2 & (IR_ACQUIRE | IR_RELEASE)) return 0;
     for (u32 n = 0; n < KNOWN_LEN; n++) {
@@ -61,7 +92,7 @@ u32 cse_load(Rewrite *w, const IrInsn *load) {
         if (k->stored) return forward(w, k, load);
         if (k->type == load->type && k->aux2 == load->aux2) return k->value;
     }
-    return 0;
+    return compose(w, load);
 }
 
 static bool may_overlap(const Known *k, const IrInsn *store) {

@@ -251,6 +251,16 @@ static void renumber(Promote *p) {
     }
 }
 
+/* Where there is no floating point, nothing is done with these registers, and their slots stay at home. */
+static bool uses_floats(const IrFunc *f) {
+    for (u32 id = 1; id < f->insns.len; id++) {
+        const IrInsn *i = &f->insns.at[id];
+        if (i->op == IR_crypto || (i->op == IR_get && i->type != IR_I64)) return true;
+        if (i->op == IR_put && f->guest->slots[i->imm].type != IR_I64) return true;
+    }
+    return false;
+}
+
 static void begin(Promote *p, IrFunc *f) {
     Opt *o = p->o;
     ir_cfg_make(&o->cfg, f);
@@ -258,7 +268,7 @@ static void begin(Promote *p, IrFunc *f) {
     p->map = arena_alloc(&o->arena, f->insns.len * sizeof(u32));
     p->value = arena_alloc(&o->arena, f->guest->slot_count * sizeof(u32));
     for (u32 k = 0; k < o->pinned && k < f->guest->hot_count; k++) set_add(&p->pinned, f->guest->hot_slots[k]);
-    for (u32 k = 0; k < o->pinned && k < f->guest->hot_fcount; k++) set_add(&p->pinned, f->guest->hot_fslots[k]);
+    for (u32 k = 0; k < o->pinned && k < f->guest->hot_fcount && uses_floats(f); k++) set_add(&p->pinned, f->guest->hot_fslots[k]);
     ir_reset(p->out, f->guest, f->pc, f->mode);
     p->out->block_count = 0; /* block 0 is opened below like all others */
     p->out->insns.len = 1;

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Regions and the optimiser against the interpretation of one instruction after the other: random programs of many blocks (loops,
+ * branches in both directions, calls, loads and stores, floating point) run both ways from the same state, in the IR interpreter. Each pc
+ * that a region can begin at has one; where it leaves, its frame puts registers back, and the next one, or one instruction,
+ * goes on. In the end registers, memory and floating-point flags must agree.
+ *
+ *   opt_test SEED COUNT    prints the first program that differs, then "N passed, N failed" */
+#include "engine/region.h"
+#include "ir/interp.h"
+#include "isa/riscv/riscv.h"
+#include "opt/opt.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { CODE = 4096, MEMORY = 8192, BLOCKS = 10, LEAVES = 3, STEPS = 20000 };
+enum { RA = 1, BASE = 26, FUEL = 27 }; /* registers that random instructions leave alone */
+static const u64 code_at = 0x10000;
+
+static u64 seed;
+static u32 pick(u32 n) {
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    return (u32)(seed >> 33) % n;
+}
+
+/* --- random programs ------------------------------------------------------------------------------------- */
+
+static u8 code[CODE + 8];
+static u32 code_len;
+static u32 block_at[BLOCKS + 1], leaf_at[LEAVES];
+
+static void emit(u32 bits, unsigned len) {
+    memcpy(code + code_len, &bits, 4);
+    code_len += len;
+}
+
+static bool is_reserved(unsigned reg) { return reg == RA || reg == BASE || reg == FUEL; }
+
+/* A random row that computes, loads or stores; addresses are BASE plus an immediate. */
+static void emit_random(void) {
+    const u32 never = RV_IS_AMO | RV_IS_BRANCH | RV_IS_CBO | RV_IS_CSR | RV_IS_FENCE | RV_IS_JUMP | RV_IS_PRIV | RV_IS_SYS;
+    for (;;) {
+        u32 row = pick(RV_ROWS);
+        const RvOpInfo *op = &riscv_ops[riscv_rows[row].op];
+        u32 bits = riscv_row_random(row, &seed);
+        RvInsn i;
+        if ((op->facts & never) || riscv_rows[row].len != 4) continue;
+        if (op->facts & (RV_IS_LOAD | RV_IS_STORE)) bits = (bits & ~(31u << 15)) | BASE << 15;
+        if (!riscv_decode(bits, &i) || (op->file[0] == RV_FILE_X && is_reserved(i.rd)) || ((op->facts & RV_HAS_RM) && i.rm > 4)) continue;
+        emit(bits, 4);
+        return;
+    }
+}
+
+static u32 branch_bits(u32 kind, unsigned rs1, unsigned rs2, i32 off) {
+    u32 o = (u32)off;
+    return 0x63 | kind << 12 | rs1 << 15 | rs2 << 20 | (o >> 11 & 1) << 7 | (o >> 1 & 15) << 8 | (o >> 5 & 63) << 25 | (o >> 12 & 1) << 31;
+}
+
+static u32 jal_bits(unsigned rd, i32 off) {
+    u32 o = (u32)off;
+    return 0x6f | rd << 7 | (o >> 12 & 255) << 12 | (o >> 11 & 1) << 20 | (o >> 1 & 1023) << 21 | (o >> 20 & 1) << 31;
+}
+
+/* Two passes: the first finds where blocks are, the second knows. Both draw the same numbers. */
+static void emit_end(u32 n) {
+    static const u8 kinds[] = {0, 1, 4, 5, 6, 7};
+    u32 kind = pick(6), to = pick(BLOCKS + 1), leaf = pick(LEAVES);
+    if (kind == 0) emit(jal_bits(RA, (i32)(leaf_at[leaf] - code_len)), 4);
+    else if (to <= n) { /* back: only while there is fuel */
+        emit(0xfffd8d93, 4); /* addi s11, s11, -1 */
+        emit(branch_bits(5, 0, FUEL, 8), 4); /* bge zero, s11: over */
+        emit(kind == 1 ? jal_bits(0, (i32)(block_at[to] - code_len)) : branch_bits(kinds[pick(6)], pick(32), pick(32), (i32)(block_at[to] - code_len)), 4);
+    } else {
+        emit(kind == 1 ? jal_bits(0, (i32)(block_at[to] - code_len)) : branch_bits(kinds[pick(6)], pick(32), pick(32), (i32)(block_at[to] - code_len)), 4);
+    }
+}
+
+static void emit_pass(void) {
+    code_len = 0;
+    for (u32 n = 0; n < BLOCKS; n++) {
+        block_at[n] = code_len;
+        for (u32 k = pick(7); k; k--) emit_random();
+        emit_end(n);
+    }
+    block_at[BLOCKS] = code_len;
+    emit(0x00100073, 4); /* ebreak */
+    for (u32 n = 0; n < LEAVES; n++) {
+        leaf_at[n] = code_len;
+        for (u32 k = pick(4); k; k--) emit_random();
+        emit(0x00008067, 4); /* ret */
+    }
+}
+
+static void make_program(u64 number) {
+    memset(code, 0, sizeof code);
+    for (int pass = 0; pass < 2; pass++) {
+        seed = number * 2654435761u + 12345;
+        emit_pass();
+    }
+}
+
+/* --- running --------------------------------------------------------------------------------------------------- */
+
+static const u8 *fetch(void *ctx, u64 pc, size_t *avail) {
+    (void)ctx;
+    if (pc - code_at >= code_len) return NULL;
+    *avail = code_len - (pc - code_at);
+    return code + (pc - code_at);
+}
+static bool reached(void *ctx, u64 pc) { return (hash_u64(pc ^ *(u64 *)ctx) & 7) != 0; }
+
+static IrInterp interp;
+static u8 *memory;
+
+static TrapCode one(Vcpu *cpu) {
+    static IrFunc f;
+    size_t avail;
+    const u8 *at = fetch(NULL, cpu->pc, &avail);
+    if (!at) return TRAP_FETCH;
+    ir_reset(&f, &riscv_guest, cpu->pc, cpu->mode);
+    unsigned len = riscv_guest.lift(&f, cpu->pc, at, avail);
+    if (!f.closed) ir_exit(&f, cpu->pc + len);
+    return ir_interp(&interp, &f, cpu);
+}
+
+/* The regions of this program, by pc; NULL where there is none. */
+static IrFunc *regions[CODE];
+static bool tried[CODE];
+
+static IrFunc *region_of(u64 pc, u64 number) {
+    static Region r;
+    static Opt o = {.pinned = 10};
+    u32 k = (u32)(pc - code_at);
+    if (k >= CODE || tried[k]) return k < CODE ? regions[k] : NULL;
+    tried[k] = true;
+    IrFunc *f = calloc(1, sizeof *f);
+    RegionSource s = {.ctx = &number, .fetch = fetch, .reached = reached};
+    char why[200];
+    if (!region_build(&r, &s, &region_default_limits, &riscv_guest, pc, 0, f)) return NULL;
+    const char *wrong = ir_verify(f, why, sizeof why);
+    if (!wrong) opt_run(&o, f), wrong = ir_verify(f, why, sizeof why);
+    if (wrong) {
+        printf("invalid IR: %s\n", wrong);
+        exit(1);
+    }
+    return regions[k] = f;
+}
+
+static void drop_regions(void) {
+    for (u32 k = 0; k < CODE; k++) {
+        if (regions[k]) ir_drop(regions[k]), free(regions[k]);
+        regions[k] = NULL;
+        tried[k] = false;
+    }
+}
+
+static void begin(Vcpu *cpu, u64 number) {
+    memset(cpu, 0, sizeof *cpu + sizeof(RvState));
+    seed = number + 99;
+    RvState *s = (RvState *)cpu->state;
+    for (u32 k = 1; k < 32; k++) s->x[k] = pick(3) ? pick(200) - 100ull : (u64)pick(1u << 31) << 33 ^ pick(1u << 31);
+    for (u32 k = 0; k < 32; k++) s->f[k] = pick(2) ? ~0ull << 32 | pick(1u << 31) : (u64)pick(1u << 31) << 33;
+    for (u32 k = 0; k < MEMORY; k++) memory[k] = (u8)pick(256);
+    s->x[BASE] = (u64)memory + MEMORY / 2;
+    s->x[FUEL] = 300;
+    cpu->pc = code_at;
+}
+
+/* Runs to the end. A region may stand still only by its entry's count, which never runs out here. */
+static TrapCode run(Vcpu *cpu, u64 number, bool by_regions) {
+    for (u32 steps = 0; steps < STEPS; steps++) {
+        IrFunc *f = by_regions ? region_of(cpu->pc, number) : NULL;
+        TrapCode trap = f ? ir_interp(&interp, f, cpu) : one(cpu);
+        if (trap != TRAP_NONE) return trap;
+    }
+    return TRAP_NONE;
+}
+
+static bool same(const Vcpu *a, const Vcpu *b) { return a->pc == b->pc && a->fflags == b->fflags && !memcmp(a->state, b->state, sizeof(RvState)); }
+
+static void print_program(void) {
+    for (u32 at = 0; at < code_len; at += 4) {
+        char buf[96];
+        u32 bits;
+        memcpy(&bits, code + at, 4);
+        riscv_disasm(bits, code_at + at, buf, sizeof buf);
+        printf("%8lx: %s\n", code_at + at, buf);
+    }
+}
+
+static void print_difference(const Vcpu *want, const Vcpu *got) {
+    printf("pc %lx %lx flags %x %x\n", want->pc, got->pc, want->fflags, got->fflags);
+    for (u32 k = 0; k < riscv_guest.slot_count; k++) {
+        u64 a, b;
+        memcpy(&a, (u8 *)want->state + riscv_guest.slots[k].offset, 8);
+        memcpy(&b, (u8 *)got->state + riscv_guest.slots[k].offset, 8);
+        if (a != b) printf("%s: wanted %lx, got %lx\n", riscv_guest.slots[k].name, a, b);
+    }
+}
+
+int main(int argc, char **argv) {
+    u64 first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1, count = argc > 2 ? strtoull(argv[2], NULL, 0) : 300;
+    static u8 kept[MEMORY];
+    Vcpu *want = aligned_alloc(64, sizeof *want + sizeof(RvState)), *got = aligned_alloc(64, sizeof *got + sizeof(RvState));
+    memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    u32 passed = 0, failed = 0;
+    for (u64 n = first; n < first + count && !failed; n++) {
+        make_program(n);
+        begin(want, n);
+        TrapCode a = run(want, n, false);
+        memcpy(kept, memory, MEMORY);
+        begin(got, n);
+        TrapCode b = run(got, n, true);
+        drop_regions();
+        if (a == TRAP_NONE || (a == b && same(want, got) && !memcmp(kept, memory, MEMORY))) {
+            passed++;
+            continue;
+        }
+        failed++;
+        printf("program %lu: traps %u %u\n", n, a, b);
+        print_program();
+        print_difference(want, got);
+    }
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed != 0;
+}
