@@ -7,7 +7,7 @@
 /* The memory operand of an access to a + imm. */
 static X64Mem operand(Cg *g, const IrInsn *i) {
     const IrInsn *base = cg_insn(g, cg_root(g, i->a));
-    if (g->region && (i->op == IR_load || i->op == IR_store) && base->op != IR_const) return region_address(g, i);
+    if (g->region && (i->op == IR_load || i->op == IR_store) && base->op != IR_const) return region_address(g);
     if (base->op == IR_const) {
         u64 addr = base->imm + i->imm;
         if (fits_i32((i64)addr)) return x64_mem(NO_REG, (i64)addr);

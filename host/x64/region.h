@@ -123,9 +123,11 @@ typedef struct Fix { /* branch to a block not placed yet */
 
 enum { FUSED_FLAGS = 1, FUSED_RECIPE = 2 }; /* Val.fused, see region_select.c */
 
-typedef struct RAddress { /* of a load or store: values, 0: none */
+typedef struct RAddress { /* of a load or store, or a sum: values, 0: none */
     u32 base, index;
     u8 scale;
+    bool sum, narrow; /* of a sum; of one of 32 bits */
+    bool expanded;   /* more than it began with */
     i64 disp;
 } RAddress;
 
@@ -190,7 +192,8 @@ void region_select(Region *r);
 static inline bool region_defers_nan(const Region *r, u32 id) { return r->nan_checked[id] != 0; }
 static inline bool region_is_silent(const Region *r, const IrInsn *i) { return r->silent[i - r->g->f->insns.at]; }
 void region_deferred_nans(Cg *g, u32 id); /* behind the region, after the test of operation id found NaN */
-X64Mem region_address(Cg *g, const IrInsn *i); /* of the current access, a load or store */
+X64Mem region_address(Cg *g); /* of the current load, store or sum */
+bool region_is_lea(const Cg *g); /* has the current sum taken in others? */
 static inline bool region_is_recipe(const Region *r, u32 v) { return r->g->val.at[v].fused == FUSED_RECIPE; }
 bool region_is_free(const Region *r, unsigned reg, u32 id); /* nothing in it at this instruction */
 static inline u32 region_start(const RBlock *b) { return 2 * b->first; }

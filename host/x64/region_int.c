@@ -46,6 +46,13 @@ static void and_not(Cg *g, const IrInsn *i, u32 not, u32 other) {
 static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
+    if (i->op == IR_add && region_is_lea(g)) {
+        X64Mem m = region_address(g);
+        unsigned dst = cg_target(g, false, 0, NO_REG);
+        x64_rm(&g->b, I_LEA | w, dst, m);
+        cg_set(g, dst);
+        return;
+    }
     if (region_is_recipe(g->region, root_a)) {
         and_not(g, i, root_a, b);
         return;
@@ -93,6 +100,23 @@ static void shift(Cg *g, const IrInsn *i) {
     cg_set(g, dst);
 }
 
+static void mul(Cg *g, const IrInsn *i) {
+    u32 w = cg_w(i->type), a = i->a, b = i->b;
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    i32 imm;
+    X64Mem m;
+    if (cg_imm32(g, b, &imm)) {
+        if (cg_use_mem(g, a, &m)) x64_rm(&g->b, INSN(0, 0, 0x69) | w, dst, m);
+        else x64_rr(&g->b, INSN(0, 0, 0x69) | w, dst, cg_use(g, a));
+        x64_u32(&g->b, (u32)imm);
+    } else {
+        if (place_of(g, b) == dst && place_of(g, a) != dst) b = i->a, a = i->b;
+        if (place_of(g, a) != dst) cg_use_in(g, dst, a);
+        operate(g, I_IMUL | w, dst, b);
+    }
+    cg_set(g, dst);
+}
+
 void region_test(Cg *g, u32 id) {
     const IrInsn *i = cg_insn(g, id);
     u32 w = cg_w(i->type);
@@ -113,6 +137,7 @@ void region_test(Cg *g, u32 id) {
 bool region_lower_int(Cg *g, const IrInsn *i) {
     switch (i->op) {
     case IR_add: case IR_sub: case IR_and: case IR_or: case IR_xor: alu(g, i); return true;
+    case IR_mul: mul(g, i); return true;
     case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
         if (!cg_is_const(g, cg_root(g, i->b))) return false;
         shift(g, i);

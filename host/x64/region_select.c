@@ -63,6 +63,7 @@ static bool expand(const Region *r, RAddress *a, u32 v) {
     }
     if (cg_is_const(r->g, y)) {
         a->disp += (i64)(cg_insn(r->g, y)->imm << (in_base ? 0 : a->scale));
+        if (a->narrow) a->disp = (i32)a->disp;
         *at = x;
         return fits_i32(a->disp);
     }
@@ -72,7 +73,6 @@ static bool expand(const Region *r, RAddress *a, u32 v) {
 }
 
 static bool is_address_part(const Region *r, const IrInsn *i) {
-    if (i->type != IR_I64) return false;
     if (cg_is_const(r->g, cg_root(r->g, i->a))) return false;
     if (i->op == IR_add) return true;
     return i->op == IR_shl && cg_is_const(r->g, cg_root(r->g, i->b)) && cg_insn(r->g, cg_root(r->g, i->b))->imm <= 3;
@@ -83,6 +83,8 @@ static bool fits_all(Region *r, u32 v) {
     for (u32 l = r->leaf[v]; l; l = r->leaves.at[l].next) {
         if (r->block_of[r->leaves.at[l].access] != r->block_of[v]) return false;
         RAddress a = *address_of(r, r->leaves.at[l].access);
+        if (cg_insn(r->g, v)->type != IR_I64 && !a.narrow) return false;
+        if (a.sum && !cg_is_const(r->g, cg_root(r->g, cg_insn(r->g, v)->b))) return false; /* two values would live on for one */
         if ((a.base == v || a.index == v) && !expand(r, &a, v)) return false;
     }
     return true;
@@ -96,6 +98,7 @@ static void take_in(Region *r, u32 v) {
         RAddress *a = address_of(r, access);
         if (a->base != v && a->index != v) continue;
         expand(r, a, v);
+        a->expanded = true;
         add_leaf(r, x, access);
         if (!cg_is_const(r->g, y)) add_leaf(r, y, access);
     }
@@ -108,6 +111,24 @@ static void begin_address(Region *r, u32 id) {
     r->address[id] = r->addresses.len - 1;
     add_leaf(r, base, id);
     r->absorbed[base]++;
+}
+
+/* A sum is an address, too, for lea: of 32 bits, where it does not matter what is above. */
+static void begin_sum(Region *r, const IrInsn *i, u32 id) {
+    u32 x = cg_root(r->g, i->a), y = cg_root(r->g, i->b);
+    if (i->op != IR_add || (i->type != IR_I64 && i->type != IR_I32) || cg_is_const(r->g, x)) return;
+    RAddress a = {.base = x, .sum = true, .narrow = i->type == IR_I32};
+    i32 imm;
+    if (cg_imm32(r->g, i->b, &imm)) a.disp = imm;
+    else if (cg_is_const(r->g, y)) return;
+    else a.index = y;
+    vec_push(&r->addresses, a);
+    r->address[id] = r->addresses.len - 1;
+    add_leaf(r, x, id);
+    r->absorbed[x]++;
+    if (!a.index) return;
+    add_leaf(r, y, id);
+    r->absorbed[y]++;
 }
 
 /* x & ~y is one instruction. */
@@ -334,13 +355,15 @@ void region_select(Region *r) {
         else if (fuses_comparison(r, i, id)) g->val.at[id].fused = FUSED_FLAGS, begin_test(r, i, id);
         else select_value(r, id);
         if (i->op == IR_and && i->type != IR_I1 && x64_features.bmi1 && !g->val.at[id].fused) begin_and_not(r, i, id);
+        if (!g->val.at[id].fused) begin_sum(r, i, id);
     }
 }
 
-X64Mem region_address(Cg *g, const IrInsn *i) {
+bool region_is_lea(const Cg *g) { return address_of(g->region, g->cur)->expanded; }
+
+X64Mem region_address(Cg *g) {
     const RAddress *a = address_of(g->region, g->cur);
     u32 base = a->base, index = a->index;
-    (void)i;
     unsigned b = base ? cg_use(g, base) : NO_REG;
     return index ? x64_mem_index(b, cg_use(g, index), a->scale, a->disp) : x64_mem(b, a->disp);
 }
