@@ -618,10 +618,13 @@ static bool listed_from(Region *r, u32 v, u32 slot) {
     return !(set[slot >> 6] >> (slot & 63) & 1);
 }
 
+enum { MAX_MEMBERS = 64 }; /* each costs a look at its block's frames */
+
 static bool home_fits(Region *r, u32 set, u32 slot) {
     if (r->slot_written[slot] || r->g->pin[slot] != NO_REG || !memory_fits(r, set, VCPU_SPILLS + slot)) return false;
+    u32 count = 0;
     for (u32 v = r->set_first[set]; v; v = r->set_next[v])
-        if (!listed_from(r, v, slot)) return false;
+        if (++count > MAX_MEMBERS || !listed_from(r, v, slot)) return false;
     return true;
 }
 

@@ -320,6 +320,10 @@ void region_deferred_nans(Cg *g, u32 id) {
         Place p = region_place(r, v, 2 * id + 1);
         unsigned type = cg_insn(g, v)->type;
         if (p == PLACE_NONE) continue;
+        if (g->b.end - g->b.at < X64_SLACK) {
+            g->full = true;
+            return;
+        }
         if (p >= PLACE_SPILL) {
             deferred_in_memory(g, p, type);
             continue;
