@@ -311,8 +311,11 @@ static Sizes measure(Engine *e, const Image *m, Sizes *own) {
     Sizes s = {0};
     *own = s;
     const Pool *h = cache_half(&e->cache);
-    for (u32 k = 0; k < m->pool.block_count; k++)
-        if (!m->pool.blocks[k].dead) add_size(&s, &m->pool, &m->pool.blocks[k]);
+    for (u32 k = 0; k < m->pool.block_count; k++) {
+        const Block *b = &m->pool.blocks[k];
+        if (!b->dead) add_size(&s, &m->pool, b);
+        else if (b->region) add_size(own, &m->pool, b); /* not worth its place: the next process is better off without it */
+    }
     for (u32 k = 0; k < h->block_count; k++) {
         if (!is_news(m, h, &h->blocks[k])) continue;
         add_size(&s, h, &h->blocks[k]);
@@ -494,7 +497,9 @@ void image_save(Engine *e) {
     e->saved_ns = clock_ns();
     u32 count = cache_half(&e->cache)->block_count;
     if (e->saved_generation != e->cache.generation) e->saved_mark = 0;
-    if (e->options.no_link || e->saved_mark >= count || !store_wake(&e->store)) return;
+    bool news = e->saved_mark < count || e->saved_demoted != e->stats.regions_demoted;
+    e->saved_demoted = e->stats.regions_demoted;
+    if (e->options.no_link || !news || !store_wake(&e->store)) return;
     for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) {
         Image *m = e->cache.pools[k]->image;
         Sizes own, all;
