@@ -241,6 +241,7 @@ static bool emit_block(Region *r, u32 n) {
         if (g->b.end - g->b.at < X64_SLACK || r->too_hard || g->full) return false;
         g->locked = 0;
         b->branch_at = (u32)(g->b.at - g->start);
+        region_emit_reloads(g);
         if (poll_and_jump(r, cg_insn(g, g->cur))) break;
         lower(r, cg_insn(g, g->cur));
         region_restore(g);

@@ -65,6 +65,12 @@ typedef struct Value {
     Place place;     /* where it is wherever it is wanted; PLACE_NONE: in several places */
 } Value;
 
+typedef struct Reload { /* a register that is loaded before an instruction: region_reload.c */
+    u32 value;
+    u8 reg;
+    u32 next;        /* of the same instruction */
+} Reload;
+
 typedef struct Wish { /* a register that a value had better get: that of another value, or a certain one */
     u32 other;       /* value, or register | WISH_REG */
     u32 weight, next;
@@ -165,6 +171,8 @@ typedef struct Region {
     VEC(Use) uses;
     VEC(Wish) wishes;
     VEC(Bundle) bundles;
+    VEC(Reload) reloads;
+    u32 *reload;               /* by id: first one */
     VEC(u32) heap;
     u64 *taken[32];            /* by register: bit set of positions */
     u64 *cover;                /* by block: sum of length x frequency before it */
@@ -212,6 +220,13 @@ static inline Place region_place_of(const Region *r, u32 value, u32 pos) {
     Place p = r->value[value].place;
     return p != PLACE_NONE ? p : region_place(r, value, pos);
 }
+
+bool region_range_free(const Region *r, unsigned reg, u32 from, u32 to); /* positions */
+void region_range_take(Region *r, unsigned reg, u32 from, u32 to);
+
+/* region_reload.c */
+void region_find_reloads(Region *r);
+void region_emit_reloads(Cg *g);
 
 /* region_regs.c: what cg.h promises, for regions */
 unsigned region_use(Cg *g, u32 id);

@@ -757,6 +757,8 @@ static void take_clobbers(Region *r) {
     }
 }
 
+bool region_range_free(const Region *r, unsigned reg, u32 from, u32 to) { return range_free(r->taken[reg], from, to); }
+void region_range_take(Region *r, unsigned reg, u32 from, u32 to) { range_take(r->taken[reg], from, to); }
 bool region_is_free(const Region *r, unsigned reg, u32 id) { return range_free(r->taken[reg], 2 * id, 2 * id + 2); }
 
 bool region_allocate(Region *r) {
@@ -778,5 +780,7 @@ bool region_allocate(Region *r) {
     for (u32 n = 1, end = r->bundles.len; n < end; n++)
         if (r->bundles.at[n].first) weigh(r, n);
     while (r->heap.len) allocate(r, dequeue(r));
-    return find_memory(r);
+    if (!find_memory(r)) return false;
+    region_find_reloads(r);
+    return true;
 }

@@ -329,7 +329,7 @@ void region_deferred_nans(Cg *g, u32 id) {
             continue;
         }
         cg_canonical_nan(g, p, type);
-        if (r->value[v].stored) store_xmm(g, region_memory(r, v), p);
+        if (r->value[v].spilled) store_xmm(g, region_memory(r, v), p);
     }
 }
 
