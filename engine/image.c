@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 
 typedef struct ImageHead {
     u8 magic[8];
@@ -21,6 +22,7 @@ typedef struct ImageHead {
 } ImageHead;
 static const u8 image_magic[8] = "isomer\1\n";
 
+enum { WRITE_NS = 2 /* a byte of an image, all in all */ };
 enum { HEAD_BYTES = 4096, REGION_WORTH = 64 /* what a byte of a region costs to make, in bytes of quick code */ };
 
 /* Where files are placed: above programs that want fixed addresses, below where the guest's own mappings go. */
@@ -486,11 +488,20 @@ static void write_image(Engine *e, Image *m, const Sizes *s) {
     sys_munmap(w.at, size);
 }
 
+static u64 process_ns(void) {
+    struct timespec t;
+    return sys_call(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &t) < 0 ? 0 : (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+/* Much that is new is written. Little is written with a probability that grows with what it cost to make, but keeps the time that writing is
+ * expected to take below 1/16 of what the process has taken: else a short program would spend more on its image than on itself. */
 static bool worth_it(const Engine *e, const Sizes *all, const Sizes *own) {
     if (!own->blocks) return false;
-    u64 chance = 0;
-    sys_call(SYS_getrandom, &chance, 4, 0);
-    return e->options.save_all || own->worth * 16 >= all->code || chance % all->code < own->worth * 16;
+    if (e->options.save_all || own->code * 16 >= all->code) return true;
+    u64 bytes = all->code + all->pcs * sizeof(HostPc) + all->exits * sizeof(ExitRecord) + all->blocks * sizeof(Block);
+    u64 limit = process_ns() / 16, chance = MIN(own->worth * 16 * 1000 / all->code, limit * 1000 / (bytes * WRITE_NS)), dice = 0;
+    sys_call(SYS_getrandom, &dice, 4, 0);
+    return dice % 1000 < chance;
 }
 
 void image_save(Engine *e) {
