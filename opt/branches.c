@@ -83,6 +83,9 @@ void opt_branches(Opt *o, IrFunc *f) {
     ir_cfg_make(&o->cfg, f);
     u8 *reached = arena_alloc(&o->arena, f->block_count);
     reach_all(o, f, reached);
+    for (u32 n = 0; n < f->block_count; n++) /* entries of calls that are gone are no roots: they would spoil the order */
+        if (!reached[n]) f->insns.at[o->cfg.blocks.at[n].first].aux = 0;
+    ir_cfg_make(&o->cfg, f);
     reorder(o, f, reached);
     opt_compact(o, f);
 }

@@ -36,6 +36,18 @@ static void emit(u32 bits, unsigned len) {
 
 static bool is_reserved(unsigned reg) { return reg == RA || reg == BASE || reg == FUEL; }
 
+/* Few registers, so that instructions see each other's results: x5 to x12 (and zero), f0 to f7. */
+static u32 few_registers(const RvOpInfo *op, u32 bits) {
+    static const u8 field[4] = {7, 15, 20, 27};
+    for (unsigned k = 0; k < 4; k++) {
+        if (op->file[k] == RV_FILE_NONE) continue;
+        u32 reg = op->file[k] == RV_FILE_F ? pick(8) : k && !pick(8) ? 0 : 5 + pick(8);
+        bits = (bits & ~(31u << field[k])) | reg << field[k];
+    }
+    return bits;
+}
+static u32 some_register(void) { return pick(4) ? 5 + pick(8) : 0; }
+
 /* A random row that computes, loads or stores; addresses are BASE plus an immediate. */
 static void emit_random(void) {
     const u32 never = RV_IS_AMO | RV_IS_BRANCH | RV_IS_CBO | RV_IS_CSR | RV_IS_FENCE | RV_IS_JUMP | RV_IS_PRIV | RV_IS_SYS;
@@ -45,6 +57,7 @@ static void emit_random(void) {
         u32 bits = riscv_row_random(row, &seed);
         RvInsn i;
         if ((op->facts & never) || riscv_rows[row].len != 4) continue;
+        bits = few_registers(op, bits);
         if (op->facts & (RV_IS_LOAD | RV_IS_STORE)) bits = (bits & ~(31u << 15)) | BASE << 15;
         if (!riscv_decode(bits, &i) || (op->file[0] == RV_FILE_X && is_reserved(i.rd)) || ((op->facts & RV_HAS_RM) && i.rm > 4)) continue;
         emit(bits, 4);
@@ -65,14 +78,14 @@ static u32 jal_bits(unsigned rd, i32 off) {
 /* Two passes: the first finds where blocks are, the second knows. Both draw the same numbers. */
 static void emit_end(u32 n) {
     static const u8 kinds[] = {0, 1, 4, 5, 6, 7};
-    u32 kind = pick(6), to = pick(BLOCKS + 1), leaf = pick(LEAVES);
+    u32 kind = pick(6), to = pick(BLOCKS + 1), leaf = pick(LEAVES), x = some_register(), y = some_register();
     if (kind == 0) emit(jal_bits(RA, (i32)(leaf_at[leaf] - code_len)), 4);
     else if (to <= n) { /* back: only while there is fuel */
         emit(0xfffd8d93, 4); /* addi s11, s11, -1 */
         emit(branch_bits(5, 0, FUEL, 8), 4); /* bge zero, s11: over */
-        emit(kind == 1 ? jal_bits(0, (i32)(block_at[to] - code_len)) : branch_bits(kinds[pick(6)], pick(32), pick(32), (i32)(block_at[to] - code_len)), 4);
+        emit(kind == 1 ? jal_bits(0, (i32)(block_at[to] - code_len)) : branch_bits(kinds[pick(6)], x, y, (i32)(block_at[to] - code_len)), 4);
     } else {
-        emit(kind == 1 ? jal_bits(0, (i32)(block_at[to] - code_len)) : branch_bits(kinds[pick(6)], pick(32), pick(32), (i32)(block_at[to] - code_len)), 4);
+        emit(kind == 1 ? jal_bits(0, (i32)(block_at[to] - code_len)) : branch_bits(kinds[pick(6)], x, y, (i32)(block_at[to] - code_len)), 4);
     }
 }
 
@@ -80,7 +93,7 @@ static void emit_pass(void) {
     code_len = 0;
     for (u32 n = 0; n < BLOCKS; n++) {
         block_at[n] = code_len;
-        for (u32 k = pick(7); k; k--) emit_random();
+        for (u32 k = pick(9); k; k--) emit_random();
         emit_end(n);
     }
     block_at[BLOCKS] = code_len;
