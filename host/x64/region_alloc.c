@@ -117,6 +117,7 @@ static void make_bundles(Region *r, bool tails) {
         if (split) {
             u32 tail = gather(r, v, false, true);
             r->bundles.at[tail].tail = true;
+            r->bundles.at[tail].whole = false;
             r->value[v].tail = tail;
         }
         if (!tails) r->bundles.at[n].set = r->value[v].set = n;
@@ -507,12 +508,12 @@ static void allocate_tail(Region *r, u32 n) {
     bool wait = false;
     unsigned reg = tail_register(r, n, &wait);
     Border border;
-    if (wait && b->weight) {
+    find_border(r, n, &border);
+    if ((wait || (reg == ANY_REG && !border.registers && !border.memory)) && b->weight) { /* the value's other parts first */
         b->weight = 0;
         enqueue(r, n);
         return;
     }
-    find_border(r, n, &border);
     if (reg == ANY_REG && border.registers && try_registers(r, n, &border)) return;
     if (reg < ANY_REG && !wait && fits(r, n, reg)) give(r, n, reg);
     else leave_in_memory(r, n);
