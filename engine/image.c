@@ -22,7 +22,7 @@ typedef struct ImageHead {
 } ImageHead;
 static const u8 image_magic[8] = "isomer\1\n";
 
-enum { WRITE_NS = 2 /* a byte of an image, all in all */ };
+enum { WRITE_NS = 5 /* a byte of an image, all in all: made, digested, written */ };
 enum { HEAD_BYTES = 4096, REGION_WORTH = 64 /* what a byte of a region costs to make, in bytes of quick code */ };
 
 /* Where files are placed: above programs that want fixed addresses, below where the guest's own mappings go. */
