@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The back end for regions: promoted functions of many blocks (ir.h), their registers allocated over the whole function.
  *
- * Four steps, a file each. region_live.c finds the control-flow graph, its loops, and for each value the *segments* of the code in
- * which somebody still wants it. region_alloc.c gives segments registers, the most wanted first, cut at loops where that helps;
- * what gets none is in memory. region_regs.c answers the lowering files' questions (cg_use, cg_target, ...) from that, and
- * region.c emits block after block. region_move.c moves many values at once, on edges and exits; region_leave.c leaves, and writes
- * the maps from which settle() finds the guest's state.
+ * Steps, a file each. region_live.c finds the control-flow graph, its loops, and for each value the *segments* of the code in
+ * which somebody still wants it; region_select.c decides between the two what has no code of its own. region_alloc.c gives segments
+ * registers, the most wanted first, cut at loops where that helps; what gets none is in memory (region_memory.c), from where
+ * region_reload.c takes it for a while. region_regs.c answers the lowering files' questions (cg_use, cg_target, ...) from that, and region.c emits block after
+ * block, integer operations by region_int.c where that knows better. region_move.c moves many values at once, on edges and exits;
+ * region_leave.c leaves, and writes the maps from which settle() finds the guest's state. docs/why/region-registers.md has the reasons.
  *
  * Positions: instruction id reads at 2 id, and its result is there from 2 id + 1. Parameters, and the gets at the head of an entry
  * block, are there from the start of their block. A value is in one place at a time (region_place); in SSA it never
@@ -210,8 +211,40 @@ static inline u32 region_end(const RBlock *b) { return 2 * b->end; }
 void region_each_use(Region *r, u32 id, void (*fn)(Region *r, u32 value, u32 id));
 const IrFrame *region_frame(const Region *r, u32 id); /* the frame that instruction id leaves or faults with; NULL: none */
 
+/* Sets of positions: bit vectors. */
+static inline u64 positions_from(u32 from) { return ~0ull << (from & 63); }
+static inline u64 positions_to(u32 to) { return ~0ull >> (63 - ((to - 1) & 63)); }
+
+static inline bool positions_free(const u64 *set, u32 from, u32 to) {
+    u32 a = from >> 6, b = (to - 1) >> 6;
+    if (a == b) return !(set[a] & positions_from(from) & positions_to(to));
+    if ((set[a] & positions_from(from)) || (set[b] & positions_to(to))) return false;
+    for (u32 k = a + 1; k < b; k++)
+        if (set[k]) return false;
+    return true;
+}
+
+static inline void positions_take(u64 *set, u32 from, u32 to) {
+    u32 a = from >> 6, b = (to - 1) >> 6;
+    if (a == b) {
+        set[a] |= positions_from(from) & positions_to(to);
+        return;
+    }
+    set[a] |= positions_from(from);
+    set[b] |= positions_to(to);
+    for (u32 k = a + 1; k < b; k++) set[k] = ~0ull;
+}
+
 /* region_alloc.c */
 bool region_allocate(Region *r);
+u32 region_seg_at(const Region *r, u32 value, u32 pos); /* 0: none */
+/* Where a value is defined, and how often the code at a position runs. */
+static inline u32 region_definition(const Region *r, u32 v) { return r->value[v].param ? region_start(&r->blocks[r->value[v].block]) : 2 * v + 1; }
+static inline u32 region_freq_at(const Region *r, u32 pos) { return r->blocks[r->block_of[pos / 2]].freq; }
+
+/* region_memory.c */
+void region_list_sets(Region *r);
+bool region_find_memory(Region *r); /* false: too little */
 Place region_memory(const Region *r, u32 value);
 /* Where the value (a root, cg_root) is at a position. PLACE_CONST for constants, PLACE_NONE if nobody wants it. */
 Place region_place(const Region *r, u32 value, u32 pos);

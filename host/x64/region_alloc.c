@@ -11,38 +11,11 @@
 #include "host/x64/region.h"
 
 static bool is_xmm_value(const Region *r, u32 v) { return cg_is_xmm_type(cg_insn(r->g, v)->type); }
-static u32 definition(const Region *r, u32 v) { return r->value[v].param ? region_start(&r->blocks[r->value[v].block]) : 2 * v + 1; }
-static u32 freq_at(const Region *r, u32 pos) { return r->blocks[r->block_of[pos / 2]].freq; }
 
 /* Length x frequency of the code before a position. */
 static u64 cover(const Region *r, u32 pos) {
     u32 n = r->block_of[(pos - 1) / 2];
     return r->cover[n] + (u64)(pos - region_start(&r->blocks[n])) * r->blocks[n].freq;
-}
-
-/* --- sets of positions -------------------------------------------------------------------------------- */
-
-static u64 mask_from(u32 from) { return ~0ull << (from & 63); }
-static u64 mask_to(u32 to) { return ~0ull >> (63 - ((to - 1) & 63)); }
-
-static bool range_free(const u64 *set, u32 from, u32 to) {
-    u32 a = from >> 6, b = (to - 1) >> 6;
-    if (a == b) return !(set[a] & mask_from(from) & mask_to(to));
-    if ((set[a] & mask_from(from)) || (set[b] & mask_to(to))) return false;
-    for (u32 k = a + 1; k < b; k++)
-        if (set[k]) return false;
-    return true;
-}
-
-static void range_take(u64 *set, u32 from, u32 to) {
-    u32 a = from >> 6, b = (to - 1) >> 6;
-    if (a == b) {
-        set[a] |= mask_from(from) & mask_to(to);
-        return;
-    }
-    set[a] |= mask_from(from);
-    set[b] |= mask_to(to);
-    for (u32 k = a + 1; k < b; k++) set[k] = ~0ull;
 }
 
 /* --- cutting segments ----------------------------------------------------------------------------------- */
@@ -197,7 +170,7 @@ static u32 part_in(Region *r, u32 n, u32 loop) {
 }
 
 /* The segment of a value at a position; 0: none. Most look-ups are near the one before. */
-static u32 seg_at(const Region *r, u32 v, u32 pos) {
+u32 region_seg_at(const Region *r, u32 v, u32 pos) {
     Value *x = &r->value[v];
     u32 s = x->found && r->segs.at[x->found].from <= pos ? x->found : x->seg;
     while (s && r->segs.at[s].to <= pos) s = r->segs.at[s].next;
@@ -207,7 +180,7 @@ static u32 seg_at(const Region *r, u32 v, u32 pos) {
 
 /* Bundle of the value at a position. */
 static u32 bundle_at(const Region *r, u32 v, u32 pos) {
-    u32 s = seg_at(r, v, pos);
+    u32 s = region_seg_at(r, v, pos);
     return s ? r->segs.at[s].bundle : 0;
 }
 
@@ -265,10 +238,10 @@ static void find_wishes(Region *r) {
             const IrFrame *frame = region_frame(r, id);
             if (frame) wish_pins(r, id, frame);
         } else if (i->op == IR_get && r->value[id].seg && g->pin[i->imm] != NO_REG) {
-            wish(r, id, g->pin[i->imm] | WISH_REG, freq_at(r, 2 * id));
+            wish(r, id, g->pin[i->imm] | WISH_REG, region_freq_at(r, 2 * id));
         } else if (r->value[id].seg && ir_op_operands[i->op]) { /* the first operand's register is to become the result's */
             u32 a = cg_root(g, i->op == IR_select ? i->c : i->a);
-            if (r->value[a].seg) wish_both(r, id, a, freq_at(r, 2 * id));
+            if (r->value[a].seg) wish_both(r, id, a, region_freq_at(r, 2 * id));
         }
     }
 }
@@ -305,12 +278,12 @@ static void weigh(Region *r, u32 n) {
     for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
         const Seg *g = &r->segs.at[s];
         if (g->idle && !tail) continue;
-        if (tail) saves = freq_at(r, definition(r, g->value)); /* a store */
+        if (tail) saves = region_freq_at(r, region_definition(r, g->value)); /* a store */
         room += cover(r, g->to) - cover(r, g->from + 1);
         if (tail) continue;
-        if (g->from == definition(r, g->value)) saves += freq_at(r, g->from);
+        if (g->from == region_definition(r, g->value)) saves += region_freq_at(r, g->from);
         for (u32 u = r->value[g->value].use; u; u = r->uses.at[u].next)
-            if (r->uses.at[u].at >= g->from && r->uses.at[u].at < g->to) saves += freq_at(r, r->uses.at[u].at);
+            if (r->uses.at[u].at >= g->from && r->uses.at[u].at < g->to) saves += region_freq_at(r, r->uses.at[u].at);
     }
     r->bundles.at[n].saves = saves;
     r->bundles.at[n].weight = (saves << 24) / room;
@@ -321,7 +294,7 @@ static void weigh(Region *r, u32 n) {
 
 static bool fits(const Region *r, u32 n, unsigned reg) {
     for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling)
-        if (!range_free(r->taken[reg], r->segs.at[s].from, r->segs.at[s].to)) return false;
+        if (!positions_free(r->taken[reg], r->segs.at[s].from, r->segs.at[s].to)) return false;
     return true;
 }
 
@@ -374,7 +347,7 @@ static void give(Region *r, u32 n, unsigned reg) {
     r->bundles.at[n].reg = (u8)reg;
     r->bundles.at[n].done = true;
     for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
-        range_take(r->taken[reg], r->segs.at[s].from, r->segs.at[s].to);
+        positions_take(r->taken[reg], r->segs.at[s].from, r->segs.at[s].to);
         r->value[r->segs.at[s].value].last_reg = (u8)reg;
     }
 }
@@ -385,7 +358,7 @@ static u64 keeps_tails(const Region *r, u32 n, unsigned reg) {
     u32 last = 0;
     for (u32 s = r->bundles.at[n].first; s; s = r->segs.at[s].sibling) {
         u32 v = r->segs.at[s].value, tail = r->value[v].tail;
-        if (v != last && tail && r->bundles.at[tail].first && fits(r, tail, reg)) score += freq_at(r, definition(r, v));
+        if (v != last && tail && r->bundles.at[tail].first && fits(r, tail, reg)) score += region_freq_at(r, region_definition(r, v));
         last = v;
     }
     return score;
@@ -539,228 +512,24 @@ static void allocate(Region *r, u32 n) {
     else if (!cut_into_values(r, n)) leave_in_memory(r, n);
 }
 
-/* --- memory --------------------------------------------------------------------------------------------- */
-
-static bool in_memory(const Region *r, u32 seg) { return r->bundles.at[r->segs.at[seg].bundle].reg == NO_REG; }
-
-Place region_memory(const Region *r, u32 v) {
-    const Value *x = &r->value[v];
-    return (Place)(x->slot >= 0 ? PLACE_SLOT + x->slot : PLACE_SPILL + r->set_spill[x->set]);
-}
-
-Place region_place(const Region *r, u32 v, u32 pos) {
-    if (cg_is_const(r->g, v)) return PLACE_CONST;
-    u32 s = seg_at(r, v, pos);
-    if (!s) return PLACE_NONE;
-    unsigned reg = r->bundles.at[r->segs.at[s].bundle].reg;
-    return reg != NO_REG ? (Place)reg : region_memory(r, v);
-}
-
-/* Do the members of a set fit into memory number k? */
-static bool memory_fits(Region *r, u32 set, u32 k) {
-    if (!r->spill_taken[k]) r->spill_taken[k] = arena_alloc(&r->arena, r->words * 8);
-    for (u32 v = r->set_first[set]; v; v = r->set_next[v])
-        for (u32 g = r->value[v].seg; g; g = r->segs.at[g].next)
-            if (!range_free(r->spill_taken[k], r->segs.at[g].from, r->segs.at[g].to)) return false;
-    return true;
-}
-
-static void take_value(Region *r, u32 v, u32 k) {
-    if (!r->spill_taken[k]) r->spill_taken[k] = arena_alloc(&r->arena, r->words * 8);
-    for (u32 g = r->value[v].seg; g; g = r->segs.at[g].next) range_take(r->spill_taken[k], r->segs.at[g].from, r->segs.at[g].to);
-}
-
-static void take_memory(Region *r, u32 set, u32 k) {
-    for (u32 v = r->set_first[set]; v; v = r->set_next[v]) take_value(r, v, k);
-    r->set_spill[set] = (u16)k;
-}
-
-/* --- homes as memory ------------------------------------------------------------------------------------
- *
- * A value that exits put to an unpinned slot is best kept in that slot's home: then an exit has nothing to do. But until the first such
- * exit the home may have to keep what it held: whoever leaves without listing the slot says so. So no frame that can be reached
- * from the value's definition may leave it unlisted, nor may the home be memory to somebody else meanwhile. */
-
-static void add_unlisted(Region *r, u32 id, u64 set[3]) {
-    if (!(ir_op_facts[cg_insn(r->g, id)->op] & (F_FAULTS | F_EXIT))) return;
-    const IrFrame *frame = region_frame(r, id);
-    u64 listed[3] = {0};
-    for (u32 k = 0; frame && k < frame->state_count; k++) {
-        u32 slot = r->g->f->states.at[frame->state + k].slot;
-        listed[slot >> 6] |= 1ull << (slot & 63);
-    }
-    for (unsigned k = 0; k < 3; k++) set[k] |= ~listed[k];
-}
-
-static bool add_set(u64 to[3], const u64 from[3]) {
-    bool more = false;
-    for (unsigned k = 0; k < 3; k++) more |= (from[k] & ~to[k]) != 0, to[k] |= from[k];
-    return more;
-}
-
-static void find_unlisted(Region *r) {
-    for (u32 n = 0; n < r->block_count; n++)
-        for (u32 id = r->blocks[n].first; id <= r->blocks[n].last; id++) add_unlisted(r, id, r->blocks[n].unlisted);
-    for (bool more = true; more;) {
-        more = false;
-        for (u32 n = r->block_count; n-- > 0;)
-            for (unsigned e = 0; e < 2; e++)
-                if (r->blocks[n].succ[e] != NO_BLOCK) more |= add_set(r->blocks[n].unlisted, r->blocks[r->blocks[n].succ[e]].unlisted);
-    }
-}
-
-/* Is the slot listed wherever one can get from the definition of v? */
-static bool listed_from(Region *r, u32 v, u32 slot) {
-    const RBlock *b = &r->blocks[r->value[v].block];
-    u64 set[3] = {0};
-    for (unsigned e = 0; e < 2; e++)
-        if (b->succ[e] != NO_BLOCK) add_set(set, r->blocks[b->succ[e]].unlisted);
-    for (u32 id = r->value[v].param ? b->first : v; id <= b->last; id++) add_unlisted(r, id, set);
-    return !(set[slot >> 6] >> (slot & 63) & 1);
-}
-
-enum { MAX_MEMBERS = 64 }; /* each costs a look at its block's frames */
-
-static bool home_fits(Region *r, u32 set, u32 slot) {
-    if (r->slot_written[slot] || r->g->pin[slot] != NO_REG || !memory_fits(r, set, VCPU_SPILLS + slot)) return false;
-    u32 count = 0;
-    for (u32 v = r->set_first[set]; v; v = r->set_next[v])
-        if (++count > MAX_MEMBERS || !listed_from(r, v, slot)) return false;
-    return true;
-}
-
-/* The slot that most exits want a set's values in, by vote. */
-static void vote(Region *r, u32 id, u16 *slot, i64 *votes) {
-    const IrFrame *frame = region_frame(r, id);
-    i64 freq = r->blocks[r->block_of[id]].freq;
-    for (u32 k = 0; frame && k < frame->state_count; k++) {
-        const IrState *s = &r->g->f->states.at[frame->state + k];
-        const Value *v = &r->value[cg_root(r->g, s->value)];
-        if (!v->seg || !v->spilled || s->how != IR_STATE_SAME) continue;
-        if (slot[v->set] == s->slot) votes[v->set] += freq;
-        else if (votes[v->set] < freq) slot[v->set] = s->slot, votes[v->set] = freq - votes[v->set];
-        else votes[v->set] -= freq;
-    }
-}
-
-static bool calls_look_at_state(const Region *r) {
-    for (u32 id = 1; id < r->g->f->insns.len; id++) {
-        const IrInsn *i = cg_insn(r->g, id);
-        if (i->op == IR_call && (r->g->guest->helpers[i->imm].facts & (HELPER_READS | HELPER_WRITES | HELPER_FAULTS))) return true;
-    }
-    return false;
-}
-
-static void find_homes(Region *r) {
-    if (calls_look_at_state(r)) return;
-    u16 *slot = arena_alloc(&r->arena, r->set_count * sizeof(u16));
-    i64 *votes = arena_alloc(&r->arena, r->set_count * sizeof(i64));
-    find_unlisted(r);
-    for (u32 v = 1; v < r->g->f->insns.len; v++)
-        if (r->value[v].slot >= 0) take_value(r, v, VCPU_SPILLS + (u32)r->value[v].slot);
-    for (u32 n = 0; n < r->block_count; n++)
-        if (ir_op_facts[cg_insn(r->g, r->blocks[n].last)->op] & F_EXIT) vote(r, r->blocks[n].last, slot, votes);
-    for (u32 set = 1; set < r->set_count; set++)
-        if (votes[set] > 0 && home_fits(r, set, slot[set])) take_memory(r, set, VCPU_SPILLS + slot[set]);
-}
-
-/* First fit, by positions. */
-static bool find_spill(Region *r, u32 v) {
-    u32 k = 0, set = r->value[v].set;
-    while (k < VCPU_SPILLS && !memory_fits(r, set, k)) k++;
-    if (k == VCPU_SPILLS) return false;
-    take_memory(r, set, k);
-    return true;
-}
-
-/* Members of a set, as lists of values. */
-static void list_sets(Region *r) {
-    u32 n = r->g->f->insns.len;
-    r->set_count = r->bundles.len;
-    r->set_spill = arena_alloc(&r->arena, r->bundles.len * sizeof(u16));
-    r->set_first = arena_alloc(&r->arena, r->bundles.len * sizeof(u32));
-    r->set_next = arena_alloc(&r->arena, n * sizeof(u32));
-    memset(r->set_spill, 0xff, r->bundles.len * sizeof(u16));
-    for (u32 v = n - 1; v; v--) {
-        if (!r->value[v].seg) continue;
-        u32 set = r->value[v].set;
-        r->set_next[v] = r->set_first[set];
-        r->set_first[set] = v;
-    }
-}
-
-/* What storing on edges would cost, where the value leaves its register. */
-static void cost_of_edges(Region *r, u64 *cost) {
-    for (u32 n = 0; n < r->block_count; n++)
-        for (unsigned k = 0; k < 2; k++) {
-            u32 to = r->blocks[n].succ[k];
-            if (to == NO_BLOCK) continue;
-            const RBlock *b = &r->blocks[to];
-            for (u32 j = 0; j < b->live_count; j++)
-                if (r->value[b->live_in[j]].place == PLACE_NONE && region_place(r, b->live_in[j], region_start(b)) >= PLACE_SPILL && region_place(r, b->live_in[j], 2 * r->blocks[n].last + 1) < PLACE_SPILL)
-                    cost[b->live_in[j]] += MIN(r->blocks[n].freq, b->freq);
-        }
-}
-
-/* Does the value lose its register within a block, because it is idle from there? Then nobody else stores it. */
-static bool must_store(const Region *r, u32 v) {
-    for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) {
-        if (!in_memory(r, s)) continue;
-        u32 n = r->block_of[r->segs.at[s].from / 2];
-        if (r->segs.at[s].from == definition(r, v) || r->segs.at[s].from != region_start(&r->blocks[n])) return true;
-    }
-    return false;
-}
-
-/* Most values are in one place all their life. */
-static void find_places(Region *r) {
-    for (u32 v = 1; v < r->g->f->insns.len; v++) {
-        Value *x = &r->value[v];
-        if (!x->seg) continue;
-        unsigned reg = r->bundles.at[r->segs.at[x->seg].bundle].reg;
-        bool one = true;
-        for (u32 s = x->seg; s && one; s = r->segs.at[s].next) one = r->bundles.at[r->segs.at[s].bundle].reg == reg;
-        if (one) x->place = reg != NO_REG ? (Place)reg : region_memory(r, v);
-    }
-}
-
-static bool find_memory(Region *r) {
-    u64 *cost = arena_alloc(&r->arena, r->g->f->insns.len * sizeof(u64));
-    for (u32 v = 1; v < r->g->f->insns.len; v++) {
-        bool memory = false;
-        for (u32 s = r->value[v].seg; s; s = r->segs.at[s].next) memory |= in_memory(r, s);
-        r->value[v].spilled = memory;
-    }
-    find_homes(r);
-    for (u32 v = 1; v < r->g->f->insns.len; v++)
-        if (r->value[v].spilled && r->value[v].slot < 0 && r->set_spill[r->value[v].set] == 0xffff && !find_spill(r, v)) return false;
-    find_places(r);
-    cost_of_edges(r, cost);
-    for (u32 v = 1; v < r->g->f->insns.len; v++) {
-        Value *x = &r->value[v];
-        x->stored = x->spilled && x->slot < 0 && (must_store(r, v) || cost[v] >= freq_at(r, definition(r, v)));
-    }
-    return true;
-}
-
 /* Registers that instructions overwrite, whatever is in them. */
 static void take_clobbers(Region *r) {
     for (u32 id = 1; id < r->g->f->insns.len; id++) {
         const IrInsn *i = cg_insn(r->g, id);
         switch (i->op) {
         case IR_mulhs: case IR_mulhu: case IR_mulhsu: case IR_divs: case IR_divu: case IR_rems: case IR_remu:
-            range_take(r->taken[RDX], 2 * id, 2 * id + 2);
+            positions_take(r->taken[RDX], 2 * id, 2 * id + 2);
             break;
         case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
-            if (!cg_is_const(r->g, i->b) && (i->op >= IR_rotl || !x64_features.bmi2)) range_take(r->taken[RCX], 2 * id, 2 * id + 2);
+            if (!cg_is_const(r->g, i->b) && (i->op >= IR_rotl || !x64_features.bmi2)) positions_take(r->taken[RCX], 2 * id, 2 * id + 2);
             break;
         }
     }
 }
 
-bool region_range_free(const Region *r, unsigned reg, u32 from, u32 to) { return range_free(r->taken[reg], from, to); }
-void region_range_take(Region *r, unsigned reg, u32 from, u32 to) { range_take(r->taken[reg], from, to); }
-bool region_is_free(const Region *r, unsigned reg, u32 id) { return range_free(r->taken[reg], 2 * id, 2 * id + 2); }
+bool region_range_free(const Region *r, unsigned reg, u32 from, u32 to) { return positions_free(r->taken[reg], from, to); }
+void region_range_take(Region *r, unsigned reg, u32 from, u32 to) { positions_take(r->taken[reg], from, to); }
+bool region_is_free(const Region *r, unsigned reg, u32 id) { return positions_free(r->taken[reg], 2 * id, 2 * id + 2); }
 
 bool region_allocate(Region *r) {
     r->words = (2 * r->g->f->insns.len + 64) / 64;
@@ -773,7 +542,7 @@ bool region_allocate(Region *r) {
     make_bundles(r, false);
     r->joining_sets = true;
     join_all(r);
-    list_sets(r);
+    region_list_sets(r);
     make_bundles(r, true);
     r->joining_sets = false;
     join_all(r);
@@ -781,7 +550,7 @@ bool region_allocate(Region *r) {
     for (u32 n = 1, end = r->bundles.len; n < end; n++)
         if (r->bundles.at[n].first) weigh(r, n);
     while (r->heap.len) allocate(r, dequeue(r));
-    if (!find_memory(r)) return false;
+    if (!region_find_memory(r)) return false;
     region_find_reloads(r);
     return true;
 }
