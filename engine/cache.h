@@ -40,7 +40,9 @@ typedef struct Block {
     u32 region;     /* offset + 1 of its RegionData in Pool.data; 0: a quick block */
     u32 next[2];    /* next block (number + 1) on the first and on the last page that this one touches */
     bool pristine, dead;
+    u8 cold;        /* no region can be made of what begins here, so that nobody tries again: COLD_* */
 } Block;
+enum { COLD_KNOWN = 1 /* an image said so */, COLD_NEWS };
 
 typedef struct ExitRecord { /* a direct exit */
     u64 pc;

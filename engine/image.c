@@ -23,7 +23,7 @@ typedef struct ImageHead {
 static const u8 image_magic[8] = "isomer\1\n";
 
 enum { WRITE_NS = 5 /* a byte of an image, all in all: made, digested, written */ };
-enum { HEAD_BYTES = 4096, REGION_WORTH = 64 /* what a byte of a region costs to make, in bytes of quick code */ };
+enum { HEAD_BYTES = 4096, COLD_WORTH = 4096 /* what finding out costs, likewise */, REGION_WORTH = 64 /* what a byte of a region costs to make, in bytes of quick code */ };
 
 /* Where files are placed: above programs that want fixed addresses, below where the guest's own mappings go. */
 static const u64 area_start = 1ull << 36, area_end = 1ull << 37;
@@ -315,6 +315,7 @@ static Sizes measure(Engine *e, const Image *m, Sizes *own) {
     const Pool *h = cache_half(&e->cache);
     for (u32 k = 0; k < m->pool.block_count; k++) {
         const Block *b = &m->pool.blocks[k];
+        if (b->cold == COLD_NEWS) own->blocks++, own->worth += COLD_WORTH;
         if (!b->dead) add_size(&s, &m->pool, b);
         else if (b->region) add_size(own, &m->pool, b); /* not worth its place: the next process is better off without it */
     }
@@ -401,6 +402,7 @@ static void add_block(Writer *w, const Pool *from, const Block *old) {
     Block *b = &w->blocks[h->block_count];
     *b = *old;
     b->code = place(from, old, align_up(w->used + HOST_PAD, 16));
+    if (b->cold) b->cold = COLD_KNOWN;
     b->incoming = 0, b->next[0] = b->next[1] = 0, b->hash = 0;
     memcpy(w->code + b->code, from->rx + old->code, b->host_size);
     memcpy(w->code + b->code - 4, &h->block_count, 4); /* cache_entry_block */
@@ -508,8 +510,8 @@ void image_save(Engine *e) {
     e->saved_ns = clock_ns();
     u32 count = cache_half(&e->cache)->block_count;
     if (e->saved_generation != e->cache.generation) e->saved_mark = 0;
-    bool news = e->saved_mark < count || e->saved_demoted != e->stats.regions_demoted;
-    e->saved_demoted = e->stats.regions_demoted;
+    bool news = e->saved_mark < count || e->saved_verdicts != e->stats.regions_demoted + e->stats.regions_failed;
+    e->saved_verdicts = e->stats.regions_demoted + e->stats.regions_failed;
     if (e->options.no_link || !news || !store_wake(&e->store)) return;
     for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) {
         Image *m = e->cache.pools[k]->image;

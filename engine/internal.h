@@ -29,7 +29,7 @@ struct Engine {
     Tier *tier;         /* NULL: nothing is optimised */
     Store store;
     Digest store_context; /* all that generated code depends on, but the guest's */
-    u64 saved_demoted;  /* EngineStats.regions_demoted then */
+    u64 saved_verdicts; /* EngineStats.regions_demoted and regions_failed then */
     u64 saved_ns;       /* when that was done last, or the engine was made */
     u32 saved_mark, saved_generation; /* blocks of that generation before this one are saved, or a parent's to save */
     Perf perf;

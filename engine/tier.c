@@ -236,12 +236,22 @@ static void dump(Engine *e, const Tier *t, const Block *b) {
     if (o->dump & ENGINE_DUMP_HOST) dump_code(e, cache_half(&e->cache)->rx + b->code, b->host_size);
 }
 
-/* An image brought one along? */
-static bool has_region(Engine *e, u64 pc, u32 mode) {
+/* The block that is entered at pc, or NULL. */
+static Block *block_for(Engine *e, u64 pc, u32 mode) {
     Pool *p;
     const void *code = cache_lookup(&e->cache, e->cache.generation, pc, mode);
-    const Block *b = code ? cache_block_at(&e->cache, (u64)code, &p) : NULL;
+    return code && cache_block_at(&e->cache, (u64)code, &p) ? cache_entry_block(p, code) : NULL;
+}
+
+/* An image brought one along? */
+static bool has_region(Engine *e, u64 pc, u32 mode) {
+    const Block *b = block_for(e, pc, mode);
     return b && b->region;
+}
+
+static void note_cold(Engine *e, Job job) {
+    Block *b = block_for(e, job.pc, job.mode);
+    if (b && !b->region) b->cold = COLD_NEWS;
 }
 
 /* The lock is held again; much may have happened. */
@@ -273,7 +283,10 @@ static void do_job(Tier *t, Job job) {
         why = finish(t, compiled, start);
         if (why) t->why = why;
     }
-    if (why) e->stats.regions_failed++;
+    if (why) {
+        e->stats.regions_failed++;
+        note_cold(e, job);
+    }
     u64 spent = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_start;
     e->stats.region_ns += spent;
     t->spent_ns += spent;
@@ -354,6 +367,12 @@ static u32 judge(Tier *t, u64 pc, u32 mode) {
     return NEVER_COUNT;
 }
 
+/* There is a region, or it is known that there can be none. */
+static bool is_settled(Engine *e, u64 pc, u32 mode) {
+    const Block *b = block_for(e, pc, mode);
+    return b && (b->region || b->cold);
+}
+
 static void find_work(Tier *t, Vcpu *cpu) {
     lock_take(&t->e->lock);
     follow_generation(t);
@@ -368,7 +387,7 @@ static void find_work(Tier *t, Vcpu *cpu) {
     }
     u64 head = hot_head(t, cpu->pc, cpu->mode);
     cpu->counts[vcpu_count_of(head)] = TRIED_COUNT;
-    if (t->jobs.len < JOBS_MAX && !note_try(t, cache_key(head, cpu->mode)) && !has_region(t->e, head, cpu->mode)) vec_push(&t->jobs, ((Job){head, cpu->mode}));
+    if (t->jobs.len < JOBS_MAX && !note_try(t, cache_key(head, cpu->mode)) && !is_settled(t->e, head, cpu->mode)) vec_push(&t->jobs, ((Job){head, cpu->mode}));
     start_work(t);
     lock_give(&t->e->lock);
 }
