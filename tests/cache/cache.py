@@ -197,13 +197,13 @@ def locked_up(t):
 def regions(t):
     """What was optimised is kept, and not done again."""
     cache, hot = t.fresh(), ["--hot", "100"]
-    want = run(t.program, "off", "x", "3000")
-    first = run(t.program, cache, "x", "3000", options=hot)
+    want = run(t.program, "off", "x", "40000")
+    first = run(t.program, cache, "x", "40000", options=hot)
     t.check("hot, cold", first.out == want.out, first.out, want.out)
     for _ in range(4):
-        got = run(t.program, cache, "x", "3000", options=hot)
+        got = run(t.program, cache, "x", "40000", options=hot)
         t.check("hot, warm", got.out == want.out, got.out, want.out)
-    if first.stats.get("regions"):
+    if first.stats.get("regions", 0) >= 8:  # compiled in the background: on a busy machine some come too late to be saved
         t.check("regions are kept", got.stats["regions"] <= first.stats["regions"] // 2, first.stats["regions"], got.stats["regions"])
 
 
