@@ -203,7 +203,7 @@ def regions(t):
     for _ in range(4):
         got = run(t.program, cache, "x", "40000", options=hot)
         t.check("hot, warm", got.out == want.out, got.out, want.out)
-    if first.stats.get("regions", 0) >= 8:  # compiled in the background: on a busy machine some come too late to be saved
+    if first.stats.get("regions", 0) >= 4:  # compiled in the background: on a busy machine some come too late to be saved
         t.check("regions are kept", got.stats["regions"] <= first.stats["regions"] // 2, first.stats["regions"], got.stats["regions"])
 
 
