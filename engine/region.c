@@ -351,12 +351,11 @@ static void emit_return(Emit *e, const RegionNode *a) {
     ir_br(e->f, same, edge(e, a, 0), wrong);
 }
 
-/* A call that leaves: counted, so that the callee gets a region of its own when it is hot. */
+/* A call that leaves. */
 static void emit_call(Emit *e, const RegionNode *a) {
     IrInsn call = *last_insn(e->f);
     if (a->next[1] != NONE) call.b = add_extra(e, (Extra){.kind = EXTRA_ENTRY, .pc = a->target[1], .block = e->r->nodes.at[a->next[1]].block});
     unemit(e->f);
-    if (call.op == IR_exit && call.imm != e->f->pc) ir_emit(e->f, IR_poll, IR_VOID, 1, 0, (Ref){0}, (Ref){0}, (Ref){0}, call.imm);
     ir_emit(e->f, (IrOp)call.op, IR_VOID, call.aux, call.aux2, (Ref){call.a}, (Ref){call.b}, (Ref){0}, call.imm);
 }
 

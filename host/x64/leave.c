@@ -41,13 +41,14 @@ static void late_poll(Cg *g, u8 *from, u64 pc) {
 
 void cg_jump_poll(Cg *g, u64 pc) { late_poll(g, x64_jmp(&g->b, NULL), pc); }
 
-/* Counts, and leaves when the count has run out: because the target is hot, or somebody asks for attention (engine_kick). `resume` is
- * where the guest stands then. Branches backward: the only direction in which a cycle can close; and calls. */
-static void poll_if(Cg *g, bool wanted, u64 target, u64 resume) {
-    if (!wanted) return;
+/* Backward: the only direction in which a cycle can close. A branch counts, and leaves when the count has run out: because its target is
+ * hot, or somebody asks for attention (engine_kick). A call only looks whether somebody does. `resume` is where the guest stands then. */
+static void poll_if_backward(Cg *g, u64 target, u64 resume, bool counts) {
+    if (target > g->pc) return;
     X64Mem count = x64_mem(RBP, CPU_OFF(counts) + 4 * (i32)vcpu_count_of(target));
-    x64_alu_mi(&g->b, ALU_SUB, 0, count, 1);
-    late_poll(g, x64_jcc(&g->b, CC_S, NULL), resume);
+    if (counts) x64_alu_mi(&g->b, ALU_SUB, 0, count, 1);
+    else x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
+    late_poll(g, x64_jcc(&g->b, counts ? CC_S : CC_NE, NULL), resume);
 }
 
 void cg_jump_to(Cg *g, u64 pc) {
@@ -78,7 +79,7 @@ void cg_call_to(Cg *g, u64 pc, u64 return_pc) {
 
 static void leave_direct(Cg *g, const IrInsn *i) {
     /* At the target: the instruction is complete, and jalr ra, imm(ra) has lost what it could be done again with. */
-    poll_if(g, i->imm <= g->pc || i->aux == EXIT_CALL, i->imm, i->imm);
+    poll_if_backward(g, i->imm, i->imm, i->aux != EXIT_CALL);
     if (i->aux != EXIT_CALL) {
         cg_jump_to(g, i->imm);
         return;
@@ -135,7 +136,7 @@ void cg_jump_if(Cg *g, unsigned cc, u64 pc) {
 }
 
 static void leave_if(Cg *g, const IrInsn *i) {
-    poll_if(g, i->imm <= g->pc, i->imm, g->pc); /* a branch that changes nothing is done again */
+    poll_if_backward(g, i->imm, g->pc, true); /* a branch that changes nothing is done again */
     cg_jump_if(g, cg_condition(g, i->a), i->imm);
 }
 
