@@ -76,6 +76,49 @@ static u32 fold_low_op(Rewrite *w, u32 a) {
     return make2(w, (IrOp)i.op, IR_I32, p, q);
 }
 
+/* --- parameters that are extensions ------------------------------------------------------------------------------ */
+
+/* Does this argument allow its parameter to be thin? */
+static bool is_thin(const Rewrite *w, u32 id) {
+    const IrInsn *i = &w->old->insns.at[id];
+    if (i->op == IR_sext) return i->aux == 32;
+    if (i->op == IR_box) return w->old->insns.at[i->a].type == IR_F32;
+    if (i->op == IR_const) return i->type == IR_I64 && sext_bits(i->imm, 32) == (i64)i->imm;
+    return i->op == IR_param && w->thin[id];
+}
+
+static bool thicken_params(Rewrite *w, const u32 *first_param) {
+    bool changed = false;
+    for (u32 id = 1; id < w->old->insns.len; id++) {
+        const IrInsn *i = &w->old->insns.at[id];
+        for (u32 k = 0; i->op == IR_jmp && k < i->b; k++) {
+            u8 *param = &w->thin[first_param[i->imm] + k];
+            if (!*param || is_thin(w, (u32)w->old->args.at[i->a + k])) continue;
+            *param = 0;
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+/* Loop-carried words and single-precision values, whose extensions are then made only by who wants them. Condition: all that comes in is
+ * extended; so not at a region's head, where a register may hold anything. */
+void fold_find_thin(Rewrite *w) {
+    const IrFunc *f = w->old;
+    u32 *first_param = arena_alloc(&w->o->arena, f->block_count * sizeof(u32));
+    for (u32 id = 1; id < f->insns.len; id++) {
+        const IrInsn *i = &f->insns.at[id];
+        if (i->op == IR_block) first_param[i->imm] = id + 1;
+        if (i->op == IR_param) w->thin[id] = i->type == IR_I64 ? IR_I32 : i->type == IR_F64 ? IR_F32 : 0;
+    }
+    unsigned rounds = 0;
+    while (thicken_params(w, first_param))
+        if (++rounds == 50) {
+            memset(w->thin, 0, f->insns.len);
+            return;
+        }
+}
+
 /* --- how much of a value is wanted ----------------------------------------------------------------------------- */
 
 /* Marks what instruction i wants whole. `wanted`: somebody wants i's upper half. */

@@ -77,6 +77,17 @@ static void copy_load(Rewrite *w, u32 id, IrInsn i) {
     else cse_note(w, w->map[id]);
 }
 
+/* Thin parameters get what is extended, not the extension. i: a jump, its arguments new already, its target old. */
+static void thin_args(Rewrite *w, const IrInsn *i) {
+    u32 param = w->o->cfg.blocks.at[i->imm].first + 1;
+    for (u32 k = 0; k < i->b; k++) {
+        u8 type = w->thin[param + k];
+        if (!type) continue;
+        u32 v = fold_insn(w, (IrInsn){.op = type == IR_F32 ? IR_flow : IR_trunc, .type = type, .a = (u32)w->f->args.at[i->a + k]});
+        w->f->args.at[i->a + k] = v;
+    }
+}
+
 static bool is_pure(const IrInsn *i) { return (ir_op_facts[i->op] & F_PURE) && i->op != IR_call; }
 
 static void copy_insn(Rewrite *w, u32 id) {
@@ -98,7 +109,14 @@ static void copy_insn(Rewrite *w, u32 id) {
     case IR_store:
         cse_note(w, append(w, i));
         return;
-    case IR_call: case IR_jmp: copy_args(w, &i, true); break;
+    case IR_param:
+        if (w->thin[id]) i.type = w->thin[id];
+        break;
+    case IR_call: copy_args(w, &i, true); break;
+    case IR_jmp:
+        copy_args(w, &i, true);
+        thin_args(w, &i);
+        break;
     case IR_exit:
         if (i.aux == EXIT_CALL) copy_args(w, &i, false);
         break;
@@ -136,18 +154,33 @@ static void begin(Rewrite *w) {
     w->extended = arena_alloc(&w->o->arena, old->insns.len);
     w->extended_param = arena_alloc(&w->o->arena, w->cap);
     fold_find_extended(w);
+    w->thin = arena_alloc(&w->o->arena, old->insns.len);
+    fold_find_thin(w);
     w->wide = arena_alloc(&w->o->arena, old->insns.len);
     fold_find_wide(w);
 }
 
 /* The state of memory carries over from a block's only predecessor, if that was the one just copied. */
+/* Behind its parameters, the extended values of the thin ones. */
+static void extend_params(Rewrite *w, u32 first, u32 last) {
+    for (u32 id = first; id <= last; id++) {
+        if (!w->thin[id]) continue;
+        IrInsn i = {.op = IR_sext, .type = IR_I64, .aux = 32, .a = w->map[id]};
+        if (w->thin[id] == IR_F32) i = (IrInsn){.op = IR_box, .type = IR_F64, .a = w->map[id]};
+        w->map[id] = fold_insn(w, i);
+    }
+}
+
 static void copy_block(Rewrite *w, u32 n, u32 before) {
     const IrBlockInfo *b = &w->o->cfg.blocks.at[n];
     if (b->entry || b->pred_count != 1 || w->o->cfg.preds.at[b->pred] != before) cse_forget(w);
     w->block = n;
     ir_block(w->f);
     w->f->insns.at[w->f->insns.len - 1].aux = w->old->insns.at[b->first].aux;
-    for (u32 id = b->first + 1; id <= b->last; id++) copy_insn(w, id);
+    for (u32 id = b->first + 1; id <= b->last; id++) {
+        copy_insn(w, id);
+        if (w->old->insns.at[id].op == IR_param && w->old->insns.at[id + 1].op != IR_param) extend_params(w, b->first + 1, id);
+    }
 }
 
 void opt_simplify(Opt *o, IrFunc *f) {

@@ -25,6 +25,7 @@ typedef struct Rewrite {
     u32 *map;           /* old id to new */
     u8 *extended;       /* by old id: sign-extended from 32 bits, whatever comes */
     u8 *extended_param; /* by new id: likewise, parameters */
+    u8 *thin;           /* by old id: parameters that are carried as what they are extended from: IR_I32 or IR_F32, 0: as they are */
     u8 *wide;           /* by old id: somebody wants more than the low 32 bits */
     u32 depth;          /* of fold_low_op in itself */
     u32 block;          /* old number of the block under way */
@@ -53,6 +54,8 @@ u32 fold_not(Rewrite *w, u32 cond);
 
 /* Fills extended: optimistically, for parameters that only get such values. */
 void fold_find_extended(Rewrite *w);
+/* Fills thin. */
+void fold_find_thin(Rewrite *w);
 /* Fills wide. */
 void fold_find_wide(Rewrite *w);
 /* The value of a sum, or the like, of which only the low half is wanted; operands new; 0: it is none. */
