@@ -58,7 +58,10 @@ static void emit_random(void) {
         RvInsn i;
         if ((op->facts & never) || riscv_rows[row].len != 4) continue;
         bits = few_registers(op, bits);
-        if (op->facts & (RV_IS_LOAD | RV_IS_STORE)) bits = (bits & ~(31u << 15)) | BASE << 15;
+        if (op->facts & (RV_IS_LOAD | RV_IS_STORE)) { /* near each other, so that they overlap */
+            bits = (bits & ~(31u << 15)) | BASE << 15;
+            if (pick(4)) bits &= ~(0x7fu << 25); /* upper bits of the immediate */
+        }
         if (!riscv_decode(bits, &i) || (op->file[0] == RV_FILE_X && is_reserved(i.rd)) || ((op->facts & RV_HAS_RM) && i.rm > 4)) continue;
         emit(bits, 4);
         return;
