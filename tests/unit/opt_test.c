@@ -140,6 +140,19 @@ static TrapCode one(Vcpu *cpu) {
     return ir_interp(&interp, &f, cpu);
 }
 
+/* What prints parses: to the same text. */
+static const char *round_trip(const IrFunc *f) {
+    static IrFunc again;
+    static char first[1 << 20], second[1 << 20];
+    Text t = text_init(first, sizeof first), u = text_init(second, sizeof second);
+    char why[160];
+    ir_print(f, &t);
+    if (ir_parse(&again, &riscv_guest, first)) return "its text does not parse";
+    ir_print(&again, &u);
+    if (strcmp(first, second)) return "its text parses to something else";
+    return ir_verify(&again, why, sizeof why) ? "what was parsed is not valid" : NULL;
+}
+
 /* The regions of this program, by pc; NULL where there is none. */
 static IrFunc *regions[CODE];
 static bool tried[CODE];
@@ -156,6 +169,7 @@ static IrFunc *region_of(u64 pc, u64 number) {
     if (!region_build(&r, &s, &region_default_limits, &riscv_guest, pc, 0, f)) return NULL;
     const char *wrong = ir_verify(f, why, sizeof why);
     if (!wrong) opt_run(&o, f), wrong = ir_verify(f, why, sizeof why);
+    if (!wrong) wrong = round_trip(f);
     if (wrong) {
         printf("invalid IR: %s\n", wrong);
         exit(1);
