@@ -3,7 +3,7 @@
 """Benchmarks: the same source for host and guest, run natively, under Isomer and under QEMU, interleaved.
 
 Prints CPU time (user and system, of all children) as ratios to native: the least of N runs each, since what disturbs
-a run only makes it longer. Then geometric means, and, since they don't depend on the machine's mood, the counts that
+a run only makes it longer; so Isomer's translation cache is warm, except with --cold. Then geometric means, and, since they don't depend on the machine's mood, the counts that
 `isomer run --stats` prints. Programs whose output differs from the native one are reported and count as failures.
 """
 import argparse
@@ -89,10 +89,10 @@ def mean(values):
 
 
 def stats_get(isomer, program):
-    """{key: value} of the "key: value" lines that --stats prints."""
+    """{key: value} of the "key: value" lines that --stats prints; without a translation cache, so that there is something to count."""
     with tempfile.TemporaryFile("w+") as err:
         subprocess.run([isomer, "run", "--stats", program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=err, check=False)
+                       stderr=err, check=False, env={**os.environ, "ISOMER_CACHE": "off"})
         err.seek(0)
         found = re.findall(r"^([a-z][\w .-]*): +([\d.]+)", err.read(), re.M)
     return {key: float(value) for key, value in found}
@@ -106,9 +106,13 @@ def main():
     parser.add_argument("--qemu", default=shutil.which("qemu-riscv64"), help="another emulator, or '' for none")
     parser.add_argument("--options", default="", help="options for isomer run")
     parser.add_argument("--no-stats", action="store_true")
+    parser.add_argument("--cold", action="store_true", help="without a translation cache")
     parser.add_argument("--limit", type=float, default=120, help="seconds for one run")
     options = parser.parse_args()
     names = [n for group in GROUPS.values() for n in group if not options.names or n in options.names]
+    cache = os.path.join(TOP, "build", "bench", "cache")  # of the benchmark's own; after the first round it is warm
+    os.makedirs(cache, mode=0o700, exist_ok=True)
+    os.environ["ISOMER_CACHE"] = "off" if options.cold else cache
     programs = build(names, os.path.join(TOP, "build", "bench"))
     runners = {"native": lambda p: [p[0]],
                "isomer": lambda p: [options.isomer, "run", *options.options.split(), p[1]]}
