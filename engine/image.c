@@ -342,6 +342,7 @@ static void lay_out(Writer *w, const Sizes *s) {
     h.file_size = h.code_at + align_up(h.code_size, CACHE_CHUNK);
     w->at = sys_mmap(NULL, h.file_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(w->at)) return;
+    sys_call(SYS_madvise, w->at, h.file_size, MADV_HUGEPAGE); /* a fault for each small page took longer than what goes there */
     w->head = (ImageHead *)w->at;
     *w->head = h;
     w->blocks = (Block *)(w->at + h.blocks_at);
@@ -501,7 +502,7 @@ static bool worth_it(const Engine *e, const Sizes *all, const Sizes *own) {
     if (!own->blocks) return false;
     if (e->options.save_all || own->code * 16 >= all->code) return true;
     u64 bytes = all->code + all->pcs * sizeof(HostPc) + all->exits * sizeof(ExitRecord) + all->blocks * sizeof(Block);
-    u64 limit = process_ns() / 16, chance = MIN(own->worth * 16 * 1000 / all->code, limit * 1000 / (bytes * WRITE_NS)), dice = 0;
+    u64 limit = process_ns() / 32, chance = MIN(own->worth * 16 * 1000 / all->code, limit * 1000 / (bytes * WRITE_NS)), dice = 0;
     sys_call(SYS_getrandom, &dice, 4, 0);
     return dice % 1000 < chance;
 }
