@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
-enum { HOT_DEFAULT = 1 << 16, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
+enum { HOT_DEFAULT = 1 << 18, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
 enum { BUDGET_PART = 24, JOB_NS = 600000 /* one region, about */ };
 enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 120 /* for each entry, or more */, NEVER_COUNT = 1 << 30 };
 enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8, PINNED = 10 /* host/x64/x64.h, X64_PIN_COUNT */ };
