@@ -3,6 +3,7 @@
  * leaves it (dead code and dead puts gone), host code. The last is disassembled by objdump where binutils are installed;
  * without it the bytes are shown. */
 #include "cmd/explain.h"
+#include "cmd/explain_file.h"
 #include "host/host.h"
 #include "isa/riscv/riscv.h"
 #include <stdio.h>
@@ -14,9 +15,11 @@
 enum { EXPLAIN_PC = 0x10000, CODE_MAX = 256, TEXT_MAX = 1 << 20, HOST_MAX = 1 << 16 };
 
 static void usage(FILE *to) {
-    fprintf(to, "usage: isomer explain HEX...\n\n"
+    fprintf(to, "usage: isomer explain HEX...\n"
+                "       isomer explain PROGRAM FUNCTION|ADDRESS [-v]\n\n"
                 "  HEX is an instruction of 16 or 32 bits as objdump prints it, for example 00b50533 or 852e; several make one block.\n"
-                "  Shows: bits and assembly, IR, IR after the backward pass, x86-64 code.\n");
+                "  Shows: bits and assembly, IR, IR after the backward pass, x86-64 code.\n"
+                "  PROGRAM is a file, named with a slash: shows what the optimiser makes of a function's loops, and with -v the IR and the code.\n");
 }
 
 static int print_assembly(const Guest *g, const u8 *code, size_t size) {
@@ -78,6 +81,7 @@ static int parse_code(int argc, char **argv, u8 *code, size_t *size) {
 int cmd_explain(int argc, char **argv) {
     if (argc < 2) return usage(stderr), 2;
     if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help")) return usage(stdout), 0;
+    if (strchr(argv[1], '/')) return explain_file(argc - 1, argv + 1);
     const Guest *g = &riscv_guest;
     const Host *host = &host_x64;
     u8 code[CODE_MAX];
