@@ -51,8 +51,8 @@ long clock_read(int clock, struct timespec *out) {
     return vdso_clock ? vdso_clock(clock, out) : sys_call(SYS_clock_gettime, clock, out);
 }
 
-u64 clock_ns(void) {
-    struct timespec t;
-    clock_read(CLOCK_MONOTONIC, &t);
+u64 clock_get_ns(int clock) {
+    struct timespec t = {0};
+    clock_read(clock, &t);
     return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
 }

@@ -11,7 +11,9 @@
 void clock_init(const void *vdso);
 /* clock_gettime(2): 0 or -errno. */
 long clock_read(int clock, struct timespec *out);
-/* CLOCK_MONOTONIC in nanoseconds. */
-u64 clock_ns(void);
+/* A clock in nanoseconds; 0: there is none such. */
+u64 clock_get_ns(int clock);
+/* CLOCK_MONOTONIC. */
+static inline u64 clock_ns(void) { return clock_get_ns(CLOCK_MONOTONIC); }
 
 #endif

@@ -49,6 +49,14 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 #define sys_call(n, ...) sys_call_((n), SYS_ARG_(0, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0))
 #define sys_call_(n, ...) sys_call6((n), __VA_ARGS__)
 
+typedef struct SysDirEntry { /* what getdents64(2) fills in */
+    u64 ino;
+    i64 off;
+    u16 reclen;
+    u8 type;
+    char name[];
+} SysDirEntry;
+
 /* Host mmap; on failure a -errno value: test with sys_failed(). */
 static inline void *sys_mmap(void *at, size_t size, int prot, int flags, int fd, u64 offset) {
     return (void *)sys_call(SYS_mmap, at, size, prot, flags, fd, offset);

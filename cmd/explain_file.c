@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HOST_MAX = 1 << 20, STUBS_MAX = 1 << 16, TEXT_MAX = 8 << 20, HEADS_MAX = 64, FUNCTION_MAX = 1 << 20, PINNED = 10 };
+enum { HOST_MAX = 1 << 20, STUBS_MAX = 1 << 16, TEXT_MAX = 8 << 20, HEADS_MAX = 64, FUNCTION_MAX = 1 << 20 };
 
 typedef struct File {
     const u8 *at;
@@ -183,7 +183,7 @@ static int explain_function(File *f, const char *name, u64 start, u64 size, bool
     if (m.memory == MAP_FAILED) return complain(name, "out of memory");
     host_x64.make_stubs(&riscv_guest, m.memory, m.memory, &m.stubs);
     m.source = (RegionSource){.ctx = f, .fetch = fetch, .reached = reached};
-    m.opt.pinned = PINNED;
+    m.opt.pinned = host_x64.pinned;
     m.verbose = verbose;
     find_heads(f, start, size, &heads);
     printf("%s: %lx, %lu bytes, %u instructions, %u loops%s\n", name, start, size, heads.insns, heads.count, heads.count ? "" : ": quick code does for it");

@@ -173,16 +173,17 @@ void cache_disown(Cache *c) { memset(c->owned, 0, c->size / CACHE_CHUNK); }
 
 /* --- look-up ---------------------------------------------------------------------------------------- */
 
-const void *cache_find(const Pool *p, u64 key) {
-    const Table *t = __atomic_load_n(&p->table, __ATOMIC_ACQUIRE);
+u64 cache_table_find(const Table *t, u64 key) {
     for (u32 k = (u32)hash_u64(key) & t->mask;; k = (k + 1) & t->mask) {
         u64 seen = __atomic_load_n(&t->at[k].key, __ATOMIC_ACQUIRE);
-        if (seen == key) {
-            u64 code = __atomic_load_n(&t->at[k].code, __ATOMIC_ACQUIRE);
-            return code ? p->rx + code : NULL;
-        }
-        if (!seen) return NULL;
+        if (seen == key) return __atomic_load_n(&t->at[k].code, __ATOMIC_ACQUIRE);
+        if (!seen) return 0;
     }
+}
+
+const void *cache_find(const Pool *p, u64 key) {
+    u64 code = cache_table_find(__atomic_load_n(&p->table, __ATOMIC_ACQUIRE), key);
+    return code ? p->rx + code : NULL;
 }
 
 Pool *cache_image_at(const Cache *c, u64 pc) {
@@ -201,7 +202,7 @@ const void *cache_lookup(const Cache *c, u32 generation, u64 pc, u32 mode) {
     return image ? cache_find(image, cache_key(pc, mode)) : NULL;
 }
 
-static void table_put(Table *t, u64 key, u64 code) {
+void cache_table_put(Table *t, u64 key, u64 code) {
     u32 k = (u32)hash_u64(key) & t->mask;
     while (t->at[k].key && t->at[k].key != key) k = (k + 1) & t->mask;
     __atomic_store_n(&t->at[k].code, code, __ATOMIC_RELEASE);
@@ -215,11 +216,11 @@ void cache_enter(Pool *h, u64 key, u64 code) {
     if (t->used * 2 > t->mask) {
         Table *bigger = table_new(h, (t->mask + 1) * 2);
         for (u32 k = 0; k <= t->mask; k++)
-            if (t->at[k].key) table_put(bigger, t->at[k].key, t->at[k].code);
+            if (t->at[k].key) cache_table_put(bigger, t->at[k].key, t->at[k].code);
         __atomic_store_n(&h->table, bigger, __ATOMIC_RELEASE);
         t = bigger;
     }
-    table_put(t, key, code);
+    cache_table_put(t, key, code);
 }
 
 /* --- pages ------------------------------------------------------------------------------------------ */

@@ -129,6 +129,9 @@ void cache_disown(Cache *c);
 bool cache_add_image(Cache *c, Pool *image, size_t code);
 
 static inline u64 cache_key(u64 pc, u32 mode) { return (pc | (u64)mode << 56) + 1; }
+/* Look-up (any thread, no lock; 0: not there) and insertion in a table that has room. */
+u64 cache_table_find(const Table *t, u64 key);
+void cache_table_put(Table *t, u64 key, u64 code);
 /* Host code of (pc, mode) in this pool, or NULL. Any thread, no lock. */
 const void *cache_find(const Pool *p, u64 key);
 /* The same in the half of `generation` and in the images. */

@@ -113,7 +113,7 @@ static bool map_tables(Pool *p, int fd, const ImageHead *h) {
     return true;
 }
 
-/* Lockstep checks block after block, so each must come back; regions it makes itself */
+/* Lockstep checks block after block, so each must come back; regions it cannot check */
 static void unlink_all(Engine *e, Pool *p, u32 count) {
     for (u32 k = 0; k < count; k++) {
         if (p->blocks[k].region) kill_block(e, p, k);
@@ -256,17 +256,17 @@ void image_invalidate(Engine *e, u64 start, u64 size) {
     for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) {
         Image *m = e->cache.pools[k]->image;
         u64 old = e->cache.ranges[k].size;
-        if (!old || last < m->start || start - m->start >= old) {
-            if (!old || last < m->start || start > m->start) continue;
-        }
+        if (!old || last < m->start || start >= m->start + old) continue;
         if (start <= m->start && last >= m->start + old - 1) {
             forget_whole(e, m);
             continue;
         }
         if (start > m->start && last >= m->start + old - 1) set_range(e, m, start - m->start);
         if (last < m->low || start >= m->high) continue;
-        for (u32 n = 0; n < m->pool.block_count; n++)
-            if (!m->pool.blocks[n].dead && (m->pool.blocks[n].region ? tier_touches(&m->pool, &m->pool.blocks[n], start, size) : block_touches(&m->pool.blocks[n], start, size))) kill_block(e, &m->pool, n);
+        for (u32 n = 0; n < m->pool.block_count; n++) {
+            const Block *b = &m->pool.blocks[n];
+            if (!b->dead && (b->region ? tier_touches(&m->pool, b, start, size) : block_touches(b, start, size))) kill_block(e, &m->pool, n);
+        }
     }
 }
 
@@ -369,13 +369,6 @@ static void add_exits(Writer *w, const Pool *from, const Block *old, Block *b) {
     }
 }
 
-static void enter(Table *t, u64 key, u64 code) {
-    u32 k = (u32)hash_u64(key) & t->mask;
-    while (t->at[k].key) k = (k + 1) & t->mask;
-    t->at[k] = (TableEntry){key, code};
-    t->used++;
-}
-
 /* Where a block may go from offset `at` on: what is patched in it must not come to cross a line of the processor's cache (other threads
  * run it meanwhile). Regions have aligned themselves to lines. */
 static u64 place(const Pool *from, const Block *old, u64 at) {
@@ -412,7 +405,7 @@ static void add_block(Writer *w, const Pool *from, const Block *old) {
     memcpy(w->pcs + h->pc_count, from->pcs + old->first_pc, b->pc_count * sizeof(HostPc));
     h->pc_count += b->pc_count;
     add_exits(w, from, old, b);
-    enter(w->table, cache_key(b->pc, b->mode), b->code);
+    cache_table_put(w->table, cache_key(b->pc, b->mode), b->code);
     w->used = b->code + b->host_size;
     /* a region may be made of any of the file's code */
     h->low = MIN(h->low, b->region ? w->image->start : b->pc);
@@ -420,17 +413,11 @@ static void add_block(Writer *w, const Pool *from, const Block *old) {
     h->block_count++;
 }
 
-static u64 find(const Table *t, u64 key) {
-    for (u32 k = (u32)hash_u64(key) & t->mask; t->at[k].key; k = (k + 1) & t->mask)
-        if (t->at[k].key == key) return t->at[k].code;
-    return 0;
-}
-
 static void link_block(Writer *w, const Block *b) {
     for (u32 k = 0; k < b->exit_count; k++) {
         u32 n = b->first_exit + k, number;
         ExitRecord *x = &w->exits[n];
-        u64 code = x->poll ? 0 : find(w->table, cache_key(x->pc, b->mode));
+        u64 code = x->poll ? 0 : cache_table_find(w->table, cache_key(x->pc, b->mode));
         if (!code) continue;
         memcpy(&number, w->code + code - 4, 4);
         w->e->host->link(w->code + x->field, w->code + x->field, w->code + code);
@@ -442,10 +429,9 @@ static void link_block(Writer *w, const Block *b) {
 
 /* The guest's bytes are still those that the name says? Somebody may have written into the file. */
 static bool content_is_same(Engine *e, const Image *m) {
-    enum { STEP = 64 * 1024 }; /* as store_content */
     Digest d = {m->content_size, 0};
     for (u64 done = 0; done < m->content_size;) {
-        u64 n = MIN(m->content_size - done, (u64)STEP);
+        u64 n = MIN(m->content_size - done, (u64)STORE_STEP);
         for (u64 page = 0; page < n; page += PAGE_BYTES)
             if (e->cache.stubs.probe((const u8 *)m->start + done + page)) return false;
         d = digest_bytes(d, (const u8 *)m->start + done, n);
@@ -459,7 +445,7 @@ static void fill(Writer *w) {
     for (u32 k = 0; k < p->block_count; k++)
         if (!p->blocks[k].dead) add_block(w, p, &p->blocks[k]);
     for (u32 k = 0; k < h->block_count; k++)
-        if (is_news(w->image, h, &h->blocks[k]) && !find(w->table, cache_key(h->blocks[k].pc, h->blocks[k].mode))) add_block(w, h, &h->blocks[k]);
+        if (is_news(w->image, h, &h->blocks[k]) && !cache_table_find(w->table, cache_key(h->blocks[k].pc, h->blocks[k].mode))) add_block(w, h, &h->blocks[k]);
     for (u32 k = 0; k < w->head->block_count; k++) link_block(w, &w->blocks[k]);
     w->head->code_size = w->used;
 }
@@ -491,18 +477,13 @@ static void write_image(Engine *e, Image *m, const Sizes *s) {
     sys_munmap(w.at, size);
 }
 
-static u64 process_ns(void) {
-    struct timespec t;
-    return sys_call(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &t) < 0 ? 0 : (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
-}
-
 /* Much that is new is written. Little is written with a probability that grows with what it cost to make, but keeps the time that writing is
- * expected to take below 1/16 of what the process has taken: else a short program would spend more on its image than on itself. */
+ * expected to take below 1/32 of what the process has taken: else a short program would spend more on its image than on itself. */
 static bool worth_it(const Engine *e, const Sizes *all, const Sizes *own) {
     if (!own->blocks) return false;
     if (e->options.save_all || own->code * 16 >= all->code) return true;
     u64 bytes = all->code + all->pcs * sizeof(HostPc) + all->exits * sizeof(ExitRecord) + all->blocks * sizeof(Block);
-    u64 limit = process_ns() / 32, chance = MIN(own->worth * 16 * 1000 / all->code, limit * 1000 / (bytes * WRITE_NS)), dice = 0;
+    u64 limit = clock_get_ns(CLOCK_PROCESS_CPUTIME_ID) / 32, chance = MIN(own->worth * 16 * 1000 / all->code, limit * 1000 / (bytes * WRITE_NS)), dice = 0;
     sys_call(SYS_getrandom, &dice, 4, 0);
     return dice % 1000 < chance;
 }

@@ -41,10 +41,10 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code);
 /* Where the cpu stands after it left generated code with TRAP_NONE or TRAP_POLL: sets its pc. The exit, if it can be linked. */
 ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool);
 
-/* Does the block's guest code overlap [start, start + size)? */
-static inline bool block_touches(const Block *b, u64 start, u64 size) {
-    return b->pc < start ? start - b->pc < b->guest_size : b->pc - start < size;
-}
+/* Have [a, a + a_size) and [b, b + b_size) bytes in common? */
+static inline bool overlaps(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b ? b - a < a_size : a - b < b_size; }
+/* Is the block, no region, made of any byte of [start, start + size)? */
+static inline bool block_touches(const Block *b, u64 start, u64 size) { return overlaps(b->pc, b->guest_size, start, size); }
 /* Nobody finds, links or enters block number n any more. */
 void kill_block(Engine *e, Pool *p, u32 n);
 

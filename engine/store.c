@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 64 * 1024, KNOWN_START = 4096, KNOWN_ENTRIES = 16384 };
+enum { KNOWN_START = 4096, KNOWN_ENTRIES = 16384 };
 
 typedef struct KnownHead {
     u8 magic[16];
@@ -150,18 +150,18 @@ static bool is_settled(const struct stat *st) {
 }
 
 static bool read_content(int fd, u64 offset, u64 size, Digest *out) {
-    u8 *buf = sys_mmap(NULL, BUFFER, 3, 0x22, -1, 0);
+    u8 *buf = sys_mmap(NULL, STORE_STEP, 3, 0x22, -1, 0);
     if (sys_failed(buf)) return false;
     Digest d = {size, 0};
     u64 done = 0;
     while (done < size) {
-        u64 n = MIN(size - done, (u64)BUFFER);
+        u64 n = MIN(size - done, (u64)STORE_STEP);
         long got = sys_call(SYS_pread64, fd, buf, n, offset + done);
         if (got != (long)n) break;
         d = digest_bytes(d, buf, n);
         done += n;
     }
-    sys_munmap(buf, BUFFER);
+    sys_munmap(buf, STORE_STEP);
     *out = d;
     return done == size;
 }
@@ -234,14 +234,6 @@ typedef struct Listed {
 } Listed;
 typedef VEC(Listed) List;
 
-struct DirEntry {
-    u64 ino;
-    i64 off;
-    u16 reclen;
-    u8 type;
-    char name[];
-};
-
 /* What a killed process left behind. */
 static void drop_leftover(int dir, const char *name, const struct stat *st) {
     struct timespec now;
@@ -270,7 +262,7 @@ static void list_images(const Store *s, List *out) {
         long n = sys_call(SYS_getdents64, dir, buf, sizeof buf);
         if (n <= 0) break;
         for (long at = 0; at < n;) {
-            const struct DirEntry *d = (const struct DirEntry *)(buf + at);
+            const SysDirEntry *d = (const SysDirEntry *)(buf + at);
             list_one(dir, d->name, out);
             at += d->reclen;
         }

@@ -36,6 +36,8 @@ static inline bool store_usable(const Store *s) { return s->path[0]; }
 bool store_wake(Store *s);
 void store_sleep(Store *s);
 
+/* A file's digest is that of pieces of so many bytes, each under the digest of those before it; the first under {size, 0}. */
+enum { STORE_STEP = 64 * 1024 };
 /* Digest of the bytes [offset, offset + size) of a file, from the table or by reading. False: it cannot be read. */
 bool store_content(Store *s, int fd, const struct stat *st, u64 offset, u64 size, Digest *out);
 /* Opens the image `name`: its descriptor and *st; -1: there is none, or none to be trusted. */

@@ -14,7 +14,7 @@
 enum { HOT_DEFAULT = 1 << 18, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
 enum { BUDGET_PART = 24, JOB_NS = 600000 /* one region, about */ };
 enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 120 /* for each entry, or more */, NEVER_COUNT = 1 << 30 };
-enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8, PINNED = 10 /* host/x64/x64.h, X64_PIN_COUNT */ };
+enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8 };
 
 typedef struct Copy { /* of a page of guest code, with the first bytes of the next */
     u64 page;
@@ -200,12 +200,6 @@ static void follow_generation(Tier *t) {
     memset(t->trial, 0, sizeof t->trial);
 }
 
-static u64 cpu_ns(long clock) {
-    struct timespec now;
-    sys_call(SYS_clock_gettime, clock, &now);
-    return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
-}
-
 /* The lock is held. */
 static bool build(Tier *t, Job job) {
     RegionSource source = {.ctx = t, .fetch = fetch, .reached = reached};
@@ -274,7 +268,7 @@ static const char *finish(Tier *t, bool compiled, u64 start_ns) {
 
 static void do_job(Tier *t, Job job) {
     Engine *e = t->e;
-    u64 start = clock_ns(), cpu_start = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+    u64 start = clock_ns(), cpu_start = clock_get_ns(CLOCK_THREAD_CPUTIME_ID);
     const char *why = "";
     if (build(t, job)) {
         lock_give(&e->lock);
@@ -287,7 +281,7 @@ static void do_job(Tier *t, Job job) {
         e->stats.regions_failed++;
         note_cold(e, job);
     }
-    u64 spent = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_start;
+    u64 spent = clock_get_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_start;
     e->stats.region_ns += spent;
     t->spent_ns += spent;
 }
@@ -348,14 +342,14 @@ static bool note_try(Tier *t, u64 key) {
 
 /* Compiling may take a part of the process's time. What is hot comes by again soon. */
 static bool has_budget(const Tier *t) {
-    return t->e->options.hot || t->spent_ns + (t->jobs.len + 1) * JOB_NS <= cpu_ns(CLOCK_PROCESS_CPUTIME_ID) / BUDGET_PART;
+    return t->e->options.hot || t->spent_ns + (t->jobs.len + 1) * JOB_NS <= clock_get_ns(CLOCK_PROCESS_CPUTIME_ID) / BUDGET_PART;
 }
 
 /* A region counts how often it is entered. Where that is all the time, it leaves soon each time, and then moving registers in and out
  * costs more than it gains: quick code does as well. Time is an upper bound for what the region does with it. Returns the
  * next count. */
 static u32 judge(Tier *t, u64 pc, u32 mode) {
-    u64 key = cache_key(pc, mode), now = cpu_ns(CLOCK_THREAD_CPUTIME_ID), *began = &t->trial[hash_u64(key) % TRIES_LEN];
+    u64 key = cache_key(pc, mode), now = clock_get_ns(CLOCK_THREAD_CPUTIME_ID), *began = &t->trial[hash_u64(key) % TRIES_LEN];
     u64 took = now - *began;
     bool first = !*began;
     *began = now;
@@ -441,7 +435,7 @@ void tier_kill(Engine *e, Pool *p, Block *b) {
 
 static bool range_touches(const RegionRange *r, u32 count, u64 start, u64 size) {
     for (u32 k = 0; k < count; k++, r++) {
-        if (r->pc < start ? start - r->pc < r->size : r->pc - start < size) return true;
+        if (overlaps(r->pc, r->size, start, size)) return true;
     }
     return false;
 }
@@ -493,7 +487,7 @@ static Tier *tier_new(Engine *e) {
     Tier *t = arena_alloc(&arena, sizeof *t);
     t->e = e;
     t->buffer = buffer;
-    t->opt.pinned = PINNED;
+    t->opt.pinned = e->host->pinned;
     t->generation = ~0u;
     t->pid = sys_call(SYS_getpid);
     return t;

@@ -67,6 +67,7 @@ typedef struct HostStubs {
 typedef struct Host {
     const char *name;
     size_t stubs_max; /* bytes to reserve */
+    u32 pinned;       /* so many of Guest.hot_slots, and of hot_fslots, are pinned */
     /* Detects features, less those that `without` names ("-avx,-bmi2"; NULL: none). NULL, or one sentence why this
      * processor cannot be used. */
     const char *(*init)(const char *without);

@@ -51,14 +51,6 @@ static bool is_guest_file(Warm *w, const char *path) {
     return n == sizeof head && elf_kind(head, (size_t)n, w->process.abi->elf_machine) == ELF_GUEST;
 }
 
-struct DirEntry {
-    u64 ino;
-    i64 off;
-    u16 reclen;
-    u8 type;
-    char name[];
-};
-
 static void add_folder(Warm *w, const char *path, unsigned depth);
 
 static void add_entry(Warm *w, const char *dir, const char *name, unsigned depth) {
@@ -77,8 +69,8 @@ static void add_folder(Warm *w, const char *path, unsigned depth) {
     if (fd < 0) return;
     u8 buf[4096] __attribute__((aligned(8)));
     for (long n; (n = sys_call(SYS_getdents64, fd, buf, sizeof buf)) > 0;)
-        for (long at = 0; at < n; at += ((struct DirEntry *)(buf + at))->reclen) {
-            const char *name = ((struct DirEntry *)(buf + at))->name;
+        for (long at = 0; at < n; at += ((SysDirEntry *)(buf + at))->reclen) {
+            const char *name = ((SysDirEntry *)(buf + at))->name;
             if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) add_entry(w, path, name, depth);
         }
     sys_call(SYS_close, fd);

@@ -126,6 +126,7 @@ void cg_jump_poll(Cg *g, u64 pc);
 void cg_trap(Cg *g, unsigned code, u64 pc, u64 arg);
 void cg_leave_to(Cg *g, const IrInsn *i, unsigned target); /* the transfer of exit_ind; a call comes back behind it */
 Late *cg_late(Cg *g, LateKind kind, u8 *from);
+void cg_test_align(Cg *g, const IrInsn *i); /* of an `align`: the condition CC_NE means misaligned */
 
 /* Number of an xmm register as instructions encode it. */
 static inline unsigned xn(unsigned reg) { return reg - X64_XMM; }

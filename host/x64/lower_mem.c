@@ -55,8 +55,7 @@ static void store(Cg *g, IrInsn *i) {
     else x64_rm(&g->b, insn[i->aux], v, m);
 }
 
-static void align(Cg *g, IrInsn *i) {
-    unsigned mask = (1u << i->aux) - 1;
+void cg_test_align(Cg *g, const IrInsn *i) {
     unsigned a = cg_use(g, i->a);
     if (i->imm) {
         unsigned t = cg_temp(g, false);
@@ -64,7 +63,11 @@ static void align(Cg *g, IrInsn *i) {
         a = t;
     }
     x64_rr(&g->b, INSN(0, 0, 0xf6) | BYTE_RM, 0, a); /* test r8, imm8 */
-    x64_u8(&g->b, mask);
+    x64_u8(&g->b, (1u << i->aux) - 1);
+}
+
+static void align(Cg *g, IrInsn *i) {
+    cg_test_align(g, i);
     Late *l = cg_late(g, LATE_TRAP, x64_jcc(&g->b, CC_NE, NULL));
     l->trap = TRAP_MISALIGNED;
     l->pc = g->pc;

@@ -109,14 +109,7 @@ static void trap_unless(Region *r, unsigned cc, unsigned code) {
 }
 
 void region_align(Cg *g, IrInsn *i) {
-    unsigned a = cg_use(g, i->a);
-    if (i->imm) {
-        unsigned t = cg_temp(g, false);
-        x64_rm(&g->b, I_LEA, t, x64_mem(a, (i64)i->imm));
-        a = t;
-    }
-    x64_rr(&g->b, INSN(0, 0, 0xf6) | BYTE_RM, 0, a); /* test r8, imm8 */
-    x64_u8(&g->b, (1u << i->aux) - 1);
+    cg_test_align(g, i);
     trap_unless(g->region, CC_NE, TRAP_MISALIGNED);
 }
 

@@ -401,6 +401,7 @@ static u64 features(void) { return hash_bytes(&x64_features, sizeof x64_features
 const Host host_x64 = {
     .name = "x86-64",
     .stubs_max = 8192,
+    .pinned = X64_PIN_COUNT,
     .init = x64_init,
     .features = features,
     .make_stubs = x64_make_stubs,
