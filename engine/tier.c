@@ -167,13 +167,17 @@ static Block *install(Tier *t, Pool *h) {
     return b;
 }
 
+/* The block that is entered at pc, and its pool; NULL: there is none. */
+static Block *block_for(Engine *e, u64 pc, u32 mode, Pool **p) {
+    const void *code = cache_lookup(&e->cache, e->cache.generation, pc, mode);
+    return code && cache_block_at(&e->cache, (u64)code, p) ? cache_entry_block(*p, code) : NULL;
+}
+
 /* What stands at (pc, mode): nobody shall come there any more. */
 static void drop_block(Engine *e, u64 pc, u32 mode) {
     Pool *p;
-    const void *code = cache_lookup(&e->cache, e->cache.generation, pc, mode);
-    if (!code || !cache_block_at(&e->cache, (u64)code, &p)) return;
-    const Block *b = cache_entry_block(p, code);
-    kill_block(e, p, (u32)(b - p->blocks));
+    const Block *b = block_for(e, pc, mode, &p);
+    if (b) kill_block(e, p, (u32)(b - p->blocks));
 }
 
 static void publish(Tier *t, Pool *h, Block *b) {
@@ -230,21 +234,16 @@ static void dump(Engine *e, const Tier *t, const Block *b) {
     if (o->dump & ENGINE_DUMP_HOST) dump_code(e, cache_half(&e->cache)->rx + b->code, b->host_size);
 }
 
-/* The block that is entered at pc, or NULL. */
-static Block *block_for(Engine *e, u64 pc, u32 mode) {
-    Pool *p;
-    const void *code = cache_lookup(&e->cache, e->cache.generation, pc, mode);
-    return code && cache_block_at(&e->cache, (u64)code, &p) ? cache_entry_block(p, code) : NULL;
-}
-
 /* An image brought one along? */
 static bool has_region(Engine *e, u64 pc, u32 mode) {
-    const Block *b = block_for(e, pc, mode);
+    Pool *p;
+    const Block *b = block_for(e, pc, mode, &p);
     return b && b->region;
 }
 
 static void note_cold(Engine *e, Job job) {
-    Block *b = block_for(e, job.pc, job.mode);
+    Pool *p;
+    Block *b = block_for(e, job.pc, job.mode, &p);
     if (b && !b->region) b->cold = COLD_NEWS;
 }
 
@@ -363,7 +362,8 @@ static u32 judge(Tier *t, u64 pc, u32 mode) {
 
 /* There is a region, or it is known that there can be none. */
 static bool is_settled(Engine *e, u64 pc, u32 mode) {
-    const Block *b = block_for(e, pc, mode);
+    Pool *p;
+    const Block *b = block_for(e, pc, mode, &p);
     return b && (b->region || b->cold);
 }
 
