@@ -248,22 +248,19 @@ static void note_page(Pool *h, u32 n, u64 page, unsigned which) {
     e->first = n + 1;
 }
 
-static u64 first_page(const Block *b) { return b->pc / PAGE_BYTES; }
-static u64 last_page(const Block *b) { return (b->pc + b->guest_size - 1) / PAGE_BYTES; }
-
 void cache_note_pages(Pool *h, u32 n) {
     const Block *b = &h->blocks[n];
-    note_page(h, n, first_page(b), 0);
-    if (last_page(b) != first_page(b)) note_page(h, n, last_page(b), 1);
+    note_page(h, n, cache_first_page(b), 0);
+    if (cache_last_page(b) != cache_first_page(b)) note_page(h, n, cache_last_page(b), 1);
 }
 
 u32 cache_page_first(const Pool *h, u64 page) { return page_slot(h->pages, h->page_mask, page)->first; }
-u32 cache_page_next(const Pool *h, u32 n, u64 page) { return h->blocks[n].next[first_page(&h->blocks[n]) != page]; }
+u32 cache_page_next(const Pool *h, u32 n, u64 page) { return h->blocks[n].next[cache_first_page(&h->blocks[n]) != page]; }
 
 void cache_page_drop_dead(Pool *h, u64 page) {
     for (u32 *link = &page_slot(h->pages, h->page_mask, page)->first; *link;) {
         Block *b = &h->blocks[*link - 1];
-        u32 *next = &b->next[first_page(b) != page];
+        u32 *next = &b->next[cache_first_page(b) != page];
         if (b->dead) *link = *next;
         else link = next;
     }

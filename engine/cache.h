@@ -30,7 +30,7 @@ enum { EXITS_MAX = (1 << 24) - 2, POOLS_MAX = 254 };
 
 typedef struct Block {
     u64 pc;
-    u64 hash;       /* of the guest bytes, if not pristine */
+    u64 hash;       /* of the guest bytes, if not pristine; of paged guests always, but Place.pages of an instruction that straddles two pages */
     u64 code;       /* host entry, or IrFunc under the interpreter: distance from Pool.rx */
     u32 mode;
     u32 guest_size, host_size; /* bytes */
@@ -143,6 +143,9 @@ static inline u64 *cache_starts_word(Pool *h, u64 pc) { return &h->starts[pc >> 
 static inline bool cache_may_start(Pool *h, u64 pc) { return *cache_starts_word(h, pc) >> (pc >> 1 & 63) & 1; }
 /* Enters or replaces; code 0: forgotten. */
 void cache_enter(Pool *p, u64 key, u64 code);
+/* Numbers of the first and last page that a block is made of. */
+static inline u64 cache_first_page(const Block *b) { return UNLIKELY(ir_straddles(b->pc)) ? b->hash >> 32 : b->pc / PAGE_BYTES; }
+static inline u64 cache_last_page(const Block *b) { return UNLIKELY(ir_straddles(b->pc)) ? (u32)b->hash : (b->pc + b->guest_size - 1) / PAGE_BYTES; }
 /* Registers block number n with the pages that it touches. */
 void cache_note_pages(Pool *h, u32 n);
 /* First block (number + 1) on a guest page. */

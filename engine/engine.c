@@ -44,7 +44,7 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
     }
     perf_begin(&e->perf, e->options.perfmap, e->options.jitdump);
     image_init(e);
-    if (e->options.tier == ENGINE_OPTIMISING && !e->options.no_link && !e->options.one_insn) tier_init(e);
+    if (e->options.tier == ENGINE_OPTIMISING && !e->options.no_link && !e->options.one_insn && !guest->paged) tier_init(e);
     e->vcpu_size = align_up(PAGE_BYTES + SHADOW_BYTES + SHADOW_TOP + sizeof(Vcpu) + guest->state_size + 64, PAGE_BYTES);
     return e;
 }
@@ -70,7 +70,7 @@ u32 engine_translate(Engine *e, Vcpu *cpu, u64 pc, void (*found)(void *ctx, u64 
     if (pc >> 56) return 0;
     lock_take(&e->lock);
     const Block *b = NULL;
-    if (!cache_lookup(&e->cache, e->cache.generation, pc, cpu->mode) && translate(e, cpu, pc, cpu->mode, &code) == TRAP_NONE)
+    if (!cache_lookup(&e->cache, e->cache.generation, pc, cpu->mode) && translate(e, cpu, &(Place){.pc = pc}, cpu->mode, &code) == TRAP_NONE)
         b = cache_block_at(&e->cache, (u64)code, &p);
     for (u32 k = 0; b && k < b->exit_count; k++)
         if (!p->exits[b->first_exit + k].poll) found(ctx, p->exits[b->first_exit + k].pc);
@@ -85,6 +85,11 @@ void engine_save(Engine *e) {
 }
 
 /* One mapping: guard page, shadow stack, sentinels, Vcpu. */
+static void empty_tlb(Vcpu *cpu) {
+    for (u32 set = 0; set < VCPU_TLB_SETS; set++)
+        for (u32 k = 0; k < VCPU_TLB_LEN; k++) cpu->tlb[set][0][k].tag = cpu->tlb[set][1][k].tag = vcpu_tlb_none(k);
+}
+
 Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
     u8 *p = sys_mmap(NULL, e->vcpu_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(p)) return NULL;
@@ -99,6 +104,7 @@ Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
         cpu->pc = parent->pc;
         cpu->fflags = parent->fflags;
     }
+    if (e->guest->paged) empty_tlb(cpu);
     cpu->mode = e->guest->mode(cpu);
     e->host->init_vcpu(&e->cache.stubs, cpu);
     tier_reload(cpu, true);
@@ -132,7 +138,13 @@ static void forget_jumps(Vcpu *cpu) {
 
 /* Running out of counts stops loops of quick code, the poll flag those of regions; emptying the jump cache stops cycles of indirect jumps, which do not poll. */
 void engine_kick(Vcpu *cpu) {
+    const Engine *e = cpu->engine;
     __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST);
+    if (e->guest->paged) { /* a tag that nobody had or will have */
+        u64 n = __atomic_add_fetch(&cpu->kicks, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&cpu->jump_tag, ~hash_u64(cpu->context ^ n << 8), __ATOMIC_RELAXED);
+        return;
+    }
     for (u32 k = 0; k < VCPU_COUNTS; k++) __atomic_store_n(&cpu->counts[k], 0, __ATOMIC_RELAXED);
     forget_jumps(cpu);
 }
@@ -150,6 +162,63 @@ void note_perf(Engine *e, const Pool *p, const Block *b, const char *what, u64 n
     if (!e->hooks.symbol || !e->hooks.symbol(e->hooks.ctx, b->pc, &t)) text_print(&t, "%s", e->guest->name);
     text_print(&t, " [%s %lx]", what, b->pc);
     perf_note(&e->perf, name, p->rx + b->code, b->host_size, now_ns);
+}
+
+/* --- where code is ---------------------------------------------------------------------------------------- */
+
+/* The last instruction of a page, which goes on in the next one. */
+static TrapCode straddling_place(Engine *e, Vcpu *cpu, u64 pc, const EnginePage *first, Place *out) {
+    EnginePage second;
+    u32 here = e->guest->insn_align;
+    TrapCode trap = e->hooks.page(e->hooks.ctx, cpu, pc + here, &second);
+    if (trap != TRAP_NONE) return trap;
+    memcpy(out->straddling, first->bytes + PAGE_BYTES - here, here);
+    memcpy(out->straddling + here, second.bytes, sizeof out->straddling - here);
+    out->pages = first->physical / PAGE_BYTES << 32 | second.physical / PAGE_BYTES;
+    out->pc = IR_STRADDLE | low_bits(hash_u64(out->pages), 42) << 12 | (pc & (PAGE_BYTES - 1));
+    out->code = out->straddling;
+    out->avail = sizeof out->straddling;
+    return TRAP_NONE;
+}
+
+static TrapCode paged_place(Engine *e, Vcpu *cpu, u64 pc, Place *out) {
+    EnginePage page;
+    TrapCode trap = e->hooks.page(e->hooks.ctx, cpu, pc, &page);
+    if (UNLIKELY(trap != TRAP_NONE)) return trap;
+    u32 at = pc & (PAGE_BYTES - 1);
+    out->code = page.bytes + at;
+    out->avail = PAGE_BYTES - at;
+    out->pc = page.physical + at;
+    out->pages = 0;
+    if (UNLIKELY(at == PAGE_BYTES - e->guest->insn_align) && e->guest->length(out->code) > out->avail) return straddling_place(e, cpu, pc, &page, out);
+    return TRAP_NONE;
+}
+
+TrapCode place_of(Engine *e, Vcpu *cpu, u64 pc, Place *out) {
+    if (e->guest->paged) return paged_place(e, cpu, pc, out);
+    out->pc = pc;
+    if (LIKELY(!(pc >> 56))) return TRAP_NONE;
+    cpu->trap_arg = pc; /* where keys hold the mode; no code lies there */
+    return TRAP_FETCH;
+}
+
+/* Other pages with the same hash may be there in the place of these. */
+static bool is_of_pages(const Engine *e, const void *code, u64 pages) {
+    Pool *p = cache_pool_at(&e->cache, (u64)code);
+    return p && cache_entry_block(p, code)->hash == pages;
+}
+
+const void *place_lookup(const Engine *e, u32 generation, const Place *at, u32 mode) {
+    const void *code = cache_lookup(&e->cache, generation, at->pc, mode);
+    if (UNLIKELY(ir_straddles(at->pc)) && e->guest->paged && code && !is_of_pages(e, code, at->pages)) return NULL;
+    return code;
+}
+
+u64 engine_virtual(const Engine *e, const Vcpu *cpu, u64 pc) {
+    if (!e->guest->paged) return pc;
+    u64 page;
+    memcpy(&page, (const u8 *)cpu->state + e->guest->slots[e->guest->page_slot].offset, 8);
+    return page | (pc & (PAGE_BYTES - 1));
 }
 
 /* --- running ---------------------------------------------------------------------------------------------- */
@@ -179,36 +248,32 @@ static void link_left(Engine *e, const Left *left, const void *target) {
 }
 
 /* The cpu's phase is PHASE_VMM while it waits for the lock: a flush waits for those that are not. */
-static TrapCode find_code_locked(Engine *e, Vcpu *cpu, const Left *left, const void **code) {
+static TrapCode find_code_locked(Engine *e, Vcpu *cpu, const Place *at, const Left *left, const void **code) {
     lock_take(&e->lock);
     cpu->generation = e->cache.generation;
     TrapCode trap = TRAP_NONE;
-    *code = cache_lookup(&e->cache, cpu->generation, cpu->pc, cpu->mode);
+    *code = place_lookup(e, cpu->generation, at, cpu->mode);
     if (!*code) {
         e->stats.lookups_missed++;
-        trap = translate(e, cpu, cpu->pc, cpu->mode, code);
+        trap = translate(e, cpu, at, cpu->mode, code);
     }
     if (trap == TRAP_NONE) {
-        if (left->exit) link_left(e, left, *code);
+        if (left->exit && left->exit->pc == at->pc) link_left(e, left, *code);
         __atomic_store_n(&cpu->phase, PHASE_CODE, __ATOMIC_SEQ_CST);
     }
     lock_give(&e->lock);
     return trap;
 }
 
-/* Finds or makes the code for the cpu's pc. On TRAP_NONE phase is PHASE_CODE. */
-static TrapCode find_code(Engine *e, Vcpu *cpu, const Left *left, const void **code) {
-    if (UNLIKELY(cpu->pc >> 56)) { /* where keys hold the mode; no code lies there */
-        cpu->trap_arg = cpu->pc;
-        return TRAP_FETCH;
-    }
+/* Finds or makes the code for the cpu's pc, which is at `at`. On TRAP_NONE phase is PHASE_CODE. */
+static TrapCode find_code(Engine *e, Vcpu *cpu, const Place *at, const Left *left, const void **code) {
     if (!left->exit) {
         enter_generation(e, cpu);
-        *code = cache_lookup(&e->cache, cpu->generation, cpu->pc, cpu->mode);
+        *code = place_lookup(e, cpu->generation, at, cpu->mode);
         if (LIKELY(*code)) return TRAP_NONE;
         __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
     }
-    return find_code_locked(e, cpu, left, code);
+    return find_code_locked(e, cpu, at, left, code);
 }
 
 /* Shadow stack and jump cache hold host addresses of the generation and mode that they were filled in. */
@@ -221,12 +286,22 @@ static void renew_caches(Engine *e, Vcpu *cpu) {
     cpu->cached_generation = cpu->generation;
 }
 
-static void remember_jump(Vcpu *cpu, const void *code) {
+/* Vcpu.jump_tag while nobody asks for attention: differs between modes, and between contexts. */
+static u64 tag_of(const Vcpu *cpu) { return cpu->context ^ (u64)(cpu->mode + 1) * 0xd6e8feb86659fd93ull; }
+
+/* A paged guest is about to run: generated code knows the page that it runs in, and what cached addresses are its own. */
+static void settle_page(const Engine *e, Vcpu *cpu) {
+    u64 page = align_down(cpu->pc, PAGE_BYTES);
+    memcpy((u8 *)cpu->state + e->guest->slots[e->guest->page_slot].offset, &page, 8);
+    __atomic_store_n(&cpu->jump_tag, tag_of(cpu), __ATOMIC_SEQ_CST);
+}
+
+static void remember_jump(const Engine *e, Vcpu *cpu, const void *code) {
     u32 k = cpu->pc >> 1 & (JUMP_CACHE_LEN - 1);
     JumpEntry *j = &cpu->jumps[k];
     __atomic_store_n(&j->key, no_jump(k), __ATOMIC_RELAXED);
     __atomic_store_n(&j->code, code, __ATOMIC_RELAXED);
-    __atomic_store_n(&j->key, cpu->pc, __ATOMIC_RELEASE);
+    __atomic_store_n(&j->key, e->guest->paged ? cpu->pc ^ tag_of(cpu) : cpu->pc, __ATOMIC_RELEASE);
 }
 
 ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool) {
@@ -239,12 +314,12 @@ ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool) {
     if (site & EXIT_SITE_STALE) {
         const Block *b = cache_block_at(&e->cache, site & ~EXIT_SITE_STALE, pool);
         if (!b) BUG("an invalidated block that is none");
-        cpu->pc = b->region ? tier_entry_pc(*pool, b, site & ~EXIT_SITE_STALE) : b->pc;
+        cpu->pc = b->region ? tier_entry_pc(*pool, b, site & ~EXIT_SITE_STALE) : engine_virtual(e, cpu, b->pc);
         return NULL;
     }
     ExitRecord *x = cache_exit_at(&e->cache, site, pool);
     if (!x) BUG("an exit that is none");
-    cpu->pc = x->pc;
+    cpu->pc = engine_virtual(e, cpu, x->pc);
     return x->poll ? NULL : x;
 }
 
@@ -297,23 +372,61 @@ static void note_exit(Engine *e, Vcpu *cpu, Left *left) {
     else left->indirect = cpu->exit_site == EXIT_SITE_NONE || (cpu->exit_site & EXIT_SITE_STALE);
 }
 
+/* The access of a paged guest that left generated code stands before exit_site. */
+static void settle_access(const Engine *e, Vcpu *cpu) {
+    Pool *p;
+    const Block *b = cache_block_at(&e->cache, cpu->exit_site - 1, &p);
+    if (!b) BUG("an access that is none");
+    cpu->pc = engine_virtual(e, cpu, cache_guest_pc(p, b, cpu->exit_site - 1));
+}
+
+/* The instruction at `at` by the interpreter. A paged guest's may take its time with devices, and finds no faults that are signals: others need not wait
+ * for it (PHASE_VMM). */
+static TrapCode step_at(Engine *e, Vcpu *cpu, const Place *at, const u8 *code, size_t avail) {
+    IrFunc f = {0};
+    ir_reset(&f, e->guest, at->pc, cpu->mode);
+    unsigned len = e->guest->lift(&f, at->pc, code, avail);
+    TrapCode trap = TRAP_FETCH;
+    if (len) {
+        if (!f.closed) ir_exit(&f, at->pc + len);
+        if (e->guest->paged) {
+            IrInterp in = {.slow = true};
+            settle_page(e, cpu);
+            trap = ir_interp(&in, &f, cpu);
+            vec_drop(&in.values);
+        } else {
+            trap = interp_run(e, cpu, &f, NULL);
+        }
+        __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
+        e->host->sync_fp(cpu);
+    }
+    ir_drop(&f);
+    return trap == TRAP_MODE ? TRAP_NONE : trap;
+}
+
 /* Runs one piece of linked code. Returns TRAP_NONE to go on at cpu->pc. */
 static TrapCode step(Engine *e, Vcpu *cpu, Left *left) {
     const void *code;
-    TrapCode trap = find_code(e, cpu, left, &code);
-    if (trap != TRAP_NONE) return trap;
+    Place at;
     bool interp = e->options.tier == ENGINE_INTERP;
+    TrapCode trap = place_of(e, cpu, cpu->pc, &at);
+    if (trap != TRAP_NONE) return trap;
+    if (UNLIKELY(interp && ir_straddles(at.pc))) return step_at(e, cpu, &at, at.code, at.avail); /* its IR cannot be told from another's */
+    trap = find_code(e, cpu, &at, left, &code);
+    if (trap != TRAP_NONE) return trap;
     if (!interp) {
         renew_caches(e, cpu);
-        if (left->indirect && !e->options.no_link) remember_jump(cpu, code);
+        if (left->indirect && !e->options.no_link) remember_jump(e, cpu, code);
     }
     *left = (Left){0};
+    if (e->guest->paged) settle_page(e, cpu);
     if (UNLIKELY(e->options.trace_insn || e->options.trace_block)) trace(e, cpu);
     if (poll_pending(cpu)) return TRAP_POLL; /* maybe asked for before the jump cache was filled again */
     if (interp) trap = interp_run(e, cpu, code, NULL);
     else if (e->options.lockstep) trap = lockstep_run(e, cpu, code);
     else trap = (TrapCode)e->cache.stubs.enter(cpu, code);
     if (!interp && (trap == TRAP_NONE || trap == TRAP_POLL)) note_exit(e, cpu, left);
+    else if (!interp && e->guest->paged && (trap == TRAP_FAULT || trap == TRAP_SLOW)) settle_access(e, cpu);
     __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST); /* only now may the tables behind that exit be reused */
     e->host->sync_fp(cpu);
     return trap;
@@ -344,24 +457,17 @@ TrapCode engine_run(Vcpu *cpu) {
 
 TrapCode engine_step(Vcpu *cpu) {
     Engine *e = cpu->engine;
+    Place at;
+    settle_mode(e, cpu);
+    TrapCode trap = place_of(e, cpu, cpu->pc, &at);
+    if (trap != TRAP_NONE) return trap;
+    if (e->guest->paged) return step_at(e, cpu, &at, at.code, at.avail);
     size_t avail;
     bool pristine;
     const u8 *code = e->hooks.fetch(e->hooks.ctx, cpu->pc, &avail, &pristine);
     cpu->trap_arg = cpu->pc;
     if (!code || e->cache.stubs.probe(code)) return TRAP_FETCH;
-    IrFunc f = {0};
-    settle_mode(e, cpu);
-    ir_reset(&f, e->guest, cpu->pc, cpu->mode);
-    unsigned len = e->guest->lift(&f, cpu->pc, code, avail);
-    TrapCode trap = TRAP_FETCH;
-    if (len) {
-        if (!f.closed) ir_exit(&f, cpu->pc + len);
-        trap = interp_run(e, cpu, &f, NULL);
-        __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
-        e->host->sync_fp(cpu);
-    }
-    ir_drop(&f);
-    return trap == TRAP_MODE ? TRAP_NONE : trap;
+    return step_at(e, cpu, &at, code, avail);
 }
 
 /* --- faults ------------------------------------------------------------------------------------------------ */
@@ -450,6 +556,18 @@ void engine_invalidate(Engine *e, u64 start, u64 size) {
 static bool bytes_changed(Engine *e, const Block *b) {
     if (e->cache.stubs.probe((const u8 *)b->pc) || e->cache.stubs.probe((const u8 *)b->pc + b->guest_size - 1)) return true;
     return hash_bytes((const u8 *)b->pc, b->guest_size, 0) != b->hash;
+}
+
+void engine_verify(Engine *e, u64 physical, const u8 *bytes) {
+    lock_take(&e->lock);
+    Pool *h = cache_half(&e->cache);
+    u64 page = physical / PAGE_BYTES;
+    for (u32 n = cache_page_first(h, page); n; n = cache_page_next(h, n - 1, page)) {
+        const Block *b = &h->blocks[n - 1];
+        if (!b->dead && (ir_straddles(b->pc) || hash_bytes(bytes + (b->pc & (PAGE_BYTES - 1)), b->guest_size, 0) != b->hash)) kill_block(e, h, n - 1);
+    }
+    cache_page_drop_dead(h, page);
+    lock_give(&e->lock);
 }
 
 void engine_flush(Engine *e, u64 start, u64 size) {

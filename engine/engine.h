@@ -11,6 +11,10 @@
  * SIGSEGV/SIGBUS handler must call engine_on_fault first. All host signal handlers must run on an alternate
  * stack (SA_ONSTACK): in generated code the stack pointer is the shadow return stack.
  *
+ * Paged guests (Guest.paged): addresses are the guest's virtual ones, found by EngineHooks.page and Vcpu.mmu; translations are of physical
+ * pages, wherever these are mapped. Faults are TRAP_FAULT (Vcpu.mmu said so), not signals. Before it runs a cpu, the runtime sets Vcpu.mmu and Vcpu.context, and
+ * context anew, to a random number, when what cached virtual addresses mean has changed. engine_invalidate takes physical addresses.
+ *
  * Code that changes: the runtime calls engine_invalidate whenever a mapping in [start, start+size) is made,
  * removed, replaced or changes protection, and engine_flush when the guest says that it changed code.
  */
@@ -44,6 +48,11 @@ typedef struct EngineOptions {
 } EngineOptions;
 enum { ENGINE_DUMP_ASM = 1, ENGINE_DUMP_IR = 2, ENGINE_DUMP_HOST = 4 };
 
+typedef struct EnginePage { /* of a paged guest */
+    u64 physical;    /* address of the page, below 2^44 */
+    const u8 *bytes; /* all of it */
+} EnginePage;
+
 /* What the runtime offers. */
 typedef struct EngineHooks {
     void *ctx;
@@ -52,6 +61,10 @@ typedef struct EngineHooks {
      * without a call of engine_invalidate (private file mapping, never writable). Called with no lock held but
      * the engine's own; must not call back. */
     const u8 *(*fetch)(void *ctx, u64 pc, size_t *avail, bool *pristine);
+    /* Instead of fetch, for paged guests: the page that pc lies in, if the cpu may execute it. Else TRAP_FETCH, which engine_run returns then. */
+    TrapCode (*page)(void *ctx, Vcpu *cpu, u64 pc, EnginePage *out);
+    /* The engine is about to read code of that page, and wants to be told (engine_invalidate) when it is written from now on. The engine's lock is held. */
+    void (*translating)(void *ctx, Vcpu *cpu, u64 physical);
     /* Appends the name of the function at pc, with the distance from its start. False: unknown. May be NULL. */
     bool (*symbol)(void *ctx, u64 pc, Text *out);
     /* Runs fn(arg) on a new thread of the process, no signals let in, that ends when fn returns; *alive is its id until it has ended, and
@@ -95,6 +108,8 @@ bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext);
 u32 engine_fflags_get(Vcpu *cpu);
 void engine_fflags_set(Vcpu *cpu, u32 fflags);
 
+/* What the bytes of a paged guest's page at `physical` were is not sure: translations that are not of what stands there now are dropped. */
+void engine_verify(Engine *e, u64 physical, const u8 *bytes);
 /* Mappings of [start, start + size) changed: translations there are dropped. size may reach to the end of the address space. */
 void engine_invalidate(Engine *e, u64 start, u64 size);
 /* The guest executed an instruction fence or flushed [start, start + size): translations of non-pristine code there

@@ -35,8 +35,23 @@ struct Engine {
     Perf perf;
 };
 
+/* Where code is: what it is looked up by. */
+typedef struct Place {
+    u64 pc;         /* of a paged guest: physical, or one with IR_STRADDLE */
+    u64 pages;      /* of such a one: number of its first page << 32 | of its second; cf. Block.hash */
+    const u8 *code; /* paged guests only, likewise `avail` */
+    size_t avail;   /* bytes */
+    u8 straddling[4];
+} Place;
+/* Finds the place of a pc; the lock may be held or not. Else TRAP_FETCH with cpu->trap_arg. */
+TrapCode place_of(Engine *e, Vcpu *cpu, u64 pc, Place *out);
+/* cache_lookup there. */
+const void *place_lookup(const Engine *e, u32 generation, const Place *at, u32 mode);
+/* What the guest sees of the pc of code in the page that runs. */
+u64 engine_virtual(const Engine *e, const Vcpu *cpu, u64 pc);
+
 /* Translates (pc, mode); the lock is held. TRAP_NONE and *code set, or TRAP_FETCH with cpu->trap_arg. */
-TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code);
+TrapCode translate(Engine *e, Vcpu *cpu, const Place *at, u32 mode, const void **code);
 
 /* Where the cpu stands after it left generated code with TRAP_NONE or TRAP_POLL: sets its pc. The exit, if it can be linked. */
 ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool);
@@ -44,7 +59,11 @@ ExitRecord *resolve_exit(Engine *e, Vcpu *cpu, Pool **pool);
 /* Have [a, a + a_size) and [b, b + b_size) bytes in common? */
 static inline bool overlaps(u64 a, u64 a_size, u64 b, u64 b_size) { return a < b ? b - a < a_size : a - b < b_size; }
 /* Is the block, no region, made of any byte of [start, start + size)? */
-static inline bool block_touches(const Block *b, u64 start, u64 size) { return overlaps(b->pc, b->guest_size, start, size); }
+static inline bool block_touches(const Block *b, u64 start, u64 size) {
+    if (UNLIKELY(ir_straddles(b->pc)))
+        return overlaps(cache_first_page(b) * PAGE_BYTES, PAGE_BYTES, start, size) || overlaps(cache_last_page(b) * PAGE_BYTES, PAGE_BYTES, start, size);
+    return overlaps(b->pc, b->guest_size, start, size);
+}
 /* Nobody finds, links or enters block number n any more. */
 void kill_block(Engine *e, Pool *p, u32 n);
 

@@ -32,6 +32,14 @@ static bool fetch(Engine *e, u64 pc, Source *s) {
     return true;
 }
 
+/* The page's owner is told before its bytes are looked at. */
+static void fetch_paged(Engine *e, Vcpu *cpu, const Place *at, Source *s) {
+    *s = (Source){.code = at->code, .avail = at->avail, .pristine = true};
+    u64 first = ir_straddles(at->pc) ? at->pages >> 32 << 12 : align_down(at->pc, PAGE_BYTES);
+    e->hooks.translating(e->hooks.ctx, cpu, first);
+    if (ir_straddles(at->pc)) e->hooks.translating(e->hooks.ctx, cpu, at->pages << 32 >> 20);
+}
+
 static bool wanted_next(Engine *e, const Source *s, u64 pc, u32 insns) {
     u32 limit = e->options.one_insn ? 1 : BLOCK_MAX_INSNS;
     if (insns >= limit) return false;
@@ -79,10 +87,11 @@ static bool has_room(const Pool *h, size_t code, u32 pcs, u32 exits) {
     return h->used + code + 32 <= h->size && h->block_count < h->block_max && h->pc_count + pcs <= h->pc_max && h->exit_count + exits <= h->exit_max;
 }
 
-static Block *new_block(Engine *e, Pool *h, u64 pc, u32 mode, u32 guest_size, const Source *s) {
+static Block *new_block(Engine *e, Pool *h, u64 pc, u64 pages, u32 mode, u32 guest_size, const Source *s) {
     Block *b = &h->blocks[h->block_count];
     *b = (Block){.pc = pc, .mode = mode, .guest_size = guest_size, .pristine = s->pristine};
-    if (!s->pristine) b->hash = hash_bytes(s->code, guest_size, 0);
+    if (ir_straddles(pc)) b->hash = pages;
+    else if (!s->pristine || e->guest->paged) b->hash = hash_bytes(s->code, guest_size, 0);
     e->stats.blocks++;
     e->stats.guest_bytes += guest_size;
     e->stats.ir_insns += e->ir.insns.len;
@@ -207,11 +216,14 @@ static void check_ir(const IrFunc *f) { (void)f; }
 
 enum { TIMED = 8 }; /* one block in so many is timed, for all: looking at the clock twice costs as much as translating an instruction */
 
-TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
+TrapCode translate(Engine *e, Vcpu *cpu, const Place *at, u32 mode, const void **code) {
+    u64 pc = at->pc;
     u64 start = e->stats.blocks % TIMED == 0 || e->perf.map || e->perf.dump ? clock_ns() : 0;
     if (start) image_save_sometimes(e, start);
     Source s;
-    if (!fetch(e, pc, &s)) {
+    if (e->guest->paged) {
+        fetch_paged(e, cpu, at, &s);
+    } else if (!fetch(e, pc, &s)) {
         cpu->trap_arg = pc;
         return TRAP_FETCH;
     }
@@ -232,7 +244,7 @@ TrapCode translate(Engine *e, Vcpu *cpu, u64 pc, u32 mode, const void **code) {
         }
     }
     if (!interp) cache_prepare(h, e->code.size, e->code.pcs.len, e->code.exits.len);
-    Block *b = new_block(e, h, pc, mode, size, &s);
+    Block *b = new_block(e, h, pc, at->pages, mode, size, &s);
     if (interp) b->code = (u64)keep_ir(e, h) - (u64)h->rx;
     else install(e, h, b);
     publish(h, b);

@@ -222,8 +222,18 @@ Ref ir_trunc(IrBuilder *b, Ref x) {
 
 /* --- memory -------------------------------------------------------------------------------------- */
 
+static Ref tlb(IrBuilder *b, unsigned bytes, unsigned how, Ref base, i64 disp) {
+    ASSERT(fits_i32(disp));
+    return emit(b, IR_tlb, IR_I64, __builtin_ctz(bytes), how, base, NONE, NONE, (u64)disp);
+}
+
+Ref ir_address(IrBuilder *b, unsigned bytes, unsigned how, Ref base, i64 disp) {
+    return b->guest->paged ? tlb(b, bytes, how, base, disp) : ir_imm(b, IR_add, base, (u64)disp);
+}
+
 static Ref load(IrBuilder *b, IrType type, unsigned bits, unsigned flags, Ref base, i64 disp) {
     ASSERT(fits_i32(disp));
+    if (b->guest->paged) base = tlb(b, bits / 8, 0, base, disp), disp = 0;
     return emit(b, IR_load, type, __builtin_ctz(bits / 8), flags, base, NONE, NONE, (u64)disp);
 }
 Ref ir_loads(IrBuilder *b, unsigned bits, Ref base, i64 disp) { return load(b, IR_I64, bits, IR_SIGNED, base, disp); }
@@ -232,6 +242,7 @@ Ref ir_loadf(IrBuilder *b, IrType type, Ref base, i64 disp) { return load(b, typ
 
 void ir_store(IrBuilder *b, unsigned bits, Ref base, i64 disp, Ref v) {
     ASSERT(fits_i32(disp));
+    if (b->guest->paged) base = tlb(b, bits / 8, TLB_WRITE, base, disp), disp = 0;
     emit(b, IR_store, IR_VOID, __builtin_ctz(bits / 8), 0, base, v, NONE, (u64)disp);
 }
 
@@ -241,13 +252,16 @@ void ir_align(IrBuilder *b, unsigned bytes, Ref addr) {
     if (bytes > 1) ir_emit(b, IR_align, IR_VOID, __builtin_ctz(bytes), 0, addr, NONE, NONE, 0);
 }
 Ref ir_amo(IrBuilder *b, AmoOp op, unsigned bits, Ref addr, Ref v) {
+    addr = ir_address(b, bits / 8, TLB_WRITE | TLB_ATOMIC, addr, 0);
     return ir_emit(b, IR_amo, IR_I64, __builtin_ctz(bits / 8), op, addr, v, NONE, 0);
 }
 Ref ir_cas(IrBuilder *b, unsigned bits, Ref addr, Ref expected, Ref desired) {
+    addr = ir_address(b, bits / 8, TLB_WRITE | TLB_ATOMIC, addr, 0);
     return ir_emit(b, IR_cas, IR_I64, __builtin_ctz(bits / 8), 0, addr, expected, desired, 0);
 }
 Ref ir_sc(IrBuilder *b, unsigned bits, Ref addr, Ref v, u32 slot_addr, u32 slot_value) {
-    return ir_emit(b, IR_sc, IR_I64, __builtin_ctz(bits / 8), 0, addr, v, NONE, slot_addr | slot_value << 16);
+    Ref at = ir_address(b, bits / 8, TLB_WRITE | TLB_ATOMIC, addr, 0);
+    return ir_emit(b, IR_sc, IR_I64, __builtin_ctz(bits / 8), 0, addr, v, at, slot_addr | slot_value << 16);
 }
 void ir_fence(IrBuilder *b, unsigned pred_succ) { ir_emit(b, IR_fence, IR_VOID, 0, 0, NONE, NONE, NONE, pred_succ); }
 

@@ -44,6 +44,11 @@ struct Guest {
     u32 helper_count;
     u8 insn_align;   /* bytes: 2 */
     u8 insn_max;     /* longest instruction: 4 */
+    /* Paged: translations are of physical pages, and know where they run by a slot (ir.h); Vcpu.mmu is there. */
+    bool paged;
+    u16 page_slot;
+    unsigned (*length)(const u8 *code); /* of the instruction that starts with these insn_align bytes */
+    unsigned (*tlb_set)(u32 mode); /* below VCPU_TLB_SETS: which of Vcpu.tlb accesses in this mode go through */
     /* Translation mode (part of the translation key) of a CPU state: RISC-V: frm, 0..7. */
     u32 (*mode)(const Vcpu *cpu);
     /* Appends the IR of the instruction at pc. `code` points to `avail` readable bytes (>= insn_align).
@@ -55,5 +60,16 @@ struct Guest {
     /* One instruction as the assembler's text, without pc. Returns its length (insn_align if illegal: ".2byte"). */
     unsigned (*disasm)(u64 pc, const u8 *code, size_t avail, Text *out);
 };
+
+/* What the guest sees of a pc in f (ir.h, paged guests). */
+static inline u64 ir_virtual_pc(const IrFunc *f, const Vcpu *cpu, u64 pc) {
+    if (!f->guest->paged) return pc;
+    u64 page;
+    memcpy(&page, (const u8 *)cpu->state + f->guest->slots[f->guest->page_slot].offset, 8);
+    return page + (pc - align_down(f->pc, PAGE_BYTES));
+}
+
+/* Does the guest stand behind the instruction when this trap is taken? */
+static inline bool ir_trap_goes_on(unsigned code) { return code == TRAP_MODE || code == TRAP_WAIT; }
 
 #endif

@@ -30,6 +30,7 @@ static u64 logged_read(const IrLog *log, u64 addr, unsigned log2size) {
     u64 v = memory_read(addr, log2size);
     for (u32 i = 0; i < log->stores.len; i++) {
         const IrStore *s = &log->stores.at[i];
+        if (s->addr - addr >= 1u << log2size && addr - s->addr >= s->size) continue;
         for (u32 k = 0; k < 1u << log2size; k++) {
             u64 at = addr + k - s->addr;
             if (at < s->size) v = (v & ~(0xffull << 8 * k)) | (u64)(u8)(s->value >> 8 * at) << 8 * k;
@@ -50,7 +51,7 @@ static void guest_write(IrInterp *in, u64 addr, unsigned log2size, u64 v) {
     /* faults here as the store would */
     __atomic_fetch_or((volatile u8 *)addr, 0, __ATOMIC_RELAXED);
     __atomic_fetch_or((volatile u8 *)addr + (1u << log2size) - 1, 0, __ATOMIC_RELAXED);
-    vec_push(&in->log->stores, ((IrStore){addr, v, 1u << log2size}));
+    vec_push(&in->log->stores, ((IrStore){addr, v, memory_read(addr, log2size), 1u << log2size}));
 }
 
 /* Atomic compare-and-swap of `size` bytes; the old value, zero-extended. */
@@ -86,6 +87,31 @@ static u64 guest_amo(IrInterp *in, AmoOp op, u64 addr, unsigned log2size, u64 v)
     }
 }
 
+/* --- paged guests ----------------------------------------------------------------------------------- */
+
+/* False: trapped. */
+static bool find_address(IrInterp *in, Vcpu *cpu, const IrInsn *i, u32 id, u64 va, u64 *out) {
+    in->slow_tlb = 0;
+    *out = cpu->mmu->fill(cpu, va, 1u << i->aux, i->aux2);
+    if (*out) return true;
+    if (cpu->trap != TRAP_SLOW || !in->slow) return false;
+    in->slow_tlb = id;
+    *out = va;
+    return true;
+}
+
+static bool paged_read(IrInterp *in, Vcpu *cpu, const IrInsn *i, u64 addr, u64 *v) {
+    if (UNLIKELY(in->slow_tlb && in->slow_tlb == i->a)) return cpu->mmu->access(cpu, addr, 1u << i->aux, false, v);
+    *v = guest_read(in, addr, i->aux);
+    return true;
+}
+
+static bool paged_write(IrInterp *in, Vcpu *cpu, const IrInsn *i, u64 addr, u64 v) {
+    if (UNLIKELY(in->slow_tlb && in->slow_tlb == i->a)) return cpu->mmu->access(cpu, addr, 1u << i->aux, true, &v);
+    guest_write(in, addr, i->aux, v);
+    return true;
+}
+
 /* --- guest state ---------------------------------------------------------------------------------- */
 
 static u64 slot_read(const IrFunc *f, Vcpu *cpu, u32 slot) {
@@ -101,10 +127,10 @@ static void slot_write(const IrFunc *f, Vcpu *cpu, u32 slot, u64 v) {
     else *(u64 *)at = v;
 }
 
-static u64 store_conditional(IrInterp *in, const IrFunc *f, Vcpu *cpu, const IrInsn *i, u64 addr, u64 v) {
+static u64 store_conditional(IrInterp *in, const IrFunc *f, Vcpu *cpu, const IrInsn *i, u64 addr, u64 at, u64 v) {
     if (slot_read(f, cpu, i->imm & 0xffff) != addr) return 1;
     u64 expected = low_bits(slot_read(f, cpu, i->imm >> 16), 8u << i->aux);
-    return guest_cas(in, addr, i->aux, expected, v) != expected;
+    return guest_cas(in, at, i->aux, expected, v) != expected;
 }
 
 static u64 box_bits(IrType t, u64 v) { return t == IR_F16 ? v | ~0ull << 16 : v | ~0ull << 32; }
@@ -180,8 +206,8 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         switch ((IrOp)i->op) {
         case IR_nop: case IR_block: case IR_param: break;
         case IR_insn:
-            cpu->pc = i->imm;
-            next_pc = i->imm + i->aux;
+            cpu->pc = ir_virtual_pc(f, cpu, i->imm);
+            next_pc = cpu->pc + i->aux;
             frame = i->c;
             break;
         case IR_const: v[id] = i->imm; break;
@@ -195,20 +221,23 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
             v[id] = ir_eval((IrOp)i->op, (IrType)i->type, at, i->aux, a, v[i->b], v[i->c]);
             break;
         case IR_load:
-            v[id] = guest_read(in, addr, i->aux);
+            if (!paged_read(in, cpu, i, addr, &v[id])) return (TrapCode)cpu->trap;
             if (i->aux2 & IR_SIGNED) v[id] = (u64)sext_bits(v[id], 8u << i->aux);
             if (i->aux2 & IR_ACQUIRE) __atomic_thread_fence(__ATOMIC_ACQUIRE);
             break;
         case IR_store:
             if (i->aux2 & IR_RELEASE) __atomic_thread_fence(__ATOMIC_RELEASE);
-            guest_write(in, addr, i->aux, v[i->b]);
+            if (!paged_write(in, cpu, i, addr, v[i->b])) return (TrapCode)cpu->trap;
+            break;
+        case IR_tlb:
+            if (!find_address(in, cpu, i, id, addr, &v[id])) return (TrapCode)cpu->trap;
             break;
         case IR_align:
             if (addr & ((1u << i->aux) - 1)) return trap(cpu, TRAP_MISALIGNED, addr);
             break;
         case IR_amo: v[id] = guest_amo(in, (AmoOp)i->aux2, addr, i->aux, v[i->b]); break;
         case IR_cas: v[id] = guest_cas(in, addr, i->aux, v[i->b], v[i->c]); break;
-        case IR_sc: v[id] = store_conditional(in, f, cpu, i, a, v[i->b]); break;
+        case IR_sc: v[id] = store_conditional(in, f, cpu, i, a, v[i->c], v[i->b]); break;
         case IR_fence: __atomic_thread_fence(__ATOMIC_SEQ_CST); break;
         case IR_fadd: case IR_fsub: case IR_fmul: case IR_fdiv: case IR_fsqrt: case IR_fma: case IR_fmin: case IR_fmax: case IR_fminm: case IR_fmaxm:
         case IR_feq: case IR_flt: case IR_fle: case IR_fclass: case IR_fneg: case IR_fabs: case IR_fcopysign: case IR_fcvt: case IR_ftoi: case IR_itof:
@@ -224,12 +253,12 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         case IR_call: v[id] = call_helper(f, cpu, i, v); break;
         case IR_exit_if:
             if (!a) break;
-            cpu->pc = i->imm;
+            cpu->pc = ir_virtual_pc(f, cpu, i->imm);
             return TRAP_NONE;
         case IR_trap_if:
             if (a) return trap(cpu, i->aux, 0);
             break;
-        case IR_exit: cpu->pc = i->imm; return TRAP_NONE;
+        case IR_exit: cpu->pc = ir_virtual_pc(f, cpu, i->imm); return TRAP_NONE;
         case IR_poll:
             if (!__atomic_load_n(&cpu->poll, __ATOMIC_RELAXED)) break;
             cpu->pc = i->imm;
@@ -237,7 +266,7 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         case IR_count: cpu->insns += i->imm; break;
         case IR_exit_ind: cpu->pc = a & -(u64)f->guest->insn_align; return TRAP_NONE;
         case IR_trap:
-            if (i->aux == TRAP_MODE || i->aux == TRAP_WAIT) cpu->pc = next_pc;
+            if (ir_trap_goes_on(i->aux)) cpu->pc = next_pc;
             return trap(cpu, i->aux, i->imm);
         case IR_jmp: id = take_jump(in, f, i) - 1; break;
         case IR_br: id = in->blocks.at[a ? (u32)i->imm : (u32)(i->imm >> 32)]; break;

@@ -11,6 +11,7 @@
 
 typedef struct IrStore { /* one logged store */
     u64 addr, value;
+    u64 old;  /* what memory held and, as long as it is only logged, holds */
     u32 size; /* bytes */
 } IrStore;
 
@@ -23,6 +24,8 @@ typedef struct IrInterp { /* scratch of one thread */
     VEC(u64) params; /* of a jump under way */
     VEC(u32) blocks; /* where each block of the function starts */
     IrLog *log;      /* NULL: stores go to memory */
+    bool slow;       /* accesses of a paged guest that are not to one page of memory are done, and do not trap */
+    u32 slow_tlb;    /* the `tlb` of such an access under way */
 } IrInterp;
 
 /* Runs f from its entry until it leaves. cpu->pc is set; returns TRAP_NONE for an exit, else the trap (cpu->trap_arg set).

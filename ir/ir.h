@@ -23,6 +23,10 @@
  * yields the same value.
  * At most one emitting call may stand among the arguments of a call (C leaves their order open).
  *
+ * Paged guests (Guest.paged; docs/why/system-translation.md): a function is code of one page, and every pc in it is a physical address, or one
+ * relative to that page where it leaves it (page + distance). What the guest sees of a pc is slot Guest.page_slot, the virtual address of
+ * the page that runs, plus the distance. Addresses of accesses are virtual, and go through `tlb`, which the builder makes.
+ *
  * Threads: an IrFunc belongs to one thread. Memory: one arena-like set of vectors, reused by ir_reset.
  */
 #ifndef IR_IR_H
@@ -58,6 +62,7 @@ enum { /* facts of operations */
 
 enum { IR_SIGNED = 1, IR_QUIET = 2, IR_NEG_PRODUCT = 4, IR_NEG_ADDEND = 8, IR_INEXACT = 16 }; /* aux2 */
 enum { IR_ACQUIRE = 32, IR_RELEASE = 64 };                                                    /* aux2 of load, store */
+enum { TLB_WRITE = 1, TLB_ATOMIC = 2 /* no access but one to memory will do */ };             /* aux2 of tlb */
 typedef enum AmoOp { AMO_SWAP, AMO_ADD, AMO_AND, AMO_OR, AMO_XOR, AMO_MINS, AMO_MAXS, AMO_MINU, AMO_MAXU } AmoOp;
 typedef enum CryptoOp { /* low four bits of aux of `crypto`; n: the upper four */
     CRYPTO_AES, CRYPTO_AES_LAST,     /* low half of the state {b, a} after a round of AES without its key; the last round */
@@ -83,6 +88,8 @@ typedef enum TrapCode {
     TRAP_FETCH,      /* no executable memory at pc */
     TRAP_POLL,       /* somebody asked for attention; pc is where to go on */
     TRAP_WAIT,       /* wrs.*, pause: a good moment to yield; pc is already the next instruction */
+    TRAP_PRIV,       /* paged guests: a privileged instruction for the runtime; argument: its bits */
+    TRAP_SLOW,       /* paged guests: an access that is not to memory, or to two pages; argument: address. engine_step does it */
 } TrapCode;
 
 /* --- instructions ---------------------------------------------------------------------------- */
@@ -131,7 +138,7 @@ typedef struct Guest Guest;
 
 typedef struct IrFunc {
     const Guest *guest;
-    u32 mode;              /* guest translation mode (RISC-V: frm) */
+    u32 mode;              /* guest translation mode; its low three bits are the rounding mode (RISC-V: frm) */
     u64 pc;                /* of the entry */
     VEC(IrInsn) insns;     /* id 0 is a nop */
     VEC(u64) args;         /* operand ids of calls and jumps; 64-bit extras of exits */
@@ -158,6 +165,13 @@ static inline bool ir_is_const(const IrFunc *f, Ref r) { return f->insns.at[r.id
 static inline bool ir_has_frame(IrOp op) {
     return op == IR_insn || op == IR_poll || op == IR_trap || (ir_op_facts[op] & F_EXIT);
 }
+
+enum { IR_MODE_ROUNDING = 7 };
+
+/* Paged guests: an instruction that reaches into the next page is translated alone, and its pc is of a page that does not exist: what it is made of is
+ * not told by a physical address. */
+#define IR_STRADDLE (1ull << 54)
+static inline bool ir_straddles(u64 pc) { return pc >> 54 & 1; }
 
 /* --- building ---------------------------------------------------------------------------------- */
 
@@ -206,6 +220,8 @@ void ir_store(IrBuilder *b, unsigned bits, Ref base, i64 disp, Ref v); /* v: i64
 /* Adds IR_ACQUIRE / IR_RELEASE to the load or store just made. */
 void ir_set_order(IrBuilder *b, unsigned order);
 void ir_align(IrBuilder *b, unsigned bytes, Ref addr);
+/* The address for accesses of `bytes` at base + disp: itself, or of a paged guest a `tlb` of it. */
+Ref ir_address(IrBuilder *b, unsigned bytes, unsigned how, Ref base, i64 disp);
 Ref ir_amo(IrBuilder *b, AmoOp op, unsigned bits, Ref addr, Ref v);
 Ref ir_cas(IrBuilder *b, unsigned bits, Ref addr, Ref expected, Ref desired);
 Ref ir_sc(IrBuilder *b, unsigned bits, Ref addr, Ref v, u32 slot_addr, u32 slot_value);

@@ -26,6 +26,26 @@ enum { /* index into Vcpu.k; per format: f16, f32, f64 follow one another */
     VCPU_CONST_COUNT = VCPU_K_LIMIT + 4,
 };
 
+/* The guest's pages as accesses find them: a hit is an address with (address - tag) <= PAGE_BYTES - size. An empty entry has the tag of a page that
+ * belongs elsewhere. */
+typedef struct TlbEntry {
+    u64 tag;  /* virtual address of the page */
+    u64 host; /* where it is in the host's memory */
+} TlbEntry;
+enum { VCPU_TLB_SETS = 5, VCPU_TLB_LEN = 1024 };
+static inline u32 vcpu_tlb_index(u64 va) { return (u32)(va / PAGE_BYTES) & (VCPU_TLB_LEN - 1); }
+static inline u64 vcpu_tlb_none(u32 k) { return (u64)(k ^ 1) * PAGE_BYTES; }
+
+struct Vcpu;
+typedef struct VcpuMmu { /* what a paged guest's accesses need of the runtime; from generated code, hence no locks */
+    /* The host address of `size` bytes at va, in one page of memory, for what `how` (TLB_*) says; the entry is entered. 0: Vcpu.trap says why not:
+     * TRAP_FAULT (the runtime knows which), or TRAP_SLOW; Vcpu.trap_arg = va. */
+    u64 (*fill)(struct Vcpu *cpu, u64 va, u32 size, u32 how);
+    /* Any access, by engine_step. False: Vcpu.trap and trap_arg as above. */
+    bool (*access)(struct Vcpu *cpu, u64 va, u32 size, bool write, u64 *value);
+    u64 (*time)(struct Vcpu *cpu); /* the guest's clock */
+} VcpuMmu;
+
 enum { VCPU_STUBS = 12 };
 enum { VCPU_COUNTS = 1024 };
 
@@ -34,6 +54,7 @@ enum { VCPU_SPILLS = 128 }; /* why they suffice: host/x64/regs.c, spill */
 
 typedef struct Vcpu {
     JumpEntry jumps[JUMP_CACHE_LEN]; /* index (pc >> 1) % JUMP_CACHE_LEN */
+    TlbEntry tlb[VCPU_TLB_SETS][2][VCPU_TLB_LEN]; /* paged guests: by set, reads or writes, vcpu_tlb_index */
     u64 pc;          /* exact whenever the VMM looks */
     u32 mode;        /* translation mode of the current state */
     u32 poll;        /* != 0: generated code leaves at the next poll; set by other threads and signal handlers */
@@ -52,6 +73,11 @@ typedef struct Vcpu {
     struct Vcpu *next; /* in the engine's list */
     void *engine;    /* Engine of this cpu */
     void *owner;     /* the runtime's thread object */
+    u64 kicks;       /* engine_kick so far */
+    const VcpuMmu *mmu; /* of a paged guest */
+    u64 context;     /* of a paged guest: a number for the address space and privilege that it runs in; jump_tag is made of it and the mode */
+    u64 jump_tag;    /* of a paged guest: keys of jumps[] and of the shadow stack are pc ^ jump_tag; what it is tells one mode and address space from
+                      * others; engine_kick spoils it */
     void *interp;    /* scratch memory of the interpreter, made at first use */
     u32 counts[VCPU_COUNTS]; /* by target of a backward branch: down from what is hot; negative: generated code leaves at the poll */
     u64 insns;       /* guest instructions executed, where the code counts them (IR_count) */

@@ -111,6 +111,7 @@ static void thread_act(Thread *t, TrapCode trap) {
     case TRAP_FAULT: raise_fault(t); break;
     case TRAP_FETCH: raise_fetch(t); break;
     case TRAP_WAIT: sys_call(SYS_sched_yield); break;
+    case TRAP_PRIV: case TRAP_SLOW: BUG("a trap of paged guests");
     case TRAP_POLL:
     case TRAP_NONE:
     case TRAP_MODE: break;

@@ -19,7 +19,7 @@ typedef struct Val {
     i16 hint;  /* slot it is put to, -1 */
 } Val;
 
-typedef enum LateKind { LATE_EXIT, LATE_POLL, LATE_TRAP, LATE_RET, LATE_LOOKUP, LATE_CALL_LOOKUP, LATE_NAN, LATE_SOFT, LATE_UNBOX } LateKind;
+typedef enum LateKind { LATE_EXIT, LATE_POLL, LATE_TRAP, LATE_RET, LATE_LOOKUP, LATE_CALL_LOOKUP, LATE_NAN, LATE_SOFT, LATE_UNBOX, LATE_TLB, LATE_FAR } LateKind;
 
 typedef struct Late { /* code to be emitted behind the block */
     u8 kind, reg, type, trap;
@@ -27,7 +27,7 @@ typedef struct Late { /* code to be emitted behind the block */
     const u8 *back;  /* where it goes on, host writable address */
     u64 pc;          /* exits, traps */
     u32 exit;        /* index into HostCode.exits */
-    u32 insn;        /* LATE_SOFT: IR instruction */
+    u32 insn;        /* LATE_SOFT, LATE_TLB: IR instruction */
     u8 operand[3];   /* LATE_SOFT: registers of the operands */
     u32 frame;       /* guest instruction it belongs to */
 } Late;
@@ -117,6 +117,7 @@ void cg_call_soft(Cg *g, u32 helper, u32 a, u32 b, u32 what);
 void cg_lower_call(Cg *g, IrInsn *i);
 void cg_lower_leave(Cg *g, IrInsn *i);
 void cg_emit_late(Cg *g);
+void cg_late_tlb(Cg *g, const Late *l);
 void cg_late_fp(Cg *g, const Late *l); /* LATE_NAN, LATE_UNBOX, LATE_SOFT */
 /* Linkable exits: an unconditional one, one on a condition, the call of a guest function; what leaves for TRAP_POLL; a trap. */
 void cg_jump_to(Cg *g, u64 pc);

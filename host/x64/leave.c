@@ -8,6 +8,10 @@
  *
  * Polls: every cycle of guest code has a backward direct branch or call (polled here), or an indirect transfer that
  * misses in the jump cache (engine_kick empties it); a matched return only undoes a call.
+ *
+ * Paged guests: code knows its page's virtual address by a slot only, and nothing is known about where other pages are. So a direct exit to
+ * another page is an indirect jump to page + distance, through the jump cache, whose keys, like the frames of the shadow stack, have in them
+ * which address space and mode they are of (Vcpu.jump_tag). Exits within the page are linked.
  */
 #include "host/x64/cg.h"
 
@@ -41,10 +45,51 @@ static void late_poll(Cg *g, u8 *from, u64 pc) {
 
 void cg_jump_poll(Cg *g, u64 pc) { late_poll(g, x64_jmp(&g->b, NULL), pc); }
 
+/* Can an exit to pc be linked? Not if it leaves its block's page, or what begins there may reach into the next one. */
+static bool stays(const Cg *g, u64 pc) {
+    if (!g->guest->paged) return true;
+    u64 last = PAGE_BYTES - g->guest->insn_align;
+    return (pc ^ g->f->pc) < PAGE_BYTES && !ir_straddles(g->f->pc) && (pc & (PAGE_BYTES - 1)) != last;
+}
+
+/* rax = what the guest sees of pc. */
+static void virtual_pc(Cg *g, u64 pc) {
+    x64_rm(&g->b, I_MOV_R_RM | W1, RAX, x64_page_mem(g->guest));
+    i64 distance = (i64)(pc - align_down(g->f->pc, PAGE_BYTES));
+    if (distance) x64_rm(&g->b, I_LEA | W1, RAX, x64_mem(RAX, distance));
+}
+
+static X64Mem jump_code(X64Mem entry) {
+    entry.disp += (i32)offsetof(JumpEntry, code);
+    return entry;
+}
+
+/* To the guest pc in `target`, through the jump cache. rcx and rdx are lost. */
+static void jump_to(Cg *g, unsigned target) {
+    unsigned key = x64_jump_key(&g->b, g->guest, target);
+    X64Mem entry = x64_jump_entry(&g->b, target);
+    x64_alu_rm(&g->b, ALU_CMP, W1, key, entry);
+    cg_late(g, LATE_LOOKUP, x64_jcc(&g->b, CC_NE, NULL))->reg = (u8)target;
+    x64_set_page(&g->b, g->guest, target);
+    x64_jmp_mem(&g->b, jump_code(entry));
+}
+
+static void call(Cg *g, unsigned target) {
+    unsigned key = x64_jump_key(&g->b, g->guest, target);
+    X64Mem entry = x64_jump_entry(&g->b, target);
+    x64_alu_rm(&g->b, ALU_CMP, W1, key, entry);
+    Late *l = cg_late(g, LATE_CALL_LOOKUP, x64_jcc(&g->b, CC_NE, NULL));
+    x64_set_page(&g->b, g->guest, target);
+    x64_call_mem(&g->b, jump_code(entry));
+    l->reg = (u8)target;
+    l->back = g->b.at;
+}
+
 /* Backward: the only direction in which a cycle can close. A branch counts, and leaves when the count has run out: because its target is
  * hot, or somebody asks for attention (engine_kick). A call only looks whether somebody does. `resume` is where the guest stands then. */
 static void poll_if_backward(Cg *g, u64 target, u64 resume, bool counts) {
-    if (target > g->pc) return;
+    if (target > g->pc || !stays(g, target)) return; /* an indirect transfer, which engine_kick stops */
+    counts &= !g->guest->paged;
     X64Mem count = x64_mem(RBP, CPU_OFF(counts) + 4 * (i32)vcpu_count_of(target));
     if (counts) x64_alu_mi(&g->b, ALU_SUB, 0, count, 1);
     else x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
@@ -52,12 +97,22 @@ static void poll_if_backward(Cg *g, u64 target, u64 resume, bool counts) {
 }
 
 void cg_jump_to(Cg *g, u64 pc) {
+    if (!stays(g, pc)) {
+        virtual_pc(g, pc);
+        jump_to(g, RAX);
+        return;
+    }
     align_field(g, 1);
     late_exit(g, x64_jmp(&g->b, NULL), pc);
 }
 
 static void push_pc(Cg *g, u64 pc) {
-    if (fits_i32((i64)pc)) {
+    if (g->guest->paged) { /* what a return will compare: x64_jump_key */
+        x64_rm(&g->b, I_MOV_R_RM | W1, RCX, x64_page_mem(g->guest));
+        x64_rm(&g->b, I_LEA | W1, RCX, x64_mem(RCX, (i64)(pc - align_down(g->f->pc, PAGE_BYTES))));
+        x64_alu_rm(&g->b, ALU_XOR, W1, RCX, CPU_MEM(jump_tag));
+        x64_push(&g->b, RCX);
+    } else if (fits_i32((i64)pc)) {
         x64_op8(&g->b, 0x68);
         x64_u32(&g->b, (u32)pc);
     } else {
@@ -73,6 +128,11 @@ static void after_return(Cg *g, u64 return_pc) {
 
 void cg_call_to(Cg *g, u64 pc, u64 return_pc) {
     push_pc(g, return_pc);
+    if (!stays(g, pc)) {
+        virtual_pc(g, pc);
+        call(g, RAX);
+        return;
+    }
     align_field(g, 1);
     late_exit(g, x64_call(&g->b, NULL), pc);
 }
@@ -90,47 +150,32 @@ static void leave_direct(Cg *g, const IrInsn *i) {
 }
 
 static void leave_return(Cg *g, unsigned target) {
-    x64_alu_rm(&g->b, ALU_CMP, W1, target, x64_mem(RSP, 8));
+    unsigned key = x64_jump_key(&g->b, g->guest, target);
+    x64_alu_rm(&g->b, ALU_CMP, W1, key, x64_mem(RSP, 8));
     cg_late(g, LATE_RET, x64_jcc(&g->b, CC_NE, NULL))->reg = (u8)target;
+    x64_set_page(&g->b, g->guest, target);
     x64_ret(&g->b);
 }
 
-/* [rbp + rdx * 8 + jumps] is the entry of the target: 16 bytes at (pc >> 1) % JUMP_CACHE_LEN. */
-static X64Mem jump_entry(Cg *g, unsigned target) {
-    x64_rr(&g->b, I_MOV_R_RM, RDX, target);
-    x64_alu_ri(&g->b, ALU_AND, 0, RDX, (JUMP_CACHE_LEN - 1) << 1);
-    return x64_mem_index(RBP, RDX, 3, CPU_OFF(jumps));
-}
-
 void cg_leave_to(Cg *g, const IrInsn *i, unsigned target) {
-    if (i->aux == EXIT_RET) {
-        leave_return(g, target);
-        return;
-    }
-    if (i->aux == EXIT_CALL) push_pc(g, i->imm);
-    X64Mem entry = jump_entry(g, target);
-    x64_alu_rm(&g->b, ALU_CMP, W1, target, entry);
-    u8 *miss = x64_jcc(&g->b, CC_NE, NULL);
-    entry.disp += (i32)offsetof(JumpEntry, code);
-    if (i->aux == EXIT_JUMP) {
-        cg_late(g, LATE_LOOKUP, miss)->reg = (u8)target;
-        x64_jmp_mem(&g->b, entry);
-        return;
-    }
-    Late *l = cg_late(g, LATE_CALL_LOOKUP, miss);
-    l->reg = (u8)target;
-    x64_call_mem(&g->b, entry);
-    l->back = g->b.at;
+    if (i->aux == EXIT_RET) leave_return(g, target);
+    else if (i->aux == EXIT_JUMP) jump_to(g, target);
+    else push_pc(g, i->imm), call(g, target);
 }
 
 static void leave_indirect(Cg *g, const IrInsn *i) {
     unsigned target = cg_use(g, i->a);
-    if (i->aux != EXIT_RET && (X64_SCRATCH_GPR >> target & 1)) x64_mov(&g->b, RAX, target), target = RAX;
+    bool keep = i->aux == EXIT_RET && !g->guest->paged;
+    if (!keep && (X64_SCRATCH_GPR >> target & 1)) x64_mov(&g->b, RAX, target), target = RAX;
     cg_leave_to(g, i, target);
     if (i->aux == EXIT_CALL) after_return(g, i->imm);
 }
 
 void cg_jump_if(Cg *g, unsigned cc, u64 pc) {
+    if (!stays(g, pc)) {
+        cg_late(g, LATE_FAR, x64_jcc(&g->b, cc, NULL))->pc = pc;
+        return;
+    }
     align_field(g, 2);
     late_exit(g, x64_jcc(&g->b, cc, NULL), pc);
 }
@@ -158,7 +203,12 @@ static void store_const(Cg *g, X64Mem m, u64 v) {
 }
 
 void cg_trap(Cg *g, unsigned code, u64 pc, u64 arg) {
-    store_const(g, CPU_MEM(pc), pc);
+    if (g->guest->paged) {
+        virtual_pc(g, pc);
+        x64_rm(&g->b, I_MOV_RM_R | W1, RAX, CPU_MEM(pc));
+    } else {
+        store_const(g, CPU_MEM(pc), pc);
+    }
     store_const(g, CPU_MEM(trap_arg), arg);
     x64_mov_imm(&g->b, RAX, code);
     x64_jmp_mem(&g->b, STUB_MEM(STUB_EXIT_TRAP));
@@ -170,7 +220,7 @@ void cg_lower_leave(Cg *g, IrInsn *i) {
     case IR_exit_ind: leave_indirect(g, i); break;
     case IR_exit_if: leave_if(g, i); break;
     case IR_trap_if: trap_if(g, i); break;
-    case IR_trap: cg_trap(g, i->aux, i->aux == TRAP_MODE || i->aux == TRAP_WAIT ? g->next_pc : g->pc, i->imm); break;
+    case IR_trap: cg_trap(g, i->aux, ir_trap_goes_on(i->aux) ? g->next_pc : g->pc, i->imm); break;
     default: BUG("quick tier: operation needs a control-flow graph");
     }
 }
@@ -202,6 +252,8 @@ static void emit_one(Cg *g, const Late *l) {
         x64_call_mem(&g->b, STUB_MEM(STUB_LOOKUP));
         x64_jmp(&g->b, l->back + g->b.rx_delta);
         break;
+    case LATE_FAR: cg_jump_to(g, l->pc); break;
+    case LATE_TLB: cg_late_tlb(g, l); break;
     case LATE_NAN:
     case LATE_UNBOX:
     case LATE_SOFT: cg_late_fp(g, l); break;

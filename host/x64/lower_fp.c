@@ -39,7 +39,7 @@ static u32 avoid_second(unsigned b) { return x64_features.avx ? 0 : 1u << b; }
 /* --- slow paths ------------------------------------------------------------------------------------ */
 
 /* Is the host's instruction right for this operation? */
-static bool native_rounding(const Cg *g, const IrInsn *i) { return i->aux == g->f->mode && i->aux <= 3; }
+static bool native_rounding(const Cg *g, const IrInsn *i) { return i->aux == (g->f->mode & IR_MODE_ROUNDING) && i->aux <= 3; }
 
 static void soft_arguments(Cg *g, const IrInsn *i, const u8 operand[3]) {
     for (unsigned k = 0; k < ir_op_operands[i->op]; k++) {

@@ -28,6 +28,58 @@ static void load(Cg *g, IrInsn *i) {
     cg_set(g, dst);
 }
 
+/* --- paged guests ----------------------------------------------------------------------------------- */
+
+/* The tags, or host addresses, of the set that accesses in this mode go through. */
+static X64Mem tlb_entry(const Cg *g, const IrInsn *i, size_t field) {
+    u32 set = g->guest->tlb_set(g->f->mode) * 2 + (i->aux2 & TLB_WRITE);
+    return x64_mem_index(RBP, RCX, 0, CPU_OFF(tlb) + (i64)(set * VCPU_TLB_LEN * sizeof(TlbEntry) + field));
+}
+
+static void address_to_rax(Cg *g, const IrInsn *i) {
+    if (cg_is_const(g, i->a)) {
+        cg_take(g, RAX);
+        x64_mov_imm(&g->b, RAX, cg_insn(g, i->a)->imm + i->imm);
+        return;
+    }
+    unsigned a = cg_use(g, i->a);
+    if (a != RAX || cg_insn(g, cg_root(g, i->a))->last > g->cur) {
+        cg_take(g, RAX);
+        a = cg_use(g, i->a);
+    }
+    if (i->imm) x64_rm(&g->b, I_LEA | W1, RAX, x64_mem(a, (i64)i->imm));
+    else x64_mov(&g->b, RAX, a);
+}
+
+/* The address goes into rax, its entry is found by rcx; a miss is one of pages and of sizes that reach over the page's end alike. */
+static void tlb(Cg *g, IrInsn *i) {
+    enum { ENTRY = 4 }; /* log2 of its size */
+    _Static_assert(sizeof(TlbEntry) == 1 << ENTRY, "tlb entry");
+    cg_take(g, RCX);
+    address_to_rax(g, i);
+    x64_rr(&g->b, I_MOV_R_RM, RCX, RAX);
+    x64_shift_ri(&g->b, SH_SHR, 0, RCX, 12 - ENTRY);
+    x64_alu_ri(&g->b, ALU_AND, 0, RCX, (VCPU_TLB_LEN - 1) << ENTRY);
+    x64_alu_rm(&g->b, ALU_SUB, W1, RAX, tlb_entry(g, i, offsetof(TlbEntry, tag)));
+    x64_alu_ri(&g->b, ALU_CMP, W1, RAX, (i32)(PAGE_BYTES - (1u << i->aux)));
+    Late *l = cg_late(g, LATE_TLB, x64_jcc(&g->b, CC_A, NULL));
+    x64_alu_rm(&g->b, ALU_ADD, W1, RAX, tlb_entry(g, i, offsetof(TlbEntry, host)));
+    l->back = g->b.at;
+    l->insn = g->cur;
+    cg_set(g, RAX);
+}
+
+void cg_late_tlb(Cg *g, const Late *l) {
+    const IrInsn *i = cg_insn(g, l->insn);
+    x64_alu_rm(&g->b, ALU_ADD, W1, RAX, tlb_entry(g, i, offsetof(TlbEntry, tag)));
+    x64_op8(&g->b, 0x6a); /* push imm8 */
+    x64_u8(&g->b, (u8)(i->aux2 | i->aux << 2));
+    x64_call_mem(&g->b, STUB_MEM(STUB_TLB));
+    x64_jmp(&g->b, l->back + g->b.rx_delta);
+}
+
+/* ------------------------------------------------------------------------------------------------------ */
+
 static void store_imm(Cg *g, X64Mem m, unsigned log2size, i32 imm) {
     if (log2size == 0) {
         x64_rm(&g->b, INSN(0, 0, 0xc6), 0, m);
@@ -212,12 +264,12 @@ static void cas(Cg *g, IrInsn *i) {
  * unseen, as in every translator without hardware help (docs/caveats.md). */
 static void store_conditional(Cg *g, IrInsn *i) {
     cg_take(g, RAX);
-    unsigned a = cg_use(g, i->a), v = cg_use(g, i->b);
+    unsigned a = cg_use(g, i->a), v = cg_use(g, i->b), at = cg_use(g, i->c);
     x64_alu_rm(&g->b, ALU_CMP, W1, a, x64_mem(RBP, x64_slot_off(g->guest, i->imm & 0xffff)));
     u8 *fail = x64_jcc_short(&g->b, CC_NE);
     x64_rm(&g->b, I_MOV_R_RM | W1, RAX, x64_mem(RBP, x64_slot_off(g->guest, (u32)(i->imm >> 16))));
     lock(g);
-    x64_rm(&g->b, cmpxchg_insn(i->aux), v, x64_mem(a, 0));
+    x64_rm(&g->b, cmpxchg_insn(i->aux), v, x64_mem(at, 0));
     x64_here_short(&g->b, fail); /* not equal, either way */
     x64_mov_imm_keep_flags(&g->b, RAX, 0);
     x64_rr(&g->b, I_SETCC(CC_NE), 0, RAX);
@@ -233,6 +285,7 @@ static void fence(Cg *g, IrInsn *i) {
 
 void cg_lower_mem(Cg *g, IrInsn *i) {
     switch (i->op) {
+    case IR_tlb: tlb(g, i); break;
     case IR_load: load(g, i); break;
     case IR_store: store(g, i); break;
     case IR_align: align(g, i); break;

@@ -98,7 +98,7 @@ static void trap(Region *r, const IrInsn *i) {
     Cg *g = r->g;
     state_moves(r, region_frame(r, g->cur), g->cur);
     region_make_moves(r);
-    cg_trap(g, i->aux, i->aux == TRAP_MODE || i->aux == TRAP_WAIT ? g->next_pc : g->pc, i->imm);
+    cg_trap(g, i->aux, ir_trap_goes_on(i->aux) ? g->next_pc : g->pc, i->imm);
 }
 
 static void trap_unless(Region *r, unsigned cc, unsigned code) {

@@ -33,6 +33,9 @@ u64 x64_soft_amo(Vcpu *cpu, u64 addr, u64 v, u64 what, u64 unused) {
 }
 #undef SOFT_AMO
 
+/* The slow path of `tlb`: what = TLB_* | log2 size << 2. */
+static u64 soft_tlb(Vcpu *cpu, u64 va, u64 what, u64 c, u64 d) { return cpu->mmu->fill(cpu, va, 1u << (what >> 2), what & 3); }
+
 u64 x64_soft_crypto(Vcpu *cpu, u64 a, u64 b, u64 what, u64 unused) {
     (void)cpu, (void)unused;
     return ir_eval_crypto((unsigned)what, a, b);
@@ -123,20 +126,21 @@ static void make_lookup(X64Buf *b, const Guest *g, const u8 *leave) {
 }
 
 /* rax: guest pc. A few frames up first (longjmp, tail calls that push), then the jump cache. */
-static void make_ret_slow(X64Buf *b, const u8 *lookup) {
+static void make_ret_slow(X64Buf *b, const Guest *g, const u8 *lookup) {
     enum { FRAMES = 6 };
+    unsigned key = x64_jump_key(b, g, RAX);
     for (unsigned k = 1; k <= FRAMES; k++) {
-        x64_alu_rm(b, ALU_CMP, W1, RAX, x64_mem(RSP, 16 * (i64)k + 8));
+        x64_alu_rm(b, ALU_CMP, W1, key, x64_mem(RSP, 16 * (i64)k + 8));
         u8 *no = x64_jcc_short(b, CC_NE);
         x64_alu_ri(b, ALU_ADD, W1, RSP, 16 * (i32)k);
+        x64_set_page(b, g, RAX);
         x64_ret(b);
         x64_here_short(b, no);
     }
-    x64_rr(b, I_MOV_R_RM, RDX, RAX);
-    x64_alu_ri(b, ALU_AND, 0, RDX, (JUMP_CACHE_LEN - 1) << 1);
-    X64Mem entry = x64_mem_index(RBP, RDX, 3, CPU_OFF(jumps));
-    x64_alu_rm(b, ALU_CMP, W1, RAX, entry);
+    X64Mem entry = x64_jump_entry(b, RAX);
+    x64_alu_rm(b, ALU_CMP, W1, key, entry);
     x64_jcc(b, CC_NE, lookup);
+    x64_set_page(b, g, RAX);
     entry.disp += (i32)offsetof(JumpEntry, code);
     x64_jmp_mem(b, entry);
 }
@@ -220,6 +224,27 @@ static void make_soft(X64Buf *b) {
     x64_ret(b);
 }
 
+/* Called with an address in rax whose page the cpu's tlb does not know, and what it is for (soft_tlb) pushed: returns the host address in rax, and all
+ * else but flags as it was; or leaves with a trap. */
+static void make_tlb(X64Buf *b, const Guest *g, const u8 *leave) {
+    store64(b, x64_mem(RBP, CPU_OFF(arg)), RAX);
+    x64_pop(b, RAX);
+    store64(b, CPU_MEM(exit_site), RAX);
+    x64_pop(b, RAX);
+    store64(b, x64_mem(RBP, CPU_OFF(arg) + 8), RAX);
+    keep_save(b);
+    x64_mov_imm(b, RAX, (u64)soft_tlb);
+    call_c(b);
+    keep_load(b);
+    x64_rr(b, INSN(0, 0, 0x85) | W1, RAX, RAX); /* test rax, rax */
+    u8 *trap = x64_jcc_short(b, CC_E);
+    x64_jmp_mem(b, CPU_MEM(exit_site));
+    x64_here_short(b, trap);
+    save_all(b, g);
+    x64_rm(b, I_MOV_R_RM, RAX, CPU_MEM(trap));
+    x64_jmp(b, leave);
+}
+
 /* u32 probe(const void *byte); probe_end is where a fault goes on. */
 static void make_probe(X64Buf *b, HostStubs *out) {
     out->probe = (u32(*)(const void *))x64_here(b);
@@ -261,7 +286,7 @@ void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out) {
     const u8 *lookup = out->lookup = begin(b);
     make_lookup(b, guest, leave);
     out->ret_slow = begin(b);
-    make_ret_slow(b, lookup);
+    make_ret_slow(b, guest, lookup);
     out->underflow = begin(b);
     make_underflow(b, lookup);
     out->stale = begin(b);
@@ -274,6 +299,8 @@ void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out) {
     make_soft(b);
     out->helper_keep = begin(b);
     make_helper_keep(b, table);
+    out->tlb = begin(b);
+    make_tlb(b, guest, leave);
     begin(b);
     make_probe(b, out);
     out->size = (size_t)(b->at - rw);
@@ -304,6 +331,7 @@ static u32 flags_of_mxcsr(u32 mxcsr) {
 
 static u32 mxcsr_for_mode(u32 mode) {
     static const u32 rounding[] = {0, 3, 1, 2}; /* RNE RTZ RDN RUP */
+    mode &= IR_MODE_ROUNDING;
     return 0x1f80 | (mode < 4 ? rounding[mode] << 13 : 0);
 }
 
@@ -331,6 +359,7 @@ static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
     cpu->stub[STUB_SOFT] = stubs->soft;
     cpu->stub[STUB_HELPER_KEEP] = stubs->helper_keep;
     cpu->stub[STUB_SM4] = ir_sm4_sbox;
+    cpu->stub[STUB_TLB] = stubs->tlb;
     for (u32 m = 0; m < 64; m++) cpu->flag_map[m] = (u8)flags_of_mxcsr(m);
     cpu->mxcsr = mxcsr_for_mode(cpu->mode);
 }

@@ -30,7 +30,7 @@ const char *x64_init(const char *without);
 
 /* Index into Vcpu.stub. */
 enum { STUB_EXIT_LINK, STUB_EXIT_POLL, STUB_EXIT_TRAP, STUB_LOOKUP, STUB_RET_SLOW, STUB_HELPER, STUB_SOFT, STUB_HELPER_KEEP,
-    STUB_SM4, /* ir_sm4_sbox: a table, no code */ };
+    STUB_SM4, /* ir_sm4_sbox: a table, no code */ STUB_TLB };
 #define STUB_MEM(n) x64_mem(RBP, CPU_OFF(stub) + 8 * (n))
 /* Helpers as generated code numbers them, for STUB_HELPER: these, then the guest's. */
 enum { HELPER_SOFT_AMO, HELPER_SOFT_CRYPTO, HELPER_GUEST };
@@ -43,6 +43,31 @@ static inline void x64_pins(const Guest *g, u8 pin[160]) {
     memset(pin, NO_REG, 160);
     for (u32 i = 0; i < g->hot_count && i < X64_PIN_COUNT; i++) pin[g->hot_slots[i]] = x64_gpr_pins[i];
     for (u32 i = 0; i < g->hot_fcount && i < X64_PIN_COUNT; i++) pin[g->hot_fslots[i]] = x64_xmm_pins[i];
+}
+
+/* [rbp + rdx * 8 + jumps] is the entry of the target: 16 bytes at (pc >> 1) % JUMP_CACHE_LEN. rdx is lost. */
+static inline X64Mem x64_jump_entry(X64Buf *b, unsigned target) {
+    x64_rr(b, I_MOV_R_RM, RDX, target);
+    x64_alu_ri(b, ALU_AND, 0, RDX, (JUMP_CACHE_LEN - 1) << 1);
+    return x64_mem_index(RBP, RDX, 3, CPU_OFF(jumps));
+}
+
+/* The register with which that entry, or a frame of the shadow stack, is compared: the target, or of a paged guest rcx. */
+static inline unsigned x64_jump_key(X64Buf *b, const Guest *g, unsigned target) {
+    if (!g->paged) return target;
+    x64_rr(b, I_MOV_R_RM | W1, RCX, target);
+    x64_alu_rm(b, ALU_XOR, W1, RCX, CPU_MEM(jump_tag));
+    return RCX;
+}
+
+static inline X64Mem x64_page_mem(const Guest *g) { return x64_mem(RBP, x64_slot_off(g, g->page_slot)); }
+
+/* Of a paged guest, which goes to `target`: its page is the one that runs. rcx is lost. */
+static inline void x64_set_page(X64Buf *b, const Guest *g, unsigned target) {
+    if (!g->paged) return;
+    x64_rr(b, I_MOV_R_RM | W1, RCX, target);
+    x64_alu_ri(b, ALU_AND, W1, RCX, -(i32)PAGE_BYTES);
+    x64_rm(b, I_MOV_RM_R | W1, RCX, x64_page_mem(g));
 }
 
 /* Slow path of a floating-point operation: op described by packed `what` (x64_soft_what). Called through stubs->soft. */

@@ -5,20 +5,26 @@
 
 #define XSLOT(n, name) {name, IR_I64, offsetof(RvState, x) + 8 * n}
 #define FSLOT(n, name) {name, IR_F64, offsetof(RvState, f) + 8 * n}
-static const GuestSlot slots[SLOT_COUNT] = {
-    XSLOT(1, "ra"), XSLOT(2, "sp"), XSLOT(3, "gp"), XSLOT(4, "tp"), XSLOT(5, "t0"), XSLOT(6, "t1"), XSLOT(7, "t2"),
-    XSLOT(8, "s0"), XSLOT(9, "s1"), XSLOT(10, "a0"), XSLOT(11, "a1"), XSLOT(12, "a2"), XSLOT(13, "a3"), XSLOT(14, "a4"),
-    XSLOT(15, "a5"), XSLOT(16, "a6"), XSLOT(17, "a7"), XSLOT(18, "s2"), XSLOT(19, "s3"), XSLOT(20, "s4"), XSLOT(21, "s5"),
-    XSLOT(22, "s6"), XSLOT(23, "s7"), XSLOT(24, "s8"), XSLOT(25, "s9"), XSLOT(26, "s10"), XSLOT(27, "s11"),
-    XSLOT(28, "t3"), XSLOT(29, "t4"), XSLOT(30, "t5"), XSLOT(31, "t6"),
-    FSLOT(0, "ft0"), FSLOT(1, "ft1"), FSLOT(2, "ft2"), FSLOT(3, "ft3"), FSLOT(4, "ft4"), FSLOT(5, "ft5"), FSLOT(6, "ft6"),
-    FSLOT(7, "ft7"), FSLOT(8, "fs0"), FSLOT(9, "fs1"), FSLOT(10, "fa0"), FSLOT(11, "fa1"), FSLOT(12, "fa2"), FSLOT(13, "fa3"),
-    FSLOT(14, "fa4"), FSLOT(15, "fa5"), FSLOT(16, "fa6"), FSLOT(17, "fa7"), FSLOT(18, "fs2"), FSLOT(19, "fs3"),
-    FSLOT(20, "fs4"), FSLOT(21, "fs5"), FSLOT(22, "fs6"), FSLOT(23, "fs7"), FSLOT(24, "fs8"), FSLOT(25, "fs9"),
-    FSLOT(26, "fs10"), FSLOT(27, "fs11"), FSLOT(28, "ft8"), FSLOT(29, "ft9"), FSLOT(30, "ft10"), FSLOT(31, "ft11"),
-    [SLOT_FRM] = {"frm", IR_I64, offsetof(RvState, frm)},
-    [SLOT_RESV_ADDR] = {"resv_addr", IR_I64, offsetof(RvState, resv_addr)},
+#define USER_SLOTS \
+    XSLOT(1, "ra"), XSLOT(2, "sp"), XSLOT(3, "gp"), XSLOT(4, "tp"), XSLOT(5, "t0"), XSLOT(6, "t1"), XSLOT(7, "t2"), \
+    XSLOT(8, "s0"), XSLOT(9, "s1"), XSLOT(10, "a0"), XSLOT(11, "a1"), XSLOT(12, "a2"), XSLOT(13, "a3"), XSLOT(14, "a4"), \
+    XSLOT(15, "a5"), XSLOT(16, "a6"), XSLOT(17, "a7"), XSLOT(18, "s2"), XSLOT(19, "s3"), XSLOT(20, "s4"), XSLOT(21, "s5"), \
+    XSLOT(22, "s6"), XSLOT(23, "s7"), XSLOT(24, "s8"), XSLOT(25, "s9"), XSLOT(26, "s10"), XSLOT(27, "s11"), \
+    XSLOT(28, "t3"), XSLOT(29, "t4"), XSLOT(30, "t5"), XSLOT(31, "t6"), \
+    FSLOT(0, "ft0"), FSLOT(1, "ft1"), FSLOT(2, "ft2"), FSLOT(3, "ft3"), FSLOT(4, "ft4"), FSLOT(5, "ft5"), FSLOT(6, "ft6"), \
+    FSLOT(7, "ft7"), FSLOT(8, "fs0"), FSLOT(9, "fs1"), FSLOT(10, "fa0"), FSLOT(11, "fa1"), FSLOT(12, "fa2"), FSLOT(13, "fa3"), \
+    FSLOT(14, "fa4"), FSLOT(15, "fa5"), FSLOT(16, "fa6"), FSLOT(17, "fa7"), FSLOT(18, "fs2"), FSLOT(19, "fs3"), \
+    FSLOT(20, "fs4"), FSLOT(21, "fs5"), FSLOT(22, "fs6"), FSLOT(23, "fs7"), FSLOT(24, "fs8"), FSLOT(25, "fs9"), \
+    FSLOT(26, "fs10"), FSLOT(27, "fs11"), FSLOT(28, "ft8"), FSLOT(29, "ft9"), FSLOT(30, "ft10"), FSLOT(31, "ft11"), \
+    [SLOT_FRM] = {"frm", IR_I64, offsetof(RvState, frm)}, \
+    [SLOT_RESV_ADDR] = {"resv_addr", IR_I64, offsetof(RvState, resv_addr)}, \
     [SLOT_RESV_VALUE] = {"resv_value", IR_I64, offsetof(RvState, resv_value)},
+static const GuestSlot slots[SLOT_COUNT] = {USER_SLOTS};
+#define SYSTEM_SLOT(slot, name) [slot] = {#name, IR_I64, offsetof(RvSystem, name)}
+static const GuestSlot system_slots[SLOT_SYSTEM_COUNT] = {
+    USER_SLOTS
+    SYSTEM_SLOT(SLOT_PAGE, page), SYSTEM_SLOT(SLOT_MSTATUS, mstatus), SYSTEM_SLOT(SLOT_SSCRATCH, sscratch), SYSTEM_SLOT(SLOT_SEPC, sepc),
+    SYSTEM_SLOT(SLOT_SCAUSE, scause), SYSTEM_SLOT(SLOT_STVAL, stval), SYSTEM_SLOT(SLOT_ALLOW, allow), SYSTEM_SLOT(SLOT_IRQ, irq),
 };
 
 /* By static frequency in compiled code (gcc -O2, Debian's coreutils and libc): arguments, stack pointer, saved ones. */
@@ -44,6 +50,16 @@ static SemFn *const semantics[RV_OPS] = {
 
 static u32 mode(const Vcpu *cpu) { return ((const RvState *)cpu->state)->frm & 7; }
 
+static u32 system_mode(const Vcpu *cpu) {
+    const RvSystem *s = (const RvSystem *)cpu->state;
+    return rv_system_mode(s->mstatus, s->priv == RV_M && (s->mstatus & RV_MPRV) ? RV_M_MPRV : (unsigned)s->priv, s->user.frm);
+}
+
+static unsigned system_tlb_set(u32 mode) {
+    static const u8 of_priv[] = {[RV_U] = RV_TLB_U, [RV_S] = RV_TLB_S, [RV_M_MPRV] = RV_TLB_MPRV, [RV_M] = RV_TLB_M};
+    return rv_mode_sum(mode) ? RV_TLB_SUM : of_priv[rv_mode_priv(mode)];
+}
+
 /* The instruction at code in *bits, and its length; 0 if it does not lie within avail bytes. */
 static unsigned read_code(const u8 *code, size_t avail, u32 *bits) {
     u16 low, high;
@@ -67,6 +83,13 @@ static inline Ref read_register(IrBuilder *b, unsigned file, unsigned n) {
     return (Ref){0};
 }
 
+/* Floating-point instructions are illegal where mstatus.FS is off, and make it dirty where it is not yet: the runtime sees to both. */
+static bool float_is_ready(u32 mode, const RvOpInfo *op) {
+    bool uses = false;
+    for (unsigned k = 0; k < 4; k++) uses |= op->file[k] == RV_FILE_F;
+    return !uses || rv_mode_fs(mode) == 2 || (rv_mode_fs(mode) && (op->facts & RV_IS_STORE));
+}
+
 static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
     u32 bits;
     unsigned len = read_code(code, avail, &bits);
@@ -78,8 +101,12 @@ static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
         return len;
     }
     const RvOpInfo *op = &riscv_ops[i.op];
+    if (b->guest->paged && !float_is_ready(b->mode, op)) {
+        ir_trap(b, TRAP_PRIV, i.bits);
+        return len;
+    }
     if (op->facts & RV_HAS_RM) {
-        if (i.rm == 7) i.rm = b->mode; /* dynamic */
+        if (i.rm == 7) i.rm = b->mode & IR_MODE_ROUNDING; /* dynamic */
         if (i.rm > 4) { /* reserved [unpriv f, "floating-point control and status register"] */
             sem_illegal(b, &i);
             return len;
@@ -91,6 +118,8 @@ static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
     semantics[i.op](b, &i, pc, rs1, rs2, rs3);
     return len;
 }
+
+static unsigned length(const u8 *code) { return riscv_insn_len(code[0]); }
 
 static unsigned disasm(u64 pc, const u8 *code, size_t avail, Text *out) {
     u32 bits;
@@ -117,6 +146,29 @@ const Guest riscv_guest = {
     .insn_align = 2,
     .insn_max = 4,
     .mode = mode,
+    .lift = lift,
+    .disasm = disasm,
+};
+
+const Guest riscv_system_guest = {
+    .name = "riscv64",
+    .elf_machine = 243,
+    .slots = system_slots,
+    .slot_count = SLOT_SYSTEM_COUNT,
+    .state_size = sizeof(RvSystem),
+    .hot_slots = hot_slots,
+    .hot_count = ARRAY_LEN(hot_slots),
+    .hot_fslots = hot_fslots,
+    .hot_fcount = ARRAY_LEN(hot_fslots),
+    .helpers = helpers,
+    .helper_count = HELPER_COUNT,
+    .insn_align = 2,
+    .insn_max = 4,
+    .paged = true,
+    .page_slot = SLOT_PAGE,
+    .length = length,
+    .tlb_set = system_tlb_set,
+    .mode = system_mode,
     .lift = lift,
     .disasm = disasm,
 };

@@ -12,6 +12,9 @@ u64 riscv_help_time(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
     return clock_ns();
 }
 
+/* The time CSR of a whole hart: the board's clock. */
+u64 riscv_help_system_time(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return cpu->mmu->time(cpu); }
+
 /* cycle and instret: the host's cycle counter, or time. Nothing more exact can be had at a bearable price. */
 u64 riscv_help_counter(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
 #if defined(__x86_64__)

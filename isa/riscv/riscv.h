@@ -78,9 +78,59 @@ typedef struct RvState {
 #define RV_NO_RESERVATION (~0ull)
 #define RV_TIME_HZ 1000000000ull /* frequency of the time CSR, for hwprobe and the vDSO */
 
-/* The guest as the engine sees it (ir/guest.h); guest.c and sem_*.c. */
+/* Privilege modes [priv "privilege levels"]. In a translation mode RV_M_MPRV stands for M-mode whose loads and stores are done as another mode's. */
+enum { RV_U, RV_S, RV_M_MPRV, RV_M };
+
+/* mstatus [priv "machine status registers"]. */
+#define RV_SIE (1ull << 1)
+#define RV_MIE (1ull << 3)
+#define RV_SPIE (1ull << 5)
+#define RV_MPIE (1ull << 7)
+#define RV_SPP (1ull << 8)
+#define RV_VS (3ull << 9)
+#define RV_MPP (3ull << 11)
+#define RV_FS (3ull << 13)
+#define RV_XS (3ull << 15)
+#define RV_MPRV (1ull << 17)
+#define RV_SUM (1ull << 18)
+#define RV_MXR (1ull << 19)
+#define RV_TVM (1ull << 20)
+#define RV_TW (1ull << 21)
+#define RV_TSR (1ull << 22)
+#define RV_SDT (1ull << 24)
+#define RV_UXL (3ull << 32)
+#define RV_SXL (3ull << 34)
+#define RV_SD (1ull << 63)
+#define RV_SSTATUS (RV_SIE | RV_SPIE | RV_SPP | RV_VS | RV_FS | RV_XS | RV_SUM | RV_MXR | RV_UXL | RV_SD)
+#define RV_SSTATUS_WRITABLE (RV_SIE | RV_SPIE | RV_SPP | RV_FS | RV_SUM | RV_MXR)
+
+/* What the privilege mode that runs may do (RvSystem.allow). */
+enum { RV_ALLOW_TIME = 1, RV_ALLOW_ZERO = 2, RV_ALLOW_CLEAN = 4, RV_ALLOW_INVAL = 8 };
+
+/* A whole hart: what generated code looks at. The rest of it belongs to the runtime (machine/riscv/hart.h). */
+typedef struct RvSystem {
+    RvState user;
+    u64 page;     /* virtual address of the page that runs (Guest.page_slot) */
+    u64 priv;     /* RV_U, RV_S, RV_M */
+    u64 mstatus, sscratch, sepc, scause, stval;
+    u64 allow;    /* RV_ALLOW_* */
+    u64 irq;      /* 1: an interrupt waits that S-mode would take if it were not for SIE */
+    u64 pad[7];
+} RvSystem;
+
+/* The translation mode of a hart: floating-point state (0 off, 1 not dirty, 2 dirty), SUM (S-mode only), privilege, rounding mode. */
+static inline u32 rv_system_mode(u64 mstatus, unsigned priv, u64 frm) {
+    unsigned fs = mstatus >> 13 & 3;
+    return (fs == 3 ? 2 : fs != 0) << 6 | (priv == RV_S && (mstatus & RV_SUM) ? 1u << 5 : 0) | priv << 3 | (u32)(frm & 7);
+}
+static inline unsigned rv_mode_fs(u32 mode) { return mode >> 6; }
+static inline unsigned rv_mode_priv(u32 mode) { return mode >> 3 & 3; }
+static inline bool rv_mode_sum(u32 mode) { return mode >> 5 & 1; }
+enum { RV_TLB_U, RV_TLB_S, RV_TLB_SUM, RV_TLB_M, RV_TLB_MPRV }; /* Guest.tlb_set */
+
+/* The guest as the engine sees it (ir/guest.h), at user level, and a whole hart; guest.c and sem_*.c. */
 typedef struct Guest Guest;
-extern const Guest riscv_guest;
+extern const Guest riscv_guest, riscv_system_guest;
 
 /* Name of a CSR, or NULL. */
 const char *riscv_csr_name(unsigned number);

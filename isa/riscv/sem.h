@@ -22,6 +22,8 @@ RV_EACH_SEM(PROTOTYPE)
 
 /* Slots: x1..x31, f0..f31, then these. */
 enum { SLOT_F0 = 31, SLOT_FRM = 63, SLOT_RESV_ADDR, SLOT_RESV_VALUE, SLOT_COUNT };
+/* Of a whole hart, besides. */
+enum { SLOT_PAGE = SLOT_COUNT, SLOT_MSTATUS, SLOT_SSCRATCH, SLOT_SEPC, SLOT_SCAUSE, SLOT_STVAL, SLOT_ALLOW, SLOT_IRQ, SLOT_SYSTEM_COUNT };
 
 static inline Ref sem_get_x(IrBuilder *b, unsigned n) { return n ? ir_get(b, n - 1) : ir_i64(b, 0); }
 static inline void sem_put_x(IrBuilder *b, unsigned n, Ref v) {
@@ -35,6 +37,23 @@ static inline void sem_put_f(IrBuilder *b, unsigned n, Ref v) { ir_put(b, SLOT_F
 #define IMM ((u64)(i64)i->imm)
 #define NEXT_PC (pc + i->len)
 
+/* A pc as the guest sees it. */
+static inline Ref sem_pc(IrBuilder *b, u64 pc) {
+    if (!b->guest->paged) return ir_i64(b, pc);
+    return ir_imm(b, IR_add, ir_get(b, SLOT_PAGE), pc - align_down(b->pc, PAGE_BYTES));
+}
+
+/* Something that a privileged machine does, and user level does not know: the runtime's business. */
+static inline void sem_privileged(IrBuilder *b, const RvInsn *i) { ir_trap(b, b->guest->paged ? TRAP_PRIV : TRAP_ILLEGAL, i->bits); }
+/* The same unless the hart allows it (RV_ALLOW_*). */
+static inline void sem_need(IrBuilder *b, unsigned allow) {
+    if (b->guest->paged) ir_trap_if(b, ir_imm(b, IR_eq, ir_imm(b, IR_and, ir_get(b, SLOT_ALLOW), allow), 0), TRAP_PRIV);
+}
+
+/* sem_priv.c: a CSR that only a whole hart has. As csr_op in sem_sys.c; false: it is one of user level. */
+enum CsrHow { CSR_SWAP, CSR_SET, CSR_CLEAR };
+bool sem_system_csr(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, bool writes, Ref v);
+
 static inline void sem_illegal(IrBuilder *b, const RvInsn *i) { ir_trap(b, TRAP_ILLEGAL, i->bits); }
 
 /* The helpers: X(name, result type, facts); functions u64 riscv_help_NAME(Vcpu *, u64, u64, u64, u64) in help_*.c. */
@@ -42,6 +61,7 @@ static inline void sem_illegal(IrBuilder *b, const RvInsn *i) { ir_trap(b, TRAP_
     X(fcvtmod, IR_I64, HELPER_FLAGS)                                                                                 \
     X(amocas_q, IR_VOID, HELPER_READS | HELPER_WRITES | HELPER_FAULTS)                                               \
     X(time, IR_I64, 0)                                                                                               \
+    X(system_time, IR_I64, 0)                                                                                               \
     X(counter, IR_I64, 0)
 enum {
 #define HELPER_ID(name, result, facts) HELPER_##name##_ID,

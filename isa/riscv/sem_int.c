@@ -18,7 +18,7 @@ static Ref shift_add(IrBuilder *b, Ref x, unsigned n, Ref y) { return ir_add(b, 
 
 /* --- I */
 SEM(lui) { RD(ir_i64(b, IMM)); }
-SEM(auipc) { RD(ir_i64(b, pc + IMM)); }
+SEM(auipc) { RD(sem_pc(b, pc + IMM)); }
 SEM(addi) { RD(ir_imm(b, IR_add, rs1, IMM)); }
 SEM(slti) { RD(truth(b, ir_imm(b, IR_lts, rs1, IMM))); }
 SEM(sltiu) { RD(truth(b, ir_imm(b, IR_ltu, rs1, IMM))); }

@@ -59,19 +59,32 @@ SEM(amocas) {
 /* The register pairs are the helper's business. */
 SEM(amocas_q) {
     ir_align(b, 16, rs1);
+    Ref at = ir_address(b, 16, TLB_WRITE | TLB_ATOMIC, rs1, 0);
     Ref rd = ir_i64(b, i->rd);
     Ref from = ir_i64(b, i->rs2);
-    CALL3(amocas_q, rs1, rd, from);
+    CALL3(amocas_q, at, rd, from);
 }
 
 /* Blocks of 64 bytes (hwprobe tells). Clean and flush touch the block, so that a bad address faults; the host's caches
  * are coherent. Linux does not let user programs invalidate. */
 enum { CACHE_BLOCK = 64 };
-SEM(cbo_inval) { sem_illegal(b, i); }
-SEM(cbo_clean) { ir_loadu(b, 8, rs1, 0); }
-SEM(cbo_flush) { ir_loadu(b, 8, rs1, 0); }
+SEM(cbo_inval) {
+    sem_need(b, RV_ALLOW_INVAL);
+    if (b->guest->paged) ir_loadu(b, 8, rs1, 0);
+    else sem_illegal(b, i);
+}
+SEM(cbo_clean) {
+    sem_need(b, RV_ALLOW_CLEAN);
+    ir_loadu(b, 8, rs1, 0);
+}
+SEM(cbo_flush) {
+    sem_need(b, RV_ALLOW_CLEAN);
+    ir_loadu(b, 8, rs1, 0);
+}
 SEM(cbo_zero) {
+    sem_need(b, RV_ALLOW_ZERO);
     Ref block = ir_imm(b, IR_and, rs1, -(u64)CACHE_BLOCK);
+    Ref to = ir_address(b, CACHE_BLOCK, TLB_WRITE | TLB_ATOMIC, block, 0);
     Ref zero = ir_i64(b, 0);
-    for (unsigned at = 0; at < CACHE_BLOCK; at += 8) ir_store(b, 64, block, at, zero);
+    for (unsigned at = 0; at < CACHE_BLOCK; at += 8) ir_emit(b, IR_store, IR_VOID, 3, 0, to, zero, (Ref){0}, at);
 }

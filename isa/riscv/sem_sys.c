@@ -7,7 +7,7 @@
 static bool is_link(unsigned reg) { return reg == 1 || reg == 5; }
 
 SEM(jal) {
-    RD(ir_i64(b, NEXT_PC));
+    RD(sem_pc(b, NEXT_PC));
     if (is_link(i->rd)) ir_exit_call(b, pc + IMM, NEXT_PC);
     else ir_exit(b, pc + IMM);
 }
@@ -17,8 +17,8 @@ SEM(jal) {
 SEM(jalr) {
     Ref target = ir_imm(b, IR_add, rs1, IMM);
     bool call = is_link(i->rd), ret = is_link(i->rs1) && i->rs1 != i->rd;
-    RD(ir_i64(b, NEXT_PC));
-    if (ir_is_const(b, target)) { /* auipc and jalr: a far call */
+    RD(sem_pc(b, NEXT_PC));
+    if (ir_is_const(b, target) && !b->guest->paged) { /* auipc and jalr: a far call */
         u64 to = ir_insn_of(b, target)->imm & ~1ull;
         if (call) ir_exit_call(b, to, NEXT_PC);
         else ir_exit(b, to);
@@ -56,7 +56,7 @@ SEM(wrs_sto) { ir_trap(b, TRAP_WAIT, 0); }
 SEM(ecall) { ir_trap(b, TRAP_SYSCALL, 0); }
 SEM(ebreak) { ir_trap(b, TRAP_BREAKPOINT, 0); }
 /* What exists only above user level. */
-SEM(priv) { sem_illegal(b, i); }
+SEM(priv) { sem_privileged(b, i); }
 
 /* --- CSRs [unpriv zicsr, f, zicntr] */
 
@@ -74,9 +74,9 @@ static bool csr_exists(unsigned csr, bool write) {
 static Ref csr_read(IrBuilder *b, unsigned csr) {
     switch (csr) {
     case CSR_FFLAGS: return ir_getflags(b);
-    case CSR_FRM: return ir_i64(b, b->mode);
-    case CSR_FCSR: return ir_imm(b, IR_or, ir_getflags(b), b->mode << 5);
-    case CSR_TIME: return ir_call(b, HELPER_time_ID, 0, NULL);
+    case CSR_FRM: return ir_i64(b, b->mode & IR_MODE_ROUNDING);
+    case CSR_FCSR: return ir_imm(b, IR_or, ir_getflags(b), (b->mode & IR_MODE_ROUNDING) << 5);
+    case CSR_TIME: return ir_call(b, b->guest->paged ? HELPER_system_time_ID : HELPER_time_ID, 0, NULL);
     }
     return ir_call(b, HELPER_counter_ID, 0, NULL);
 }
@@ -84,7 +84,7 @@ static Ref csr_read(IrBuilder *b, unsigned csr) {
 /* A new rounding mode needs other translations: the block ends. */
 static void put_frm(IrBuilder *b, Ref v) {
     Ref frm = ir_imm(b, IR_and, v, 7);
-    if (ir_is_const(b, frm) && ir_insn_of(b, frm)->imm == b->mode) return;
+    if (ir_is_const(b, frm) && ir_insn_of(b, frm)->imm == (b->mode & IR_MODE_ROUNDING)) return;
     ir_put(b, SLOT_FRM, frm);
     ir_trap(b, TRAP_MODE, 0);
 }
@@ -95,12 +95,11 @@ static void csr_write(IrBuilder *b, unsigned csr, Ref v) {
     if (csr == CSR_FCSR) put_frm(b, ir_imm(b, IR_shr, v, 5));
 }
 
-enum CsrHow { CSR_SWAP, CSR_SET, CSR_CLEAR };
-
 /* One instruction of six: `reads` and `writes` say whether it does at all; some that only look different
  * have no side effect [unpriv zicsr, table of side effects]. */
 static void csr_op(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, bool writes, Ref v) {
     unsigned csr = i->imm;
+    if (b->guest->paged && sem_system_csr(b, i, how, reads, writes, v)) return;
     if (!csr_exists(csr, writes)) {
         sem_illegal(b, i);
         return;

@@ -209,7 +209,7 @@ static u32 memory_access(void) {
         emit(IR_put, IR_VOID, 0, 0, at, 0, 0, addr);
         emit(IR_put, IR_VOID, 0, 0, old, 0, 0, value);
         begin_insn();
-        return emit(IR_sc, IR_I64, size, 0, a, v, 0, addr | (u64)value << 16);
+        return emit(IR_sc, IR_I64, size, 0, a, v, a, addr | (u64)value << 16);
     }
     default: return emit(IR_amo, IR_I64, size, pick(9), a, v, 0, disp);
     }
