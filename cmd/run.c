@@ -338,7 +338,7 @@ static const Option options[] = {
     {"dump", "DUMP", "STAGE,...", true, opt_dump, "asm, ir, host"},
     {"cache", "CACHE", "FOLDER|off", true, opt_cache, "keep translations there (isomer cache -h)"},
     {"cache-size", "CACHE_SIZE", "SIZE", true, opt_cache_size, "how much to keep (2G)"},
-    {"lockstep", "LOCKSTEP", NULL, true, opt_lockstep, "check every block against the interpreter"},
+    {"lockstep", "LOCKSTEP", NULL, true, opt_lockstep, "check generated code against the interpreter"},
     {"child", NULL, NULL, false, opt_child, NULL},
     {"as-limit", NULL, "SIZE", false, opt_as_limit, NULL},
     {"exec-fd", NULL, "FD", false, opt_exec_fd, NULL},

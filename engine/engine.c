@@ -44,7 +44,12 @@ Engine *engine_new(const Guest *guest, const EngineOptions *options, const Engin
     }
     perf_begin(&e->perf, e->options.perfmap, e->options.jitdump);
     image_init(e);
-    if (e->options.tier == ENGINE_OPTIMISING && !e->options.no_link && !e->options.one_insn && !guest->paged) tier_init(e);
+    if (e->options.lockstep && !lockstep_init(e)) {
+        *error = "out of memory";
+        return NULL;
+    }
+    bool linked = !e->options.no_link || (e->options.lockstep && !e->options.trace_block);
+    if (e->options.tier == ENGINE_OPTIMISING && linked && !e->options.one_insn && !guest->paged) tier_init(e);
     e->vcpu_size = align_up(PAGE_BYTES + SHADOW_BYTES + SHADOW_TOP + sizeof(Vcpu) + guest->state_size + 64, PAGE_BYTES);
     return e;
 }
@@ -54,6 +59,7 @@ void engine_drop(Engine *e) {
     for (u32 k = POOL_IMAGES; k < e->cache.pool_count; k++) image_drop(e->cache.pools[k]->image);
     cache_fini(&e->cache);
     tier_fini(e);
+    lockstep_fini(e);
     ir_drop(&e->ir);
     sys_munmap(e->buffer, COMPILE_BUFFER);
 }
@@ -111,6 +117,7 @@ Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
     lock_take(&e->lock);
     cpu->next = e->vcpus;
     e->vcpus = cpu;
+    __atomic_add_fetch(&e->vcpu_count, 1, __ATOMIC_SEQ_CST);
     lock_give(&e->lock);
     return cpu;
 }
@@ -121,6 +128,7 @@ void engine_vcpu_drop(Vcpu *cpu) {
     for (Vcpu **at = &e->vcpus; *at; at = &(*at)->next)
         if (*at == cpu) {
             *at = cpu->next;
+            __atomic_sub_fetch(&e->vcpu_count, 1, __ATOMIC_SEQ_CST);
             break;
         }
     lock_give(&e->lock);
@@ -599,6 +607,7 @@ void engine_fork_done(Engine *e, bool child, Vcpu *self) {
         }
         self->next = NULL;
         e->vcpus = self;
+        e->vcpu_count = 1;
         perf_begin(&e->perf, e->perf.map, e->perf.dump);
         image_forked(e);
         tier_forked(e);
@@ -619,4 +628,5 @@ void engine_stats_print(const Engine *e, Text *t) {
     text_print(t, "images: %lu\nimage_blocks: %lu\nimages_refused: %lu\nimages_written: %lu\n", s->images, s->image_blocks, s->images_refused, s->images_written);
     text_print(t, "flushes: %lu\nlinks: %lu\ndispatches: %lu\nlookups_missed: %lu\ninvalidated: %lu\n", s->flushes, s->links, s->dispatches, s->lookups_missed, s->invalidated);
     tier_print_stats(e, t);
+    lockstep_print_stats(e, t);
 }

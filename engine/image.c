@@ -113,12 +113,9 @@ static bool map_tables(Pool *p, int fd, const ImageHead *h) {
     return true;
 }
 
-/* Lockstep checks block after block, so each must come back; regions it cannot check */
+/* Lockstep checks block after block, so each must come back. */
 static void unlink_all(Engine *e, Pool *p, u32 count) {
-    for (u32 k = 0; k < count; k++) {
-        if (p->blocks[k].region) kill_block(e, p, k);
-        else link_undo_incoming(&e->cache, e->host, p, &p->blocks[k]);
-    }
+    for (u32 k = 0; k < count; k++) link_undo_incoming(&e->cache, e->host, p, &p->blocks[k]);
 }
 
 /* perf(1) would take samples in a mapping of a file for that file's, and ask nobody for names: for perf it is copied. */

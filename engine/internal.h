@@ -20,6 +20,7 @@ struct Engine {
     Lock lock;          /* everything below, but what cache.h allows without */
     Cache cache;
     Vcpu *vcpus;        /* list through Vcpu.next */
+    u32 vcpu_count;     /* how long it is; read without the lock */
     IrFunc ir;          /* translation under way */
     HostCode code;
     u8 *buffer;         /* COMPILE_BUFFER bytes: where compile writes before the code moves to the cache */
@@ -27,6 +28,7 @@ struct Engine {
     EngineStats stats;
     u32 epoch;          /* goes up when code is not to be returned to any more, though its generation lives */
     Tier *tier;         /* NULL: nothing is optimised */
+    struct Lockstep *lockstep; /* lockstep.c; NULL: nothing is compared */
     Store store;
     Digest store_context; /* all that generated code depends on, but the guest's */
     u64 saved_verdicts; /* EngineStats.regions_demoted and regions_failed then */
@@ -76,8 +78,13 @@ void dump_code(Engine *e, const u8 *code, u32 size);
 /* Gives every cpu's poll a push, so that it comes by. */
 void kick_all(Engine *e);
 
-/* Runs the block `code` in both engines and compares. Returns the trap as engine_run's inner step does. */
+/* engine/lockstep.c. False: no memory. */
+bool lockstep_init(Engine *e);
+void lockstep_fini(Engine *e);
+/* Runs the block or region entered at `code` in both engines and compares. Returns the trap as engine_run's inner step does. */
 TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code);
+/* Lines for --stats. */
+void lockstep_print_stats(const Engine *e, Text *out);
 
 /* One step of the interpreter on f, so that faults can abandon it. */
 TrapCode interp_run(Engine *e, Vcpu *cpu, const IrFunc *f, IrLog *log);

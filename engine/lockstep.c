@@ -1,17 +1,106 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lockstep: every block runs twice, first in the interpreter with its stores kept in a log, then as generated code;
- * then registers, pc, flags, trap and the bytes stored must agree. The first difference is printed with both states, and
- * the process aborts. Blocks that call helpers with effects, and blocks left by a poll, are run but not compared; memory that
- * other threads write may differ for honest reasons, so lockstep is for single-threaded guests. */
+/* Lockstep: all generated code runs twice. First the interpreter goes ahead, one guest instruction at a time, with its stores kept in a
+ * log and the state after each instruction kept as a *step*; then the generated code runs. Where it leaves, pc, registers, flags and
+ * memory must be those of one of the steps, whichever: a state that the program comes by is a right one, so nobody has to count
+ * instructions, and code is checked exactly as it is made for everybody. A trap must be the one that the interpreter ended with. If no step agrees,
+ * the nearest one is printed beside what was found, and the process aborts.
+ *
+ * How far ahead? A block ends where the interpreter leaves its bytes; so does a region, but it may also go round in itself for long. If the
+ * interpreter is still inside after as many instructions as the region has, the region is made to leave at its first poll, which
+ * comes before that; one run in FAR goes for up to STEPS_MAX, so that whole loops are compared, too. A return leads on into a region that called.
+ *
+ * Code that has been compared OFTEN times is compared one time in SELDOM: else a program's hot loops would take hours.
+ *
+ * Not compared: from a helper with effects (a clock, say) on; and while the process has several threads, whose writes to memory would
+ * look like differences. */
 #include "base/sys.h"
 #include "engine/internal.h"
+#include <sys/mman.h>
 
-typedef struct Shadow {
-    u32 fflags;
-    u64 pc, trap_arg;
+enum { STEPS_MAX = 4096, INSNS_LEN = 4096, WORDS_LEN = 16384, FAR = 16, OFTEN = 4096, SELDOM = 32 };
+_Static_assert(WORDS_LEN >= 2 * STEPS_MAX + 1, "a store touches two words at most");
+
+typedef struct Step { /* the state before an instruction, or at the end */
+    u64 pc;
+    u32 fflags, stores; /* stores: in the log by then */
+    u64 state[];
+} Step;
+
+typedef struct Insn { /* a guest instruction as a function of its own */
+    u64 pc;       /* 0: nothing here */
+    u32 mode, bits; /* bits: its bytes */
+    u8 len;
+    bool comparable, returns;
+    IrFunc f;
+} Insn;
+
+typedef struct Word { /* bytes of memory that a comparison has seen */
+    u64 at;       /* address / 8 */
+    u32 round;    /* comparison that this belongs to */
+    u8 seen;      /* bit per byte */
+} Word;
+
+typedef enum Ending {
+    END_LEFT,    /* where generated code leaves at the latest */
+    END_TRAP,
+    END_INSIDE,  /* many instructions later still there */
+    END_UNKNOWN, /* at an instruction that cannot be compared */
+} Ending;
+
+typedef struct LockstepStats {
+    u64 runs, regions; /* compared; of regions */
+    u64 insns;         /* executed by the interpreter */
+    u64 unknown;       /* not compared: they came to a helper with effects */
+} LockstepStats;
+
+typedef struct Lockstep {
+    IrFunc ir;             /* lifting under way */
+    IrInterp interp;
+    IrLog log;
+    Insn insns[INSNS_LEN]; /* by pc */
+    u32 insn_count;
+    Arena arena;           /* their IR */
+    Word words[WORDS_LEN];
+    u32 round;
+    u64 random;
+    u16 compared[1 << 16]; /* by code: how often */
+    /* The run under way. */
+    const Pool *pool;
+    const Block *block;    /* that the interpreter is in */
+    const u64 *frame;      /* of the shadow stack: {host address, guest pc} of the next return */
+    u32 count, limit;      /* steps made, at most to make */
+    Ending ending;
     TrapCode trap;
-    u8 state[4096];
-} Shadow;
+    LockstepStats stats;
+    u8 steps[];            /* STEPS_MAX + 2 of them */
+} Lockstep;
+
+static size_t step_size(const Engine *e) { return sizeof(Step) + e->guest->state_size; }
+static Step *step_at(const Engine *e, u32 n) { return (Step *)(e->lockstep->steps + n * step_size(e)); }
+
+bool lockstep_init(Engine *e) {
+    Lockstep *l = sys_mmap(NULL, sizeof *l + (STEPS_MAX + 2) * step_size(e), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_failed(l)) return false;
+    l->interp.log = &l->log;
+    l->random = 1;
+    e->lockstep = l;
+    return true;
+}
+
+void lockstep_fini(Engine *e) {
+    Lockstep *l = e->lockstep;
+    if (!l) return;
+    ir_drop(&l->ir);
+    vec_drop(&l->interp.values);
+    vec_drop(&l->interp.params);
+    vec_drop(&l->interp.blocks);
+    vec_drop(&l->log.stores);
+    arena_drop(&l->arena);
+    sys_munmap(l, sizeof *l + (STEPS_MAX + 2) * step_size(e));
+    e->lockstep = NULL;
+}
+
+/* --- the interpreter goes ahead ---------------------------------------------------------------------- */
 
 static bool comparable(const IrFunc *f) {
     for (u32 k = 1; k < f->insns.len; k++) {
@@ -22,67 +111,243 @@ static bool comparable(const IrFunc *f) {
     return true;
 }
 
-static void print_states(Engine *e, Vcpu *cpu, u64 block_pc, const Shadow *want, TrapCode got) {
-    fd_print(2, "isomer: lockstep: block at %lx differs\n", block_pc);
-    fd_print(2, "  %-10s %18s %18s\n", "", "interpreter", "generated");
-    fd_print(2, "  %-10s %18lx %18lx\n  %-10s %18x %18x\n  %-10s %18x %18x\n", "pc", want->pc, cpu->pc, "trap", want->trap, got, "fflags", want->fflags, cpu->fflags);
-    for (u32 k = 0; k < e->guest->slot_count; k++) {
-        u64 a = 0, b = 0;
-        unsigned size = e->guest->slots[k].type == IR_I32 ? 4 : 8;
-        memcpy(&a, want->state + e->guest->slots[k].offset, size);
-        memcpy(&b, (u8 *)cpu->state + e->guest->slots[k].offset, size);
-        if (a != b) fd_print(2, "  %-10s %18lx %18lx\n", e->guest->slots[k].name, a, b);
-    }
+static void *keep(Lockstep *l, const void *data, size_t size) { return memcpy(arena_alloc(&l->arena, size + 8), data, size); }
+
+static bool lift(Engine *e, Insn *i, const u8 *code, size_t avail) {
+    Lockstep *l = e->lockstep;
+    IrFunc *f = &l->ir;
+    ir_reset(f, e->guest, i->pc, i->mode);
+    i->len = (u8)e->guest->lift(f, i->pc, code, avail);
+    if (!i->len) return false;
+    if (!f->closed) ir_exit(f, i->pc + i->len);
+    const IrInsn *last = &f->insns.at[f->insns.len - 1];
+    i->comparable = comparable(f);
+    i->returns = last->op == IR_exit_ind && last->aux == EXIT_RET;
+    i->f = *f;
+    i->f.insns.at = keep(l, f->insns.at, f->insns.len * sizeof(IrInsn));
+    if (f->args.len) i->f.args.at = keep(l, f->args.at, f->args.len * sizeof(u64));
+    return true;
 }
 
-/* The last value that the log holds for each byte must stand in memory. */
-static bool memory_agrees(const IrLog *log) {
-    for (u32 k = 0; k < log->stores.len; k++) {
-        const IrStore *s = &log->stores.at[k];
-        for (u32 byte = 0; byte < s->size; byte++) {
-            bool later = false;
-            for (u32 n = k + 1; n < log->stores.len && !later; n++) later = s->addr + byte - log->stores.at[n].addr < log->stores.at[n].size;
-            if (later || *(volatile u8 *)(s->addr + byte) == (u8)(s->value >> 8 * byte)) continue;
-            fd_print(2, "isomer: lockstep: byte at %lx should be %02x, is %02x\n", s->addr + byte, (u8)(s->value >> 8 * byte), *(u8 *)(s->addr + byte));
-            return false;
+static void forget_insns(Lockstep *l) {
+    for (u32 k = 0; k < INSNS_LEN; k++) l->insns[k].pc = 0;
+    l->insn_count = 0;
+    arena_drop(&l->arena);
+}
+
+/* The instruction at the cpu's pc; NULL: there is none that can be compared. */
+static const Insn *insn_at(Engine *e, const Vcpu *cpu) {
+    Lockstep *l = e->lockstep;
+    size_t avail;
+    bool pristine;
+    const u8 *code = e->hooks.fetch(e->hooks.ctx, cpu->pc, &avail, &pristine);
+    if (!code || avail < e->guest->insn_align || e->cache.stubs.probe(code) || e->cache.stubs.probe(code + MIN(avail, 4) - 1)) return NULL;
+    u32 bits = 0;
+    memcpy(&bits, code, MIN(avail, sizeof bits));
+    Insn *i = &l->insns[hash_u64(cpu->pc) % INSNS_LEN];
+    if (i->pc == cpu->pc && i->mode == cpu->mode && i->bits == bits) return i->comparable ? i : NULL;
+    if (l->insn_count++ == 2 * INSNS_LEN) forget_insns(l);
+    *i = (Insn){.pc = cpu->pc, .mode = cpu->mode, .bits = bits};
+    if (!lift(e, i, code, avail)) i->pc = 0;
+    return i->pc && i->comparable ? i : NULL;
+}
+
+static void note_step(const Engine *e, const Vcpu *cpu, u32 n) {
+    Step *s = step_at(e, n);
+    s->pc = cpu->pc, s->fflags = cpu->fflags, s->stores = e->lockstep->log.stores.len;
+    memcpy(s->state, cpu->state, e->guest->state_size);
+}
+
+static void go_into(Lockstep *l, const Pool *p, const Block *b) {
+    l->pool = p, l->block = b;
+    if (b->region) l->limit = MIN(l->limit + tier_data(p, b)->insns, (u32)STEPS_MAX);
+}
+
+/* A return to where a region called leads into it; elsewhere there is but an exit. */
+static bool follow_return(Engine *e, const Vcpu *cpu) {
+    Lockstep *l = e->lockstep;
+    const u64 *frame = l->frame;
+    Pool *p;
+    if ((const u8 *)frame >= (const u8 *)cpu->shadow_base || frame[1] != cpu->pc) return false;
+    const Block *b = cache_block_at(&e->cache, frame[0], &p);
+    if (!b || !b->region) return false;
+    l->frame += 2;
+    go_into(l, p, b);
+    return true;
+}
+
+/* After instruction i: may generated code still be inside? */
+static bool goes_on(Engine *e, const Vcpu *cpu, const Insn *i) {
+    const Lockstep *l = e->lockstep;
+    const Block *b = l->block;
+    if (!b->region && cpu->pc == i->pc + i->len && cpu->pc < b->pc + b->guest_size) return true;
+    if (b->region && tier_touches(l->pool, b, cpu->pc, 1)) return true;
+    return i->returns && follow_return(e, cpu);
+}
+
+static u32 go_ahead(Vcpu *cpu) {
+    Engine *e = cpu->engine;
+    Lockstep *l = e->lockstep;
+    const Insn *i;
+    l->ending = END_TRAP; /* what a fault leaves behind */
+    do {
+        note_step(e, cpu, l->count);
+        i = insn_at(e, cpu);
+        if (!i || l->count == l->limit) {
+            l->ending = i ? END_INSIDE : END_UNKNOWN;
+            return TRAP_NONE;
         }
+        TrapCode trap = ir_interp(&l->interp, &i->f, cpu);
+        l->count++;
+        if (trap != TRAP_NONE) return trap;
+    } while (goes_on(e, cpu, i));
+    l->ending = END_LEFT;
+    return TRAP_NONE;
+}
+
+static u32 random_number(Lockstep *l, u32 below) {
+    l->random = l->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (u32)(l->random >> 33) % below;
+}
+
+static void look_ahead(Engine *e, Vcpu *cpu, const Pool *p, const Block *b) {
+    Lockstep *l = e->lockstep;
+    bool far = random_number(l, FAR) == 0;
+    l->frame = cpu->shadow_sp;
+    l->log.stores.len = l->count = 0;
+    l->limit = b->region ? 0 : b->guest_size / e->guest->insn_align;
+    if (far) l->limit += STEPS_MAX / 2 >> random_number(l, 8);
+    go_into(l, p, b);
+    cpu->phase = PHASE_INTERP;
+    l->trap = (TrapCode)e->cache.stubs.enter_c(cpu, go_ahead);
+    if (l->trap == TRAP_FAULT) l->count++; /* ir_interp did not return */
+    note_step(e, cpu, l->count);
+    const Step *s = step_at(e, 0);
+    cpu->pc = s->pc, cpu->fflags = s->fflags;
+    memcpy(cpu->state, s->state, e->guest->state_size);
+    e->host->sync_fp(cpu);
+    l->stats.runs++;
+    l->stats.insns += l->count;
+    if (b->region) l->stats.regions++;
+}
+
+/* --- comparison --------------------------------------------------------------------------------------- */
+
+/* Which bytes of memory word `at` this comparison has seen. */
+static u8 *seen_bytes(Lockstep *l, u64 at) {
+    u32 k = (u32)hash_u64(at) % WORDS_LEN;
+    while (l->words[k].round == l->round && l->words[k].at != at) k = (k + 1) % WORDS_LEN;
+    if (l->words[k].round != l->round) l->words[k] = (Word){.at = at, .round = l->round};
+    return &l->words[k].seen;
+}
+
+/* Bytes of one store that no later one of this comparison has covered. `offset`: from the start of the log's store, bytes of `value`. */
+static bool store_agrees(Lockstep *l, const IrStore *s, u64 value, bool tell) {
+    for (u32 byte = 0; byte < s->size; byte++) {
+        u64 at = s->addr + byte;
+        u8 *seen = seen_bytes(l, at / 8), bit = (u8)(1 << at % 8), want = (u8)(value >> 8 * byte);
+        if (*seen & bit) continue;
+        *seen |= bit;
+        if (*(volatile u8 *)at == want) continue;
+        if (tell) fd_print(2, "isomer: lockstep: byte at %lx should be %02x, is %02x\n", at, want, *(volatile u8 *)at);
+        return false;
     }
     return true;
 }
 
-TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code) {
-    static Lock one;
-    static IrFunc f; /* the lock's */
-    static IrLog log;
-    static Shadow before, want;
-    lock_take(&one);
-    ir_reset(&f, e->guest, cpu->pc, cpu->mode);
-    Pool *pool;
-    const Block *b = cache_block_at(&e->cache, (u64)code, &pool);
-    bool closed = false;
-    for (u32 at = 0; at < b->guest_size && !closed; closed = f.closed) at += e->guest->lift(&f, b->pc + at, (const u8 *)b->pc + at, b->guest_size - at);
-    if (!f.closed) ir_exit(&f, b->pc + b->guest_size);
-    bool compare = comparable(&f);
-    u64 block_pc = cpu->pc;
-    if (compare) {
-        before = (Shadow){.fflags = cpu->fflags, .pc = cpu->pc};
-        memcpy(before.state, cpu->state, e->guest->state_size);
-        log.stores.len = 0;
-        want.trap = interp_run(e, cpu, &f, &log);
-        want.pc = cpu->pc, want.fflags = cpu->fflags, want.trap_arg = cpu->trap_arg;
-        memcpy(want.state, cpu->state, e->guest->state_size);
-        memcpy(cpu->state, before.state, e->guest->state_size);
-        cpu->fflags = before.fflags;
-        cpu->pc = before.pc;
-        e->host->sync_fp(cpu);
+/* The last value that the first `count` stores left for each byte must stand in memory; what only the others write must be as it was. */
+static bool memory_agrees(Lockstep *l, u32 count, bool tell) {
+    l->round++;
+    for (u32 k = count; k-- > 0;)
+        if (!store_agrees(l, &l->log.stores.at[k], l->log.stores.at[k].value, tell)) return false;
+    for (u32 k = count; k < l->log.stores.len; k++)
+        if (!store_agrees(l, &l->log.stores.at[k], l->log.stores.at[k].old, tell)) return false;
+    return true;
+}
+
+static bool step_agrees(const Engine *e, const Vcpu *cpu, u32 n) {
+    const Step *s = step_at(e, n);
+    return s->pc == cpu->pc && s->fflags == cpu->fflags && !memcmp(s->state, cpu->state, e->guest->state_size) && memory_agrees(e->lockstep, s->stores, false);
+}
+
+/* How many of the cpu's slots differ from a step's; with `print`, shows them. */
+static u32 compare_slots(const Engine *e, const Vcpu *cpu, const Step *s, bool print) {
+    u32 differ = 0;
+    for (u32 k = 0; k < e->guest->slot_count; k++) {
+        u64 a = 0, b = 0;
+        unsigned size = e->guest->slots[k].type == IR_I32 ? 4 : 8;
+        memcpy(&a, (const u8 *)s->state + e->guest->slots[k].offset, size);
+        memcpy(&b, (const u8 *)cpu->state + e->guest->slots[k].offset, size);
+        differ += a != b;
+        if (a != b && print) fd_print(2, "  %-10s %18lx %18lx\n", e->guest->slots[k].name, a, b);
     }
-    lock_give(&one);
+    return differ;
+}
+
+/* Where the interpreter was at this pc, with the fewest slots that differ; at the end, if it was not there. */
+static u32 nearest_step(const Engine *e, const Vcpu *cpu) {
+    const Lockstep *l = e->lockstep;
+    u32 best = l->count, least = ~0u;
+    for (u32 n = 0; n <= l->count; n++) {
+        u32 differ = step_at(e, n)->pc == cpu->pc ? compare_slots(e, cpu, step_at(e, n), false) : ~0u;
+        if (differ < least) best = n, least = differ;
+    }
+    return best;
+}
+
+static _Noreturn void complain(Engine *e, Vcpu *cpu, TrapCode got) {
+    Lockstep *l = e->lockstep;
+    u32 n = got == TRAP_NONE || got == TRAP_POLL ? nearest_step(e, cpu) : l->count;
+    const Step *s = step_at(e, n);
+    fd_print(2, "isomer: lockstep: %s at %lx differs; the interpreter made %u steps, here is number %u\n", l->block->region ? "region" : "block", step_at(e, 0)->pc, l->count, n);
+    fd_print(2, "  %-10s %18s %18s\n", "", "interpreter", "generated");
+    fd_print(2, "  %-10s %18lx %18lx\n  %-10s %18x %18x\n  %-10s %18x %18x\n", "pc", s->pc, cpu->pc, "trap", l->trap, got, "fflags", s->fflags, cpu->fflags);
+    compare_slots(e, cpu, s, true);
+    memory_agrees(l, s->stores, true);
+    BUG("lockstep: generated code and interpreter differ");
+}
+
+/* Is the state in which generated code left one that the interpreter came by? */
+static bool agrees(const Engine *e, const Vcpu *cpu, TrapCode got) {
+    const Lockstep *l = e->lockstep;
+    if (got != TRAP_NONE && got != TRAP_POLL) return l->ending == END_TRAP && got == l->trap && step_agrees(e, cpu, l->count);
+    for (u32 n = l->count + 1; n-- > 0;)
+        if (step_agrees(e, cpu, n)) return true;
+    return false;
+}
+
+static TrapCode run(Engine *e, Vcpu *cpu, const void *code) {
+    Pool *pool;
     TrapCode got = (TrapCode)e->cache.stubs.enter(cpu, code);
     e->host->sync_fp(cpu);
     if (got == TRAP_NONE || got == TRAP_POLL) resolve_exit(e, cpu, &pool);
-    if (!compare || got == TRAP_POLL) return got;
-    bool same = got == want.trap && cpu->pc == want.pc && cpu->fflags == want.fflags && !memcmp(cpu->state, want.state, e->guest->state_size);
-    if (!same) print_states(e, cpu, block_pc, &want, got);
-    if (!memory_agrees(&log) || !same) BUG("lockstep: generated code and interpreter differ");
     return got;
+}
+
+/* Has this code been compared so often that now it need not be? */
+static bool is_trusted(Lockstep *l, const void *code) {
+    u16 *often = &l->compared[hash_u64((u64)code) % ARRAY_LEN(l->compared)];
+    if (*often >= OFTEN) return random_number(l, SELDOM) != 0;
+    *often += 1;
+    return false;
+}
+
+TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code) {
+    Lockstep *l = e->lockstep;
+    if (__atomic_load_n(&e->vcpu_count, __ATOMIC_SEQ_CST) > 1 || is_trusted(l, code)) return run(e, cpu, code);
+    Pool *pool;
+    const Block *b = cache_block_at(&e->cache, (u64)code, &pool);
+    look_ahead(e, cpu, pool, b);
+    if (l->block->region && (l->ending == END_INSIDE || l->ending == END_UNKNOWN)) __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST); /* who asks for attention without reason is only asked what for */
+    TrapCode got = run(e, cpu, code);
+    if (agrees(e, cpu, got)) return got;
+    if (l->ending != END_UNKNOWN) complain(e, cpu, got);
+    l->stats.unknown++;
+    return got;
+}
+
+void lockstep_print_stats(const Engine *e, Text *out) {
+    if (!e->lockstep) return;
+    const LockstepStats *s = &e->lockstep->stats;
+    text_print(out, "lockstep_runs: %lu\nlockstep_regions: %lu\nlockstep_insns: %lu\nlockstep_unknown: %lu\n", s->runs, s->regions, s->insns, s->unknown);
 }

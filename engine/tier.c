@@ -139,7 +139,7 @@ static bool has_room(const Tier *t, const Pool *h) {
 static u32 install_data(Tier *t, Pool *h) {
     const HostCode *c = &t->code;
     RegionData *d = (RegionData *)(h->data + h->data_used);
-    *d = (RegionData){(u32)data_size(t), c->points.len, c->entries.len, t->region.ranges.len, c->maps.len};
+    *d = (RegionData){(u32)data_size(t), c->points.len, c->entries.len, t->region.ranges.len, c->maps.len, t->region.insns};
     if (c->points.len) memcpy(points_of(d), c->points.at, c->points.len * sizeof(HostPoint));
     memcpy(entries_of(d), c->entries.at, c->entries.len * sizeof(HostEntry));
     memcpy(ranges_of(d), t->region.ranges.at, t->region.ranges.len * sizeof(RegionRange));
@@ -303,7 +303,8 @@ static void start_work(Tier *t) {
     if (t->working || t->paused || !t->jobs.len) return;
     if (__atomic_load_n(&t->alive, __ATOMIC_SEQ_CST)) return; /* the last one is still ending: the next time that something is hot */
     t->working = true;
-    if (t->e->hooks.spawn && t->e->hooks.spawn(t->e->hooks.ctx, work, t, &t->alive)) return;
+    /* In lockstep, without: the same program does the same each time. */
+    if (!t->e->options.lockstep && t->e->hooks.spawn && t->e->hooks.spawn(t->e->hooks.ctx, work, t, &t->alive)) return;
     lock_give(&t->e->lock);
     work(t);
     lock_take(&t->e->lock);

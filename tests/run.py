@@ -28,7 +28,7 @@ The text format. Lines "key: value", then sections "--- name" of literal text; "
 
 Permutations: each guest program and each case with `permute: yes` runs as `default`, `interp` (portable engine),
 `tiny` (a code cache that is always full) and `cached` (twice, with a translation cache that outlives the first); guest
-programs also as `dynamic`.
+programs also as `dynamic`; see VARIANTS for the others.
 """
 import argparse
 import concurrent.futures
@@ -53,6 +53,7 @@ VARIANTS = {
     "interp": ["--engine=interp"],
     "tiny": ["-tb-size", "64K"],
     "hot": ["--hot", "8"],  # loops are optimised at once
+    "lockstep": ["--lockstep", "--hot", "8"],  # and all code is compared with the interpreter as it runs
     "cached": [],  # twice, with a persistent translation cache that all tests of this variant share
 }
 CACHING = ("cached", "dynamic")  # the others run without

@@ -18,7 +18,8 @@ COUNT = int(os.environ.get("COUNT", "40"))
 ENGINES = {"default": [], "interp": ["--engine=interp"], "tiny": ["-tb-size", "64K"], "lockstep": ["--lockstep"],
            "one": ["-one-insn-per-tb"], "plain": ["-host-features", "-avx,-fma,-bmi1,-bmi2,-lzcnt"],
            "hot": ["--hot", "3"], "warm": ["--hot", "40"],  # what is optimised early, has seen little; later, inlined calls
-           "hot-plain": ["--hot", "10", "-host-features", "-avx,-fma,-bmi1,-bmi2,-lzcnt"], "hot-tiny": ["--hot", "5", "-tb-size", "256K"]}
+           "lockstep-hot": ["--lockstep", "--hot", "3"],
+        "hot-plain": ["--hot", "10", "-host-features", "-avx,-fma,-bmi1,-bmi2,-lzcnt"], "hot-tiny": ["--hot", "5", "-tb-size", "256K"]}
 TYPES = ["int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t", "int64_t", "uint64_t"]
 HEAD = """#include <math.h>
 #include <stdint.h>
