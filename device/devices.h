@@ -25,7 +25,7 @@ void aclint_reset(Aclint *a);
 void aclint_drop(Aclint *a);
 
 /* --- PLIC with contexts M, S per hart; sources 1..PLIC_SOURCES - 1; lines by plic_set --- */
-enum { PLIC_SOURCES = 96 };
+enum { PLIC_SOURCES = 97 };
 typedef struct Plic Plic;
 extern const IoOps plic_ops;
 Plic *plic_new(const Platform *platform);

@@ -15,6 +15,7 @@ typedef enum ImsicFile { IMSIC_M, IMSIC_S } ImsicFile;
 enum { IMSIC_IDS = 255 /* identities are 1..IMSIC_IDS */ };
 
 Imsic *imsic_new(const Platform *platform);
+void imsic_reset(Imsic *im);
 void imsic_drop(Imsic *im);
 /* One page per hart from offset 0: `dev` of these ops is what imsic_file_io gives. */
 extern const IoOps imsic_ops;

@@ -6,7 +6,7 @@
 #include "back/back.h"
 #include "device/devices.h"
 
-enum { WORDS = PLIC_SOURCES / 32, PRIORITY_MAX = 7 };
+enum { WORDS = (PLIC_SOURCES + 31) / 32, PRIORITY_MAX = 7 };
 enum { PRIORITY = 0, PENDING = 0x1000, ENABLE = 0x2000, ENABLE_SIZE = 0x80, CONTEXT = 0x200000, CONTEXT_SIZE = 0x1000 };
 
 typedef struct PlicContext {

@@ -9,6 +9,7 @@
 #ifndef MACHINE_BOARD_H
 #define MACHINE_BOARD_H
 
+#include "back/console.h"
 #include "device/device.h"
 #include "device/imsic.h"
 
@@ -96,6 +97,8 @@ bool board_load(Board *b, const BoardImages *images, BoardStart *start, char *wh
 void board_reset(Board *b);
 /* The device tree as a blob in the board's memory. */
 const void *board_fdt(Board *b, u32 *size);
+/* The serial port's back end: for escapes (console_on_escape), and the pty's name. */
+Console *board_serial(Board *b);
 /* For a built-in SBI's console: a byte to and from the serial port's back end; -1: none there. */
 void board_console_put(Board *b, u8 byte);
 int board_console_get(Board *b);
