@@ -456,6 +456,7 @@ TrapCode engine_run(Vcpu *cpu) {
         settle_mode(e, cpu);
         TrapCode trap = step(e, cpu, &left);
         e->stats.dispatches++;
+        if (trap == TRAP_RETRY) trap = engine_step(cpu);
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
         if (trap == TRAP_POLL && tier_hot(cpu)) continue;
         if (trap == TRAP_POLL) __atomic_store_n(&cpu->poll, 0, __ATOMIC_SEQ_CST);
@@ -480,24 +481,26 @@ TrapCode engine_step(Vcpu *cpu) {
 
 /* --- faults ------------------------------------------------------------------------------------------------ */
 
-/* Guest pc of generated code at host_pc, with the state of a region brought in place; false: that is no translated instruction. */
-static bool guest_pc_of(Engine *e, Vcpu *cpu, void *ucontext, u64 host_pc, u64 *pc) {
+/* Sets the cpu's pc to that of generated code at host_pc, with the state of a region brought in place. Returns what that means;
+ * TRAP_NONE: that is no translated instruction. */
+static TrapCode fault_at(Engine *e, Vcpu *cpu, void *ucontext, u64 host_pc) {
     Pool *p;
     const Block *b = cache_block_at(&e->cache, host_pc, &p);
-    if (!b) return false;
+    if (!b) return TRAP_NONE;
     if (!b->region) {
-        *pc = cache_guest_pc(p, b, host_pc);
-        return true;
+        cpu->pc = cache_guest_pc(p, b, host_pc);
+        return TRAP_FAULT;
     }
-    const u8 *map = tier_point(p, b, host_pc, pc);
+    const u8 *map = tier_point(p, b, host_pc, &cpu->pc);
     if (map) e->host->settle(e->guest, cpu, ucontext, map);
-    return map;
+    return map ? TRAP_RETRY : TRAP_NONE;
 }
 
 bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext) {
     Engine *e = cpu->engine;
     const HostStubs *s = &e->cache.stubs;
     u64 host_pc = e->host->context_pc(ucontext), addr = (u64)((siginfo_t *)siginfo)->si_addr;
+    TrapCode trap = TRAP_FAULT;
     (void)sig;
     if (host_pc == (u64)s->probe) {
         e->host->context_set_pc(ucontext, (u64)s->probe_end);
@@ -506,16 +509,17 @@ bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext) {
     switch (cpu->phase) {
     case PHASE_CODE:
         if (addr - (u64)cpu->shadow_limit < PAGE_BYTES && e->host->shadow_overflow(s, cpu, ucontext, addr)) return true;
-        if (!guest_pc_of(e, cpu, ucontext, host_pc, &cpu->pc)) return false;
+        trap = fault_at(e, cpu, ucontext, host_pc);
         break;
     case PHASE_HELPER: /* called from generated code: the return address is on the shadow stack */
-        if (!guest_pc_of(e, cpu, ucontext, *(u64 *)cpu->shadow_sp - 1, &cpu->pc)) return false;
+        trap = fault_at(e, cpu, ucontext, *(u64 *)cpu->shadow_sp - 1);
         break;
     case PHASE_INTERP: break;
     default: return false;
     }
+    if (trap == TRAP_NONE) return false;
     cpu->trap_arg = addr;
-    e->host->abandon(s, e->guest, cpu, ucontext, TRAP_FAULT);
+    e->host->abandon(s, e->guest, cpu, ucontext, trap);
     return true;
 }
 

@@ -310,6 +310,7 @@ static _Noreturn void complain(Engine *e, Vcpu *cpu, TrapCode got) {
 /* Is the state in which generated code left one that the interpreter came by? */
 static bool agrees(const Engine *e, const Vcpu *cpu, TrapCode got) {
     const Lockstep *l = e->lockstep;
+    if (got == TRAP_RETRY) return true; /* its state is a past one, with the flags that came since; what follows is done one by one */
     if (got != TRAP_NONE && got != TRAP_POLL) return l->ending == END_TRAP && got == l->trap && step_agrees(e, cpu, l->count);
     for (u32 n = l->count + 1; n-- > 0;)
         if (step_agrees(e, cpu, n)) return true;

@@ -90,6 +90,7 @@ typedef enum TrapCode {
     TRAP_WAIT,       /* wrs.*, pause: a good moment to yield; pc is already the next instruction */
     TRAP_PRIV,       /* paged guests: a privileged instruction for the runtime; argument: its bits */
     TRAP_SLOW,       /* paged guests: an access that is not to memory, or to two pages; argument: address. engine_step does it */
+    TRAP_RETRY,      /* a fault in optimised code, whose state is that of an instruction at or before the one that faults (IrFrame): go on one by one */
 } TrapCode;
 
 /* --- instructions ---------------------------------------------------------------------------- */
@@ -109,8 +110,9 @@ typedef struct IrInsn {
     u32 last;    /* id of the last instruction that names it */
 } IrInsn;
 
-/* The guest state at one point, for who looks at it there: a fault, an exit, a debugger. Quick translations keep slots
- * in place, so that the pc is all. In a *promoted* function (opt/promote.c) slots are values: the frame lists, sorted by slot,
+/* The guest state at one point, for who looks at it there: a fault, an exit, a debugger. (A load that stands for several of the guest's,
+ * opt/merge.c, has the frame of the first one: after a fault the guest's instructions from there on are executed one by one, TRAP_RETRY.)
+ * Quick translations keep slots in place, so that the pc is all. In a *promoted* function (opt/promote.c) slots are values: the frame lists, sorted by slot,
  * every slot whose value is not in its home, and where it is instead.
  *
  * Home of a slot: its place in the Vcpu. But the pinned slots (Guest.hot_slots, hot_fslots) have theirs in host registers that a

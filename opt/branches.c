@@ -78,7 +78,7 @@ static void reorder(Opt *o, IrFunc *f, const u8 *reached) {
 void opt_branches(Opt *o, IrFunc *f) {
     bool any = false;
     for (u32 id = 1; id < f->insns.len; id++) any |= decide(o, f, id);
-    o->decided = any;
+    o->decided |= any;
     if (!any) return;
     ir_cfg_make(&o->cfg, f);
     u8 *reached = arena_alloc(&o->arena, f->block_count);

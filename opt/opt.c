@@ -86,13 +86,14 @@ void opt_compact(Opt *o, IrFunc *f) {
 typedef struct Pass {
     const char *name;
     void (*run)(Opt *o, IrFunc *f);
-    bool if_decided; /* only if opt_branches changed something */
+    bool if_decided; /* only if opt_merge or opt_branches changed something */
 } Pass;
 
 static const Pass passes[] = {
     {"promote", opt_promote, false},
     {"params", opt_params, false},
     {"simplify", opt_simplify, false},
+    {"merge", opt_merge, false},
     {"branches", opt_branches, false},
     {"params again", opt_params, true},
     {"simplify again", opt_simplify, true},

@@ -18,7 +18,7 @@ typedef struct OptStats { /* sums over all functions */
     u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
     u64 promoted;   /* gets and puts that became values */
     u64 params;     /* parameters that were always one value, or dead */
-    u64 folded, merged, loads, extensions, hoisted, dead, branches;
+    u64 folded, merged, loads, loads_merged, extensions, hoisted, dead, branches;
 } OptStats;
 
 typedef struct Opt {
@@ -29,7 +29,7 @@ typedef struct Opt {
     IrCfg cfg;
     Arena arena;    /* of one pass */
     VEC(u32) map, list;
-    bool decided;   /* opt_branches found something */
+    bool decided;   /* opt_merge or opt_branches found something */
     const char *broken; /* the pass that made invalid IR; NULL: none did */
 } Opt;
 
@@ -41,6 +41,7 @@ void opt_drop(Opt *o);
 
 void opt_promote(Opt *o, IrFunc *f);
 void opt_params(Opt *o, IrFunc *f);
+void opt_merge(Opt *o, IrFunc *f);
 void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_branches(Opt *o, IrFunc *f);
 void opt_licm(Opt *o, IrFunc *f);

@@ -112,6 +112,7 @@ static void thread_act(Thread *t, TrapCode trap) {
     case TRAP_FETCH: raise_fetch(t); break;
     case TRAP_WAIT: sys_call(SYS_sched_yield); break;
     case TRAP_PRIV: case TRAP_SLOW: BUG("a trap of paged guests");
+    case TRAP_RETRY: break; /* the engine's own affair */
     case TRAP_POLL:
     case TRAP_NONE:
     case TRAP_MODE: break;
