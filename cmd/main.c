@@ -3,6 +3,7 @@
 #include "cmd/cache.h"
 #include "cmd/explain.h"
 #include "cmd/run.h"
+#include "cmd/vm.h"
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@ typedef struct Command {
 
 static const Command commands[] = {
     {"run", cmd_run, "run a program of another instruction set (isomer run -h: options)"},
+    {"boot", cmd_boot, "boot a machine: a kernel, or an operating system (isomer boot --help)"},
     {"cache", cmd_cache, "the persistent translation cache: status, clear, warm (isomer cache -h)"},
     {"explain", cmd_explain, "show an instruction as bits, assembly, IR and host code"},
 };

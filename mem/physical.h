@@ -16,7 +16,7 @@
 
 #include "base/base.h"
 
-enum { PHYS_CODE = 1 };
+enum { PHYS_CODE = 1, PHYS_WRITTEN = 2 /* the processors' business: some of them may write it without a look at this byte */ };
 
 typedef struct IoOps {
     u64 (*read)(void *dev, u64 offset, unsigned size);

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* isomer-vm: a machine from the command line. Options are rows of one table; what they say goes into a MachineConfig. */
+#include "back/back.h"
+#include "machine/machine.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { DEVICES = 8 };
+
+typedef struct Vm {
+    MachineConfig config;
+    BoardDisk disks[DEVICES];
+    BoardNet nets[DEVICES];
+    BoardShare shares[DEVICES];
+    bool stats, help;
+} Vm;
+
+typedef struct Option {
+    const char *name, *arg; /* arg NULL: takes none */
+    bool (*set)(Vm *v, const char *arg);
+    const char *help;
+} Option;
+
+static bool refuse(const char *what, const char *why) {
+    fprintf(stderr, "isomer boot: %s: %s\n", what, why);
+    return false;
+}
+
+/* --- values --------------------------------------------------------------------------------------------------------- */
+
+/* Bytes, with K, M, G; without a letter in units of `unit`. */
+static bool parse_size(const char *s, u64 unit, u64 *out) {
+    static const char letters[] = "KMG";
+    const char *end;
+    u64 v;
+    if (!parse_u64(s, &end, &v)) return false;
+    const char *letter = *end ? strchr(letters, *end & ~0x20) : NULL;
+    if (letter) unit = 1ull << 10 * (letter - letters + 1), end++;
+    return !*end && !__builtin_mul_overflow(v, unit, out);
+}
+
+static bool set_memory(Vm *v, const char *arg) {
+    return parse_size(arg, MIB(1), &v->config.board.memory) || refuse(arg, "a size such as 2G or 512M is wanted");
+}
+
+static bool set_smp(Vm *v, const char *arg) {
+    const char *end;
+    u64 n;
+    if (!parse_u64(arg, &end, &n) || *end || !n || n > BOARD_HARTS_MAX) return refuse(arg, "a number of harts, 1 to 512, is wanted");
+    v->config.board.harts = (u32)n;
+    return true;
+}
+
+static bool set_kernel(Vm *v, const char *arg) { return v->config.images.kernel = arg, true; }
+static bool set_initrd(Vm *v, const char *arg) { return v->config.images.initrd = arg, true; }
+static bool set_append(Vm *v, const char *arg) { return v->config.images.append = arg, true; }
+static bool set_firmware(Vm *v, const char *arg) { return v->config.images.firmware = arg, true; }
+static bool set_serial(Vm *v, const char *arg) { return v->config.board.serial = arg, true; }
+static bool set_console(Vm *v, const char *arg) { return v->config.board.console = arg, true; }
+static bool set_aia(Vm *v, const char *arg) { return (void)arg, v->config.board.aia = true; }
+static bool set_no_reboot(Vm *v, const char *arg) { return (void)arg, v->config.no_reboot = true; }
+static bool set_stats(Vm *v, const char *arg) { return (void)arg, v->stats = true; }
+static bool set_help(Vm *v, const char *arg) { return (void)arg, v->help = true; }
+
+static bool set_flash(Vm *v, const char *arg) {
+    const char **at = v->config.board.flash;
+    if (at[0] && at[1]) return refuse(arg, "the board has two flash chips");
+    at[at[0] != NULL] = arg;
+    return true;
+}
+
+/* --- devices: PATH,key=value,... -------------------------------------------------------------------------------------- */
+
+enum { TEXT = 256 };
+
+/* The first part of a specification. */
+static char *first_part(const char **spec) {
+    size_t n = strcspn(*spec, ",");
+    char *part = back_copy(*spec);
+    part[n] = 0;
+    *spec += n;
+    if (**spec) ++*spec;
+    return part;
+}
+
+static bool set_bus(BoardBus *bus, const char *value) {
+    *bus = !strcmp(value, "mmio") ? BOARD_MMIO : BOARD_PCI;
+    return !strcmp(value, "mmio") || !strcmp(value, "pci") || refuse(value, "a bus is pci or mmio");
+}
+
+static bool disk_option(BoardDisk *d, const char *key, const char *value) {
+    u64 n;
+    bool on = !strcmp(value, "on");
+    if (!strcmp(key, "format")) d->format = back_copy(value);
+    else if (!strcmp(key, "serial")) d->serial = back_copy(value);
+    else if (!strcmp(key, "readonly")) d->read_only = on;
+    else if (!strcmp(key, "snapshot")) d->snapshot = on;
+    else if (!strcmp(key, "bus")) return set_bus(&d->bus, value);
+    else if (!strcmp(key, "queues")) return (parse_u64(value, NULL, &n) && (d->queues = (u32)MIN(n, 64u))) || refuse(value, "a number of queues is wanted");
+    else return refuse(key, "a disk has the options format, serial, readonly, snapshot, queues, bus");
+    return true;
+}
+
+static bool set_disk(Vm *v, const char *arg) {
+    if (v->config.board.disk_len == DEVICES) return refuse(arg, "too many disks");
+    BoardDisk *d = &v->disks[v->config.board.disk_len++];
+    char key[TEXT], value[TEXT];
+    d->path = first_part(&arg);
+    while (back_option(&arg, key, value, TEXT))
+        if (!disk_option(d, key, value)) return false;
+    return true;
+}
+
+static bool set_net(Vm *v, const char *arg) {
+    if (v->config.board.net_len == DEVICES) return refuse(arg, "too many networks");
+    v->nets[v->config.board.net_len++] = (BoardNet){.spec = arg};
+    return true;
+}
+
+static bool share_option(BoardShare *s, const char *key, const char *value) {
+    if (!strcmp(key, "tag")) s->tag = back_copy(value);
+    else if (!strcmp(key, "readonly")) s->read_only = !strcmp(value, "on");
+    else if (!strcmp(key, "bus")) return set_bus(&s->bus, value);
+    else return refuse(key, "a share has the options tag, readonly, bus");
+    return true;
+}
+
+static bool set_share(Vm *v, const char *arg) {
+    if (v->config.board.share_len == DEVICES) return refuse(arg, "too many shares");
+    BoardShare *s = &v->shares[v->config.board.share_len++];
+    char key[TEXT], value[TEXT];
+    s->path = first_part(&arg);
+    s->tag = "share";
+    while (back_option(&arg, key, value, TEXT))
+        if (!share_option(s, key, value)) return false;
+    return true;
+}
+
+/* --- the engine --------------------------------------------------------------------------------------------------------- */
+
+static bool set_engine(Vm *v, const char *arg) {
+    static const char *const names[] = {[ENGINE_OPTIMISING] = "optimising", [ENGINE_QUICK] = "quick", [ENGINE_INTERP] = "interp"};
+    for (unsigned k = 0; k < ARRAY_LEN(names); k++)
+        if (!strcmp(arg, names[k])) return v->config.engine.tier = (EngineTier)k, true;
+    return refuse(arg, "an engine is optimising, quick or interp");
+}
+
+static bool set_cache(Vm *v, const char *arg) {
+    return (parse_size(arg, MIB(1), &v->config.engine.cache_size) && v->config.engine.cache_size >= MIB(1)) || refuse(arg, "a size such as 64M is wanted");
+}
+
+static bool set_one(Vm *v, const char *arg) { return (void)arg, v->config.engine.one_insn = true; }
+static bool set_features(Vm *v, const char *arg) { return v->config.engine.host_features = arg, true; }
+
+static bool set_dump(Vm *v, const char *arg) {
+    static const char *const names[] = {"asm", "ir", "host"};
+    char key[TEXT], value[TEXT];
+    while (back_option(&arg, key, value, TEXT))
+        for (unsigned k = 0; k < ARRAY_LEN(names); k++)
+            if (!strcmp(key, names[k])) v->config.engine.dump |= 1u << k;
+    return v->config.engine.dump || refuse(arg, "what to dump is asm, ir, host");
+}
+
+static bool set_perfmap(Vm *v, const char *arg) { return (void)arg, v->config.engine.perfmap = true; }
+
+/* ---------------------------------------------------------------------------------------------------------------------------- */
+
+static const Option options[] = {
+    {"kernel", "FILE", set_kernel, "the kernel: an Image (also gzip or EFI zboot), or ELF"},
+    {"initrd", "FILE", set_initrd, "its initial RAM disk"},
+    {"append", "TEXT", set_append, "its command line"},
+    {"firmware", "FILE", set_firmware, "firmware for M-mode, raw or ELF; without it the machine answers SBI calls itself"},
+    {"flash", "FILE", set_flash, "image of a flash chip: the first is code, the second variables"},
+    {"memory", "SIZE", set_memory, "memory: 2G, 512M (a number alone: MiB); default 1G"},
+    {"smp", "N", set_smp, "harts; default 1"},
+    {"disk", "FILE[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT][,queues=N]", set_disk, "a virtio disk"},
+    {"net", "user[,hostfwd=tcp::PORT-:PORT] | tap,ifname=NAME | socket,... | none", set_net, "a virtio network; default user"},
+    {"share", "FOLDER[,tag=NAME][,readonly]", set_share, "a folder of the host, by 9p"},
+    {"serial", "stdio | file:PATH | pty | socket:PATH | null", set_serial, "where the serial port comes out; default stdio"},
+    {"console", "KIND", set_console, "a virtio console besides, likewise"},
+    {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC"},
+    {"no-reboot", NULL, set_no_reboot, "end when the guest reboots"},
+    {"engine", "optimising | quick | interp", set_engine, "how code is executed"},
+    {"cache-size", "SIZE", set_cache, "generated code to keep; default 64M"},
+    {"one-insn", NULL, set_one, "translate one instruction at a time"},
+    {"host-features", "-avx,-bmi2,...", set_features, "host instructions not to use"},
+    {"dump", "asm,ir,host", set_dump, "print translations as they are made"},
+    {"perfmap", NULL, set_perfmap, "tell perf of generated code: /tmp/perf-PID.map"},
+    {"stats", NULL, set_stats, "print numbers at the end"},
+    {"help", NULL, set_help, "this text"},
+};
+
+static void usage(FILE *to) {
+    fprintf(to, "usage: isomer boot --kernel FILE [--initrd FILE] [--append TEXT] [--disk FILE] [OPTIONS]\n\n"
+                "Boots a riscv64 machine (the virt board). On the terminal Ctrl-A x ends it, Ctrl-A h helps.\n\n");
+    for (size_t k = 0; k < ARRAY_LEN(options); k++) {
+        const Option *o = &options[k];
+        fprintf(to, "  --%s%s%s\n      %s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "", o->help);
+    }
+}
+
+static const Option *find_option(const char *text, size_t len) {
+    for (size_t k = 0; k < ARRAY_LEN(options); k++)
+        if (strlen(options[k].name) == len && !strncmp(options[k].name, text, len)) return &options[k];
+    return NULL;
+}
+
+static bool parse(Vm *v, int argc, char **argv) {
+    for (int k = 1; k < argc; k++) {
+        const char *text = argv[k];
+        if (text[0] != '-') return refuse(text, "what is this? (isomer boot --help)");
+        text += text[1] == '-' ? 2 : 1;
+        size_t len = strcspn(text, "=");
+        const Option *o = find_option(!strcmp(text, "h") ? "help" : text, !strcmp(text, "h") ? 4 : len);
+        if (!o) return refuse(argv[k], "no such option (isomer boot --help lists them)");
+        const char *arg = NULL;
+        if (o->arg) {
+            arg = text[len] ? text + len + 1 : k + 1 < argc ? argv[++k] : NULL;
+            if (!arg) return refuse(argv[k], "it wants a value");
+        }
+        if (!o->set(v, arg)) return false;
+    }
+    return true;
+}
+
+/* --- the processor ------------------------------------------------------------------------------------------------------------ */
+
+/* What riscv.isa and machine/riscv have, as the device tree names it. */
+static const char *const extensions[] = {
+    "i", "m", "a", "f", "d", "c", "zic64b", "zicbom", "zicbop", "zicboz", "ziccamoa", "ziccif", "zicclsm", "ziccrse", "zicntr", "zicond", "zicsr", "zifencei", "zihintntl", "zihintpause", "zihpm",
+    "zimop", "zaamo", "zabha", "zacas", "zalrsc", "zawrs", "zfa", "zfh", "zfhmin", "zca", "zcb", "zcd", "zcmop", "zba", "zbb", "zbc", "zbkb", "zbkc", "zbkx", "zbs", "zknd", "zkne", "zknh", "zksed", "zksh",
+    "zkt", "ssccptr", "sscounterenw", "sstc", "sstvala", "sstvecd", "svadu", "svinval", "svnapot", "svpbmt", NULL,
+};
+
+static void defaults(Vm *v) {
+    BoardConfig *b = &v->config.board;
+    b->cpu = (BoardCpu){
+        .isa = "rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintntl_zihintpause_zihpm_zimop_zabha_zacas_zawrs_zfa_zfh_zfhmin_zca_zcb_zcd_zcmop_zba_zbb_zbc_zbkb_zbkc_zbkx_zbs_"
+               "zknd_zkne_zknh_zksed_zksh_zkt_sstc_svadu_svinval_svnapot_svpbmt",
+        .isa_base = "rv64i", .extensions = extensions, .mmu = "riscv,sv57", .cbom_size = 64, .cboz_size = 64, .cbop_size = 64,
+    };
+    b->harts = 1;
+    b->memory = GIB(1);
+    b->serial = "stdio";
+    b->disks = v->disks, b->nets = v->nets, b->shares = v->shares;
+    v->config.engine.tier = ENGINE_OPTIMISING;
+}
+
+static void print_stats(const Machine *m) {
+    char buf[8192];
+    Text t = text_init(buf, sizeof buf);
+    machine_stats_print(m, &t);
+    fputs(buf, stderr);
+}
+
+static Machine *machine; /* for signals */
+
+static void on_end(int sig) {
+    console_restore();
+    _exit(128 + sig);
+}
+
+static void on_escape(void *ctx, char what) {
+    (void)ctx;
+    if (what == 'x') machine_stop(machine, PLATFORM_POWEROFF, 0);
+}
+
+static int run(const Vm *v) {
+    char why[512];
+    machine = machine_new(&v->config, why, sizeof why);
+    if (!machine) return refuse("the machine cannot be made", why), 1;
+    signal(SIGTERM, on_end);
+    signal(SIGINT, on_end);
+    signal(SIGHUP, on_end);
+    signal(SIGPIPE, SIG_IGN);
+    console_on_escape(board_serial(machine_board(machine)), on_escape, NULL);
+    int status = machine_run(machine, why, sizeof why);
+    console_restore();
+    if (status < 0) refuse("the machine cannot be started", why), status = 1;
+    if (v->stats) print_stats(machine);
+    machine_drop(machine);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    static Vm v;
+    defaults(&v);
+    if (!parse(&v, argc, argv)) return 2;
+    if (v.help || argc == 1) return usage(v.help ? stdout : stderr), v.help ? 0 : 2;
+    v.config.board.no_rng = v.config.board.no_balloon = true; /* until there are some */
+    if (v.config.board.net_len == 1 && !strcmp(v.nets[0].spec, "none")) v.config.board.net_len = 0;
+    else if (!v.config.board.net_len) v.nets[v.config.board.net_len++] = (BoardNet){.spec = "user"};
+    return run(&v);
+}

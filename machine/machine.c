@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A machine's threads, time, and the pages that are code. See machine.h. */
+#include "machine/machine.h"
+#include "back/back.h"
+#include "device/timer.h"
+#include "machine/riscv/hart.h"
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+typedef struct Suspect { /* a page of code that some hart might write unseen */
+    u64 physical, epoch;
+} Suspect;
+
+struct Machine {
+    MachineConfig config;
+    Platform platform;
+    Board *board;
+    Physical *memory;
+    Engine *engine;
+    Hart **harts;
+    pthread_t *threads;
+    u32 hart_count;
+    u64 start_ns; /* when guest time was 0 */
+    Timer *timer;
+    u64 timer_at; /* atomic: guest time for which it is set */
+    BoardStart start;
+    pthread_mutex_t lock; /* of what follows */
+    bool stopping;
+    PlatformStop how;
+    u32 code;
+    Lock code_lock;
+    u64 code_epoch; /* atomic */
+    VEC(Suspect) suspects;
+};
+
+/* --- small things for the parts --------------------------------------------------------------------------------- */
+
+Physical *machine_memory(Machine *m) { return m->memory; }
+Imsic *machine_imsic(Machine *m) { return board_imsic(m->board); }
+Engine *machine_engine(Machine *m) { return m->engine; }
+u32 machine_hart_count(const Machine *m) { return m->hart_count; }
+Hart *machine_hart(Machine *m, u32 n) { return m->harts[n]; }
+const BoardStart *machine_start(const Machine *m) { return &m->start; }
+bool machine_has_sbi(const Machine *m) { return !m->start.machine_mode; }
+Board *machine_board(Machine *m) { return m->board; }
+void machine_console_put(Machine *m, u8 byte) { board_console_put(m->board, byte); }
+int machine_console_get(Machine *m) { return board_console_get(m->board); }
+
+/* --- time ------------------------------------------------------------------------------------------------------- */
+
+enum { NS_PER_TICK = 1000000000 / PLATFORM_HZ };
+
+u64 machine_time(const Machine *m) { return (back_now() - m->start_ns) / NS_PER_TICK; }
+
+static void set_timer(Machine *m, u64 when) {
+    __atomic_store_n(&m->timer_at, when, __ATOMIC_SEQ_CST);
+    timer_set(m->timer, when < ~0ull / NS_PER_TICK - m->start_ns ? m->start_ns + when * NS_PER_TICK : ~0ull);
+}
+
+void machine_wake_at(Machine *m, u64 when) {
+    if (when < __atomic_load_n(&m->timer_at, __ATOMIC_SEQ_CST)) set_timer(m, when);
+}
+
+/* Harts whose time has come look at their interrupts; the next one's time is waited for. A hart that sets its timer meanwhile is seen here, or
+ * sees that the timer is set for later. */
+static void timer_fired(void *ctx) {
+    Machine *m = ctx;
+    u64 next = ~0ull;
+    __atomic_store_n(&m->timer_at, next, __ATOMIC_SEQ_CST);
+    u64 now = machine_time(m);
+    for (u32 k = 0; k < m->hart_count; k++) {
+        u64 when = __atomic_load_n(&m->harts[k]->stimecmp, __ATOMIC_SEQ_CST);
+        if (when <= now) hart_ask(m->harts[k], ASK_LOOK);
+        else next = MIN(next, when);
+    }
+    if (next != ~0ull) machine_wake_at(m, next);
+}
+
+/* --- the platform ------------------------------------------------------------------------------------------------ */
+
+static void platform_interrupt(void *ctx, u32 hart, u32 cause, bool level) {
+    Machine *m = ctx;
+    if (hart < m->hart_count && m->harts[hart]) hart_line(m->harts[hart], cause, level);
+}
+
+static u64 platform_now(void *ctx) { return machine_time(ctx); }
+static void platform_stop(void *ctx, PlatformStop how, u32 code) { machine_stop(ctx, how, code); }
+
+void machine_stop(Machine *m, PlatformStop how, u32 code) {
+    pthread_mutex_lock(&m->lock);
+    if (!m->stopping) {
+        m->stopping = true;
+        m->how = how;
+        m->code = code;
+    }
+    pthread_mutex_unlock(&m->lock);
+    for (u32 k = 0; k < m->hart_count; k++) hart_ask(m->harts[k], ASK_STOP);
+}
+
+bool machine_start_hart(Machine *m, u32 n, u64 pc, u64 arg) {
+    Hart *h = m->harts[n];
+    u32 stopped = HART_STOPPED;
+    /* The hart leaves START_PENDING by itself only, so nobody else is here for it. */
+    pthread_mutex_lock(&m->lock);
+    bool free = __atomic_load_n(&h->state, __ATOMIC_SEQ_CST) == stopped;
+    if (free) {
+        h->start_pc = pc;
+        h->start_arg = arg;
+        __atomic_store_n(&h->state, HART_START_PENDING, __ATOMIC_SEQ_CST);
+    }
+    pthread_mutex_unlock(&m->lock);
+    if (free) hart_ask(h, ASK_LOOK);
+    return free;
+}
+
+/* --- pages of code -------------------------------------------------------------------------------------------------- */
+
+u64 machine_code_epoch(const Machine *m) { return __atomic_load_n(&m->code_epoch, __ATOMIC_SEQ_CST); }
+
+static void suspect(Machine *m, Hart *self, u64 physical) {
+    lock_take(&m->code_lock);
+    u64 epoch = __atomic_add_fetch(&m->code_epoch, 1, __ATOMIC_SEQ_CST);
+    vec_push(&m->suspects, ((Suspect){physical, epoch}));
+    lock_give(&m->code_lock);
+    for (u32 k = 0; k < m->hart_count; k++)
+        if (m->harts[k] != self) hart_ask(m->harts[k], ASK_WRITES);
+}
+
+void machine_code_page(Machine *m, Hart *self, u64 physical) {
+    u8 *flags = physical_flags(m->memory, physical);
+    if (!flags || (__atomic_fetch_or(flags, PHYS_CODE, __ATOMIC_SEQ_CST) & PHYS_CODE)) return;
+    if (!(__atomic_fetch_and(flags, (u8)~PHYS_WRITTEN, __ATOMIC_SEQ_CST) & PHYS_WRITTEN)) return;
+    hart_forget_writes(self, physical_ram(m->memory, physical, PAGE_BYTES));
+    if (m->hart_count > 1) suspect(m, self, physical);
+}
+
+/* Has every hart noticed? One that does not run will before it does. */
+static bool all_acked(const Machine *m, u64 epoch) {
+    for (u32 k = 0; k < m->hart_count; k++) {
+        const Hart *h = m->harts[k];
+        if (__atomic_load_n(&h->running, __ATOMIC_SEQ_CST) && __atomic_load_n(&h->acked, __ATOMIC_SEQ_CST) < epoch) return false;
+    }
+    return true;
+}
+
+void machine_fence_i(Machine *m) {
+    lock_take(&m->code_lock);
+    u32 kept = 0;
+    for (u32 k = 0; k < m->suspects.len; k++) {
+        Suspect s = m->suspects.at[k];
+        bool known = all_acked(m, s.epoch);
+        engine_verify(m->engine, s.physical, physical_ram(m->memory, s.physical, PAGE_BYTES));
+        if (!known) m->suspects.at[kept++] = s;
+    }
+    m->suspects.len = kept;
+    lock_give(&m->code_lock);
+}
+
+/* The flag goes first: who translates the page again meanwhile reads what was written, sets it again, and loses that translation. */
+static void code_written(void *ctx, u64 pa, u64 size) {
+    Machine *m = ctx;
+    u64 start = align_down(pa, PAGE_BYTES), end = align_up(pa + size, PAGE_BYTES);
+    for (u64 at = start; at < end; at += PAGE_BYTES) {
+        u8 *flags = physical_flags(m->memory, at);
+        if (flags) __atomic_fetch_and(flags, (u8)~PHYS_CODE, __ATOMIC_SEQ_CST);
+    }
+    engine_invalidate(m->engine, start, end - start);
+}
+
+/* --- threads ----------------------------------------------------------------------------------------------------------- */
+
+static __thread Hart *current;
+
+/* The one fault that is expected is that of the shadow return stack, which grows until it meets its guard page. */
+static void on_fault(int sig, siginfo_t *info, void *ucontext) {
+    if (current && engine_on_fault(current->cpu, sig, info, ucontext)) return;
+    signal(sig, SIG_DFL);
+}
+
+enum { ALT_STACK = 64 * 1024 };
+
+static void *hart_thread(void *arg) {
+    static __thread u8 stack[ALT_STACK];
+    current = arg;
+    sigset_t faults;
+    sigemptyset(&faults);
+    sigaddset(&faults, SIGSEGV);
+    sigaddset(&faults, SIGBUS);
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &faults, NULL);
+    hart_run(arg);
+    return NULL;
+}
+
+static void catch_faults(void) {
+    struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaction(SIGSEGV, &a, NULL);
+    sigaction(SIGBUS, &a, NULL);
+}
+
+/* --- making and running --------------------------------------------------------------------------------------------- */
+
+static bool make_engine(Machine *m, char *why, size_t why_size) {
+    const char *error;
+    EngineHooks hooks = {.ctx = m, .page = hart_page, .translating = hart_translating};
+    m->engine = engine_new(&riscv_system_guest, &m->config.engine, &hooks, &error);
+    return m->engine || back_fail(why, why_size, "%s", error);
+}
+
+static bool make_harts(Machine *m, char *why, size_t why_size) {
+    u32 n = m->config.board.harts;
+    m->threads = back_alloc(n * sizeof *m->threads);
+    for (u32 k = 0; k < n; k++, m->hart_count++)
+        if (!(m->harts[k] = hart_new(m, k))) return back_fail(why, why_size, "out of memory for %u harts", n);
+    m->timer = timer_new(timer_fired, m);
+    return m->timer || back_fail(why, why_size, "the host allows no more threads");
+}
+
+Machine *machine_new(const MachineConfig *config, char *why, size_t why_size) {
+    Machine *m = back_alloc(sizeof *m);
+    m->config = *config;
+    m->start_ns = back_now();
+    m->timer_at = ~0ull;
+    pthread_mutex_init(&m->lock, NULL);
+    m->platform = (Platform){.ctx = m, .harts = config->board.harts, .hart_interrupt = platform_interrupt, .now = platform_now, .stop = platform_stop};
+    m->harts = back_alloc(config->board.harts * sizeof(Hart *));
+    m->board = board_new(&config->board, &m->platform, why, why_size);
+    if (m->board) {
+        m->memory = board_physical(m->board);
+        m->memory->ctx = m;
+        m->memory->code_written = code_written;
+    }
+    if (!m->board || !make_engine(m, why, why_size) || !make_harts(m, why, why_size)) {
+        machine_drop(m);
+        return NULL;
+    }
+    catch_faults();
+    return m;
+}
+
+void machine_drop(Machine *m) {
+    if (m->timer) timer_drop(m->timer);
+    if (m->board) board_drop(m->board);
+    for (u32 k = 0; k < m->hart_count; k++) hart_drop(m->harts[k]);
+    if (m->engine) engine_drop(m->engine);
+    pthread_mutex_destroy(&m->lock);
+    vec_drop(&m->suspects);
+    free(m->harts);
+    free(m->threads);
+    free(m);
+}
+
+/* All harts begin in firmware; without it the first one begins in the kernel, and starts the others. */
+static void prepare_harts(Machine *m) {
+    for (u32 k = 0; k < m->hart_count; k++) {
+        Hart *h = m->harts[k];
+        h->requests = 0;
+        h->start_pc = m->start.pc;
+        h->start_arg = m->start.fdt;
+        h->state = k == 0 || m->start.machine_mode ? HART_START_PENDING : HART_STOPPED;
+    }
+}
+
+static bool run_harts(Machine *m, char *why, size_t why_size) {
+    u32 started = 0;
+    while (started < m->hart_count && back_thread(&m->threads[started], hart_thread, m->harts[started])) started++;
+    bool good = started == m->hart_count;
+    if (!good) {
+        back_fail(why, why_size, "the host allows no more threads");
+        machine_stop(m, PLATFORM_POWEROFF, 1);
+    }
+    for (u32 k = 0; k < started; k++) pthread_join(m->threads[k], NULL);
+    return good;
+}
+
+int machine_run(Machine *m, char *why, size_t why_size) {
+    for (;;) {
+        if (!board_load(m->board, &m->config.images, &m->start, why, why_size)) return -1;
+        prepare_harts(m);
+        if (!run_harts(m, why, why_size)) return -1;
+        pthread_mutex_lock(&m->lock);
+        bool again = m->how == PLATFORM_REBOOT && !m->config.no_reboot;
+        m->stopping = false;
+        pthread_mutex_unlock(&m->lock);
+        if (!again) return (int)m->code;
+        board_reset(m->board);
+    }
+}
+
+void machine_stats_print(const Machine *m, Text *out) { engine_stats_print(m->engine, out); }

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control and status registers [priv, "control and status registers"]. The number says who may access one (bits 9:8) and whether it is read-only
+ * (11:10); the rest of the checks, the values and their legal bits are here. What generated code does by itself is in sem_priv.c. */
+#include "machine/riscv/hart.h"
+#include "machine/machine.h"
+
+enum {
+    CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3,
+    CSR_SSTATUS = 0x100, CSR_SIE = 0x104, CSR_STVEC = 0x105, CSR_SCOUNTEREN = 0x106, CSR_SENVCFG = 0x10a, CSR_SSCRATCH = 0x140, CSR_SEPC, CSR_SCAUSE, CSR_STVAL, CSR_SIP,
+    CSR_STIMECMP = 0x14d, CSR_SISELECT = 0x150, CSR_SIREG = 0x151, CSR_STOPEI = 0x15c, CSR_SATP = 0x180, CSR_SCOUNTOVF = 0xda0, CSR_STOPI = 0xdb0,
+    CSR_MSTATUS = 0x300, CSR_MISA, CSR_MEDELEG, CSR_MIDELEG, CSR_MIE, CSR_MTVEC, CSR_MCOUNTEREN, CSR_MENVCFG = 0x30a, CSR_MCOUNTINHIBIT = 0x320,
+    CSR_MHPMEVENT3 = 0x323, CSR_MHPMEVENT31 = 0x33f, CSR_MSCRATCH = 0x340, CSR_MEPC, CSR_MCAUSE, CSR_MTVAL, CSR_MIP, CSR_MISELECT = 0x350, CSR_MIREG = 0x351, CSR_MTOPEI = 0x35c,
+    CSR_PMPCFG0 = 0x3a0, CSR_PMPADDR63 = 0x3ef, CSR_MSECCFG = 0x747, CSR_MCYCLE = 0xb00, CSR_MINSTRET = 0xb02, CSR_MHPMCOUNTER3 = 0xb03, CSR_MHPMCOUNTER31 = 0xb1f,
+    CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02, CSR_HPMCOUNTER31 = 0xc1f, CSR_MVENDORID = 0xf11, CSR_MARCHID, CSR_MIMPID, CSR_MHARTID, CSR_MCONFIGPTR,
+    CSR_MTOPI = 0xfb0,
+};
+
+/* I, M, A, F, D, C, B, S, U; 64 bits. */
+#define MISA (2ull << 62 | 1u << 8 | 1u << 12 | 1u << 0 | 1u << 5 | 1u << 3 | 1u << 2 | 1u << 1 | 1u << 18 | 1u << 20)
+#define MSTATUS_WRITABLE (RV_SSTATUS_WRITABLE | RV_MIE | RV_MPIE | RV_MPP | RV_MPRV | RV_TVM | RV_TW | RV_TSR)
+#define MEDELEG_WRITABLE 0xb3ffull
+#define MENVCFG_WRITABLE (1 | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE | ENVCFG_ADUE | ENVCFG_PBMTE | ENVCFG_STCE)
+#define SENVCFG_WRITABLE (1 | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE)
+#define COUNTERS 0xffffffffull
+
+/* --- time and counters ------------------------------------------------------------------------------------ */
+
+u64 hart_time(const Hart *h) { return machine_time(h->machine); }
+
+void hart_look_at_timer(Hart *h) { h->sti = (h->menvcfg & ENVCFG_STCE) && hart_time(h) >= h->stimecmp; }
+
+void hart_set_timer(Hart *h, u64 when) {
+    __atomic_store_n(&h->stimecmp, when, __ATOMIC_SEQ_CST);
+    hart_look_at_timer(h);
+    if (!h->sti) machine_wake_at(h->machine, when);
+    hart_set_irq(h);
+}
+
+/* Nothing counts cycles or instructions: both are the host's time stamp. */
+static u64 stamp(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+#endif
+}
+
+static u64 counter(const Hart *h, unsigned n) {
+    switch (n) {
+    case 0: return stamp() + h->mcycle_offset;
+    case 1: return hart_time(h);
+    case 2: return stamp() + h->minstret_offset;
+    }
+    return 0;
+}
+
+/* May the mode that runs read counter n? [priv, mcounteren, scounteren] */
+static bool counter_allowed(const Hart *h, unsigned n) {
+    if (h->s->priv == RV_M) return true;
+    if (!(h->mcounteren >> n & 1)) return false;
+    return h->s->priv == RV_S || (h->scounteren >> n & 1);
+}
+
+static bool envcfg_allows(const Hart *h, u64 bits) {
+    if (h->s->priv == RV_M) return true;
+    if (!(h->menvcfg & bits)) return false;
+    return h->s->priv == RV_S || (h->senvcfg & bits);
+}
+
+void hart_set_allow(Hart *h) {
+    u64 v = 0;
+    if (counter_allowed(h, 1)) v |= RV_ALLOW_TIME;
+    if (envcfg_allows(h, ENVCFG_CBZE)) v |= RV_ALLOW_ZERO;
+    if (envcfg_allows(h, ENVCFG_CBCFE)) v |= RV_ALLOW_CLEAN;
+    if (envcfg_allows(h, ENVCFG_CBIE)) v |= RV_ALLOW_INVAL;
+    h->s->allow = v;
+}
+
+/* --- status ------------------------------------------------------------------------------------------------ */
+
+static void status_write(Hart *h, u64 v, u64 writable) {
+    u64 old = h->s->mstatus;
+    u64 next = (old & ~writable) | (v & writable);
+    if ((next & RV_MPP) >> 11 == 2) next = (next & ~RV_MPP) | (old & RV_MPP); /* no such mode */
+    next &= ~RV_SD;
+    if ((next & RV_FS) == RV_FS) next |= RV_SD;
+    h->s->mstatus = next;
+    if ((old ^ next) & RV_MXR) hart_flush_all(h);
+    if ((old ^ next) & (RV_MPRV | RV_MPP | RV_SUM)) hart_flush_set(h, RV_TLB_MPRV);
+    hart_settle(h);
+}
+
+/* Interrupts that S-mode sees are those delegated to it. */
+static void mie_write(Hart *h, u64 v, u64 writable) { h->mie = (h->mie & ~writable) | (v & writable); }
+/* SSIP is set by other harts, too, and lives where they can do so. */
+static void mip_write(Hart *h, u64 v, u64 writable) {
+    if (writable & IRQ(IRQ_SSI)) {
+        if (v & IRQ(IRQ_SSI)) __atomic_fetch_or(&h->lines, IRQ(IRQ_SSI), __ATOMIC_SEQ_CST);
+        else __atomic_fetch_and(&h->lines, ~IRQ(IRQ_SSI), __ATOMIC_SEQ_CST);
+        writable &= ~IRQ(IRQ_SSI);
+    }
+    h->mip = (h->mip & ~writable) | (v & writable);
+}
+
+/* --- floating point ---------------------------------------------------------------------------------------- */
+
+static bool float_read(Hart *h, u32 csr, u64 *v) {
+    u64 flags = engine_fflags_get(h->cpu), frm = h->s->user.frm & 7;
+    if (!(h->s->mstatus & RV_FS)) return false;
+    *v = csr == CSR_FFLAGS ? flags : csr == CSR_FRM ? frm : frm << 5 | flags;
+    return true;
+}
+
+static bool float_write(Hart *h, u32 csr, u64 v) {
+    if (!(h->s->mstatus & RV_FS)) return false;
+    h->s->mstatus |= RV_FS | RV_SD;
+    if (csr == CSR_FRM) h->s->user.frm = v & 7;
+    else engine_fflags_set(h->cpu, v & 31);
+    if (csr == CSR_FCSR) h->s->user.frm = v >> 5 & 7;
+    return true;
+}
+
+/* --- message-signalled interrupts --------------------------------------------------------------------------- */
+
+static bool indirect_read(Hart *h, ImsicFile file, u64 select, u64 *v) {
+    if (select >= 0x30 && select <= 0x3f) { /* priorities of interrupts, all fixed [aia, "iprio"] */
+        *v = 0;
+        return !(select & 1);
+    }
+    return h->imsic && select >= 0x70 && select <= 0xff && imsic_read(h->imsic, h->id, file, (u32)select, v);
+}
+
+static bool indirect_write(Hart *h, ImsicFile file, u64 select, u64 v) {
+    if (select >= 0x30 && select <= 0x3f) return !(select & 1);
+    return h->imsic && select >= 0x70 && select <= 0xff && imsic_write(h->imsic, h->id, file, (u32)select, v);
+}
+
+/* mtopi, stopi: the interrupt that would be taken, of those for that mode: its number, and priority 1 [aia]. */
+static u64 top_interrupt(Hart *h, u64 of) {
+    u64 v = hart_pending(h) & h->mie & of;
+    static const u8 order[] = {IRQ_MEI, IRQ_MSI, IRQ_MTI, IRQ_SEI, IRQ_SSI, IRQ_STI, IRQ_LCOFI};
+    for (unsigned k = 0; k < ARRAY_LEN(order); k++)
+        if (v >> order[k] & 1) return (u64)order[k] << 16 | 1;
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- */
+
+static bool satp_allowed(const Hart *h) { return h->s->priv == RV_M || !(h->s->mstatus & RV_TVM); }
+/* stimecmp of S-mode is there if M-mode says so [sstc]. */
+static bool timer_allowed(const Hart *h) { return h->s->priv == RV_M || ((h->menvcfg & ENVCFG_STCE) && (h->mcounteren & 2)); }
+
+static bool read_counter(const Hart *h, u32 csr, u64 *v) {
+    if (csr >= CSR_CYCLE && csr <= CSR_HPMCOUNTER31) {
+        *v = counter(h, csr - CSR_CYCLE);
+        return counter_allowed(h, csr - CSR_CYCLE);
+    }
+    *v = csr == CSR_MCYCLE ? counter(h, 0) : csr == CSR_MINSTRET ? counter(h, 2) : 0;
+    return true;
+}
+
+static bool read_supervisor(Hart *h, u32 csr, u64 *v) {
+    RvSystem *s = h->s;
+    switch (csr) {
+    case CSR_SSTATUS: *v = s->mstatus & RV_SSTATUS; return true;
+    case CSR_SIE: *v = h->mie & h->mideleg; return true;
+    case CSR_SIP: hart_look_at_timer(h), *v = hart_pending(h) & h->mideleg; return true;
+    case CSR_STVEC: *v = h->stvec; return true;
+    case CSR_SCOUNTEREN: *v = h->scounteren; return true;
+    case CSR_SENVCFG: *v = h->senvcfg; return true;
+    case CSR_SSCRATCH: *v = s->sscratch; return true;
+    case CSR_SEPC: *v = s->sepc; return true;
+    case CSR_SCAUSE: *v = s->scause; return true;
+    case CSR_STVAL: *v = s->stval; return true;
+    case CSR_STIMECMP: *v = h->stimecmp; return timer_allowed(h);
+    case CSR_SISELECT: *v = h->siselect; return h->imsic;
+    case CSR_SIREG: return indirect_read(h, IMSIC_S, h->siselect, v);
+    case CSR_STOPEI: *v = h->imsic ? imsic_top(h->imsic, h->id, IMSIC_S, false) : 0; return h->imsic;
+    case CSR_STOPI: *v = top_interrupt(h, h->mideleg); return h->imsic;
+    case CSR_SATP: *v = h->satp; return satp_allowed(h);
+    case CSR_SCOUNTOVF: *v = 0; return true;
+    }
+    return false;
+}
+
+static bool read_machine(Hart *h, u32 csr, u64 *v) {
+    switch (csr) {
+    case CSR_MSTATUS: *v = h->s->mstatus; return true;
+    case CSR_MISA: *v = MISA; return true;
+    case CSR_MEDELEG: *v = h->medeleg; return true;
+    case CSR_MIDELEG: *v = h->mideleg; return true;
+    case CSR_MIE: *v = h->mie; return true;
+    case CSR_MIP: hart_look_at_timer(h), *v = hart_pending(h); return true;
+    case CSR_MTVEC: *v = h->mtvec; return true;
+    case CSR_MCOUNTEREN: *v = h->mcounteren; return true;
+    case CSR_MENVCFG: *v = h->menvcfg; return true;
+    case CSR_MCOUNTINHIBIT: *v = h->mcountinhibit; return true;
+    case CSR_MSCRATCH: *v = h->mscratch; return true;
+    case CSR_MEPC: *v = h->mepc; return true;
+    case CSR_MCAUSE: *v = h->mcause; return true;
+    case CSR_MTVAL: *v = h->mtval; return true;
+    case CSR_MISELECT: *v = h->miselect; return h->imsic;
+    case CSR_MIREG: return indirect_read(h, IMSIC_M, h->miselect, v);
+    case CSR_MTOPEI: *v = h->imsic ? imsic_top(h->imsic, h->id, IMSIC_M, false) : 0; return h->imsic;
+    case CSR_MTOPI: *v = top_interrupt(h, ~h->mideleg); return h->imsic;
+    case CSR_MSECCFG: *v = h->mseccfg; return true;
+    case CSR_MHARTID: *v = h->id; return true;
+    case CSR_MVENDORID: case CSR_MARCHID: case CSR_MIMPID: case CSR_MCONFIGPTR: *v = 0; return true;
+    }
+    if (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) return *v = 0, true;
+    if (csr >= CSR_PMPCFG0 && csr <= CSR_PMPADDR63 && !(csr < 0x3b0 && (csr & 1))) return *v = pmp_csr_read(h, csr), true;
+    return false;
+}
+
+static bool is_counter(u32 csr) { return (csr >= CSR_CYCLE && csr <= CSR_HPMCOUNTER31) || (csr >= CSR_MCYCLE && csr <= CSR_MHPMCOUNTER31 && csr != CSR_MCYCLE + 1); }
+
+static bool accessible(const Hart *h, u32 csr) { return h->s->priv >= (csr >> 8 & 3); }
+
+bool csr_read(Hart *h, u32 csr, u64 *v) {
+    if (!accessible(h, csr)) return false;
+    if (csr <= CSR_FCSR) return csr && float_read(h, csr, v);
+    if (is_counter(csr)) return read_counter(h, csr, v);
+    return (csr >> 8 & 3) == 1 ? read_supervisor(h, csr, v) : read_machine(h, csr, v);
+}
+
+/* --- writing --------------------------------------------------------------------------------------------------- */
+
+/* stvec, mtvec: direct or vectored. */
+static void tvec_write(u64 *to, u64 v) {
+    if ((v & 3) < 2) *to = v;
+}
+
+static bool write_supervisor(Hart *h, u32 csr, u64 v) {
+    RvSystem *s = h->s;
+    switch (csr) {
+    case CSR_SSTATUS: status_write(h, v, RV_SSTATUS_WRITABLE); return true;
+    case CSR_SIE: mie_write(h, v, h->mideleg & (IRQ_S | IRQ_M)); break;
+    case CSR_SIP: mip_write(h, v, h->mideleg & (IRQ(IRQ_SSI) | IRQ(IRQ_LCOFI))); break;
+    case CSR_STVEC: tvec_write(&h->stvec, v); return true;
+    case CSR_SCOUNTEREN: h->scounteren = v & COUNTERS; hart_set_allow(h); return true;
+    case CSR_SENVCFG: h->senvcfg = v & SENVCFG_WRITABLE; hart_set_allow(h); return true;
+    case CSR_SSCRATCH: s->sscratch = v; return true;
+    case CSR_SEPC: s->sepc = v & ~1ull; return true;
+    case CSR_SCAUSE: s->scause = v; return true;
+    case CSR_STVAL: s->stval = v; return true;
+    case CSR_STIMECMP:
+        if (!timer_allowed(h)) return false;
+        hart_set_timer(h, v);
+        break;
+    case CSR_SISELECT: h->siselect = v & 0xfff; return h->imsic;
+    case CSR_SIREG: return indirect_write(h, IMSIC_S, h->siselect, v);
+    case CSR_STOPEI:
+        if (h->imsic) imsic_top(h->imsic, h->id, IMSIC_S, true);
+        return h->imsic;
+    case CSR_SATP:
+        if (!satp_allowed(h)) return false;
+        hart_new_satp(h, v);
+        return true;
+    default: return false;
+    }
+    hart_set_irq(h);
+    return true;
+}
+
+static bool write_machine(Hart *h, u32 csr, u64 v) {
+    switch (csr) {
+    case CSR_MSTATUS: status_write(h, v, MSTATUS_WRITABLE); return true;
+    case CSR_MISA: return true;
+    case CSR_MEDELEG: h->medeleg = v & MEDELEG_WRITABLE; return true;
+    case CSR_MIDELEG: h->mideleg = v & IRQ_S; break;
+    case CSR_MIE: mie_write(h, v, IRQ_S | IRQ_M); break;
+    case CSR_MIP: mip_write(h, v, IRQ(IRQ_SSI) | IRQ(IRQ_SEI) | IRQ(IRQ_LCOFI) | (h->menvcfg & ENVCFG_STCE ? 0 : IRQ(IRQ_STI))); break;
+    case CSR_MTVEC: tvec_write(&h->mtvec, v); return true;
+    case CSR_MCOUNTEREN: h->mcounteren = v & COUNTERS; hart_set_allow(h); return true;
+    case CSR_MENVCFG:
+        h->menvcfg = v & MENVCFG_WRITABLE;
+        hart_look_at_timer(h);
+        hart_set_allow(h);
+        hart_flush_all(h);
+        break;
+    case CSR_MCOUNTINHIBIT: h->mcountinhibit = v & COUNTERS & ~2ull; return true;
+    case CSR_MSCRATCH: h->mscratch = v; return true;
+    case CSR_MEPC: h->mepc = v & ~1ull; return true;
+    case CSR_MCAUSE: h->mcause = v; return true;
+    case CSR_MTVAL: h->mtval = v; return true;
+    case CSR_MISELECT: h->miselect = v & 0xfff; return h->imsic;
+    case CSR_MIREG: return indirect_write(h, IMSIC_M, h->miselect, v);
+    case CSR_MTOPEI:
+        if (h->imsic) imsic_top(h->imsic, h->id, IMSIC_M, true);
+        return h->imsic;
+    case CSR_MSECCFG: return true;
+    case CSR_MCYCLE: h->mcycle_offset = v - stamp(); return true;
+    case CSR_MINSTRET: h->minstret_offset = v - stamp(); return true;
+    default:
+        if (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) return true;
+        if (is_counter(csr)) return true;
+        return csr >= CSR_PMPCFG0 && csr <= CSR_PMPADDR63 && pmp_csr_write(h, csr, v);
+    }
+    hart_set_irq(h);
+    return true;
+}
+
+bool csr_write(Hart *h, u32 csr, u64 v) {
+    if (!accessible(h, csr) || csr >> 10 == 3) return false;
+    if (csr <= CSR_FCSR) return csr && float_write(h, csr, v);
+    return (csr >> 8 & 3) == 1 ? write_supervisor(h, csr, v) : write_machine(h, csr, v);
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor's binary interface, version 2.0, where no firmware is loaded [sbi]: base, time, IPI, remote fences, hart states, system reset,
+ * the debug console, and the older calls for console, timer and shutdown. Fences and IPIs go from thread to thread, with no trap into any firmware. */
+#include "machine/machine.h"
+#include "machine/riscv/hart.h"
+
+enum {
+    SBI_OK = 0, SBI_FAILED = -1, SBI_NOT_SUPPORTED = -2, SBI_INVALID = -3, SBI_INVALID_ADDRESS = -5, SBI_ALREADY_AVAILABLE = -6,
+};
+enum {
+    EXT_SET_TIMER, EXT_PUTCHAR, EXT_GETCHAR, EXT_CLEAR_IPI, EXT_SEND_IPI, EXT_OLD_FENCE_I, EXT_OLD_FENCE, EXT_OLD_FENCE_ASID, EXT_SHUTDOWN,
+    EXT_BASE = 0x10, EXT_TIME = 0x54494d45, EXT_IPI = 0x735049, EXT_RFENCE = 0x52464e43, EXT_HSM = 0x48534d, EXT_SRST = 0x53525354, EXT_DBCN = 0x4442434e,
+};
+enum { SBI_VERSION = 2 << 24, SBI_IMPLEMENTATION = 0x49534f /* not a number that was given out */ };
+
+typedef struct SbiResult {
+    i64 error;
+    u64 value;
+} SbiResult;
+
+static SbiResult ok(u64 value) { return (SbiResult){SBI_OK, value}; }
+static SbiResult failed(i64 error) { return (SbiResult){error, 0}; }
+
+static bool known(u64 ext) {
+    switch (ext) {
+    case EXT_SET_TIMER: case EXT_PUTCHAR: case EXT_GETCHAR: case EXT_CLEAR_IPI: case EXT_SEND_IPI: case EXT_OLD_FENCE_I: case EXT_OLD_FENCE: case EXT_OLD_FENCE_ASID:
+    case EXT_SHUTDOWN: case EXT_BASE: case EXT_TIME: case EXT_IPI: case EXT_RFENCE: case EXT_HSM: case EXT_SRST: case EXT_DBCN:
+        return true;
+    }
+    return false;
+}
+
+static SbiResult base(u64 function, u64 a) {
+    switch (function) {
+    case 0: return ok(SBI_VERSION);
+    case 1: return ok(SBI_IMPLEMENTATION);
+    case 2: return ok(1);
+    case 3: return ok(known(a));
+    case 4: case 5: case 6: return ok(0); /* mvendorid, marchid, mimpid */
+    }
+    return failed(SBI_NOT_SUPPORTED);
+}
+
+/* Do mask and base name harts that are there? */
+static bool valid_mask(const Hart *h, u64 mask, u64 base) {
+    if (base == ~0ull) return true;
+    u32 n = machine_hart_count(h->machine);
+    return base < n && (!mask || base + (63 - (u64)__builtin_clzll(mask)) < n);
+}
+
+static void send_ipi(Hart *h, u64 mask, u64 base) {
+    for (u32 k = 0; k < machine_hart_count(h->machine); k++)
+        if (base == ~0ull || (k >= base && k - base < 64 && (mask >> (k - base) & 1))) hart_line(machine_hart(h->machine, k), IRQ_SSI, true);
+}
+
+static bool names(u64 mask, u64 base, u32 hart) { return base == ~0ull || (hart >= base && hart - base < 64 && (mask >> (hart - base) & 1)); }
+
+/* Of a range of any size, and of any address space: everything. Bookkeeping of parts would cost more than it saves. */
+static SbiResult fence(Hart *h, u64 function, u64 mask, u64 base) {
+    if (!valid_mask(h, mask, base)) return failed(SBI_INVALID);
+    if (function > 2) return failed(SBI_NOT_SUPPORTED); /* of the hypervisor extension */
+    if (function == 0) machine_fence_i(h->machine);
+    if (function && names(mask, base, h->id)) hart_flush_all(h);
+    hart_ask_all(h->machine, base, mask, function ? ASK_FLUSH : ASK_WRITES, h);
+    if (function == 0) machine_fence_i(h->machine);
+    return ok(0);
+}
+
+static SbiResult hart_states(Hart *h, u64 function, u64 id, u64 pc, u64 arg) {
+    switch (function) {
+    case 0: {
+        if (id >= machine_hart_count(h->machine)) return failed(SBI_INVALID);
+        if (!physical_ram(h->memory, pc, 2)) return failed(SBI_INVALID_ADDRESS);
+        return machine_start_hart(h->machine, (u32)id, pc, arg) ? ok(0) : failed(SBI_ALREADY_AVAILABLE);
+    }
+    case 1: __atomic_store_n(&h->state, HART_STOPPED, __ATOMIC_SEQ_CST); return ok(0);
+    case 2:
+        if (id >= machine_hart_count(h->machine)) return failed(SBI_INVALID);
+        return ok(__atomic_load_n(&machine_hart(h->machine, (u32)id)->state, __ATOMIC_SEQ_CST));
+    }
+    return failed(SBI_NOT_SUPPORTED); /* suspending: wfi does it */
+}
+
+static SbiResult reset(Hart *h, u64 function, u64 type, u64 reason) {
+    if (function) return failed(SBI_NOT_SUPPORTED);
+    if (type > 2 || reason > 1) return failed(SBI_INVALID);
+    machine_stop(h->machine, type ? PLATFORM_REBOOT : PLATFORM_POWEROFF, (u32)reason);
+    return ok(0);
+}
+
+enum { CONSOLE_MAX = 4096 /* bytes of one call */ };
+
+static SbiResult write_console(Hart *h, u64 len, u64 pa) {
+    const u8 *from = physical_ram(h->memory, pa, len = MIN(len, (u64)CONSOLE_MAX));
+    if (!from) return failed(SBI_INVALID);
+    for (u64 k = 0; k < len; k++) machine_console_put(h->machine, from[k]);
+    return ok(len);
+}
+
+static SbiResult read_console(Hart *h, u64 len, u64 pa) {
+    u64 n = 0;
+    u8 *to = physical_ram(h->memory, pa, len = MIN(len, (u64)CONSOLE_MAX));
+    if (!to) return failed(SBI_INVALID);
+    for (int c; n < len && (c = machine_console_get(h->machine)) >= 0; n++) to[n] = (u8)c;
+    if (n) physical_written(h->memory, pa, n);
+    return ok(n);
+}
+
+static SbiResult console(Hart *h, u64 function, u64 a, u64 b) {
+    switch (function) {
+    case 0: return write_console(h, a, b);
+    case 1: return read_console(h, a, b);
+    case 2: machine_console_put(h->machine, (u8)a); return ok(0);
+    }
+    return failed(SBI_NOT_SUPPORTED);
+}
+
+static SbiResult set_timer(Hart *h, u64 when) {
+    hart_set_timer(h, when);
+    return ok(0);
+}
+
+static SbiResult dispatch(Hart *h, u64 ext, u64 function, const u64 *a) {
+    switch (ext) {
+    case EXT_BASE: return base(function, a[0]);
+    case EXT_TIME: return function ? failed(SBI_NOT_SUPPORTED) : set_timer(h, a[0]);
+    case EXT_IPI:
+        if (function) return failed(SBI_NOT_SUPPORTED);
+        if (!valid_mask(h, a[0], a[1])) return failed(SBI_INVALID);
+        send_ipi(h, a[0], a[1]);
+        return ok(0);
+    case EXT_RFENCE: return fence(h, function, a[0], a[1]);
+    case EXT_HSM: return hart_states(h, function, a[0], a[1], a[2]);
+    case EXT_SRST: return reset(h, function, a[0], a[1]);
+    case EXT_DBCN: return console(h, function, a[0], a[1]);
+    }
+    return failed(SBI_NOT_SUPPORTED);
+}
+
+/* --- the calls of version 0.1: one result, in a0 ---------------------------------------------------------------- */
+
+/* They take the address of a mask in the caller's memory. */
+static u64 old_mask(Hart *h, u64 va) {
+    u64 pa, mask = 0;
+    if (va && hart_translate(h, va, ACCESS_LOAD, RV_S, &pa)) physical_read(h->memory, pa, &mask, 8);
+    return va ? mask : ~0ull;
+}
+
+static i64 old_call(Hart *h, u64 ext, const u64 *a) {
+    switch (ext) {
+    case EXT_SET_TIMER: set_timer(h, a[0]); return 0;
+    case EXT_PUTCHAR: machine_console_put(h->machine, (u8)a[0]); return 0;
+    case EXT_GETCHAR: return machine_console_get(h->machine);
+    case EXT_CLEAR_IPI: hart_line(h, IRQ_SSI, false); return 0;
+    case EXT_SEND_IPI: send_ipi(h, old_mask(h, a[0]), 0); return 0;
+    case EXT_OLD_FENCE_I: fence(h, 0, 0, ~0ull); return 0;
+    case EXT_OLD_FENCE: case EXT_OLD_FENCE_ASID: fence(h, 1, 0, ~0ull); return 0;
+    case EXT_SHUTDOWN: machine_stop(h->machine, PLATFORM_POWEROFF, 0); return 0;
+    }
+    return SBI_NOT_SUPPORTED;
+}
+
+void sbi_call(Hart *h) {
+    u64 *x = hart_x(h), ext = x[17];
+    h->cpu->pc += 4;
+    if (ext <= EXT_SHUTDOWN) {
+        x[10] = (u64)old_call(h, ext, &x[10]);
+        return;
+    }
+    SbiResult r = dispatch(h, ext, x[16], &x[10]);
+    x[10] = (u64)r.error;
+    x[11] = r.value;
+}
