@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* device/virtio: what all virtio devices share: states, features, configuration, queues, two transports. [virtio 1.2]
+ *
+ * A device fills in a VirtioKind (identity, features, callbacks) and calls virtio_new; a transport (virtio_mmio, virtio_pci) makes the
+ * registers that the driver sees. The driver kicks a queue; `notify` is called, and the device, there or on a thread of its own, takes
+ * chains by virtq_pop, works on them, gives them back by virtq_push, and at the end of a batch calls virtq_signal.
+ *
+ * All that the driver writes is hostile. Rings and buffers become host pointers in ring.c only, checked against RAM; every walk is bounded by the
+ * queue's size; what is wrong "breaks" the device: it takes no more chains and tells the driver that it needs a reset. [virtio 2.1.2]
+ *
+ * Locks: v->lock is held for register accesses and during reset, ready and config_written; a queue's lock inside ring.c only. Device threads use queues
+ * and virtio_break without v->lock. `reset` must return with no chain in a thread's hands: they wait for what is under way.
+ */
+#ifndef DEVICE_VIRTIO_VIRTIO_H
+#define DEVICE_VIRTIO_VIRTIO_H
+
+#include "back/back.h"
+#include "device/device.h"
+#include <sys/uio.h>
+
+enum { VIRTQ_SIZE_MAX = 1024, VIRTIO_QUEUES_MAX = 18, VIRTIO_CONFIG_MAX = 128 };
+enum { VIRTIO_NET = 1, VIRTIO_BLK = 2, VIRTIO_CONSOLE = 3, VIRTIO_RNG = 4, VIRTIO_BALLOON = 5, VIRTIO_9P = 9, VIRTIO_VSOCK = 19 };
+enum { VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8, VIRTIO_NEEDS_RESET = 64, VIRTIO_FAILED = 128 };
+#define VIRTIO_F_INDIRECT (1ull << 28)
+#define VIRTIO_F_EVENT_IDX (1ull << 29)
+#define VIRTIO_F_VERSION_1 (1ull << 32)
+
+typedef struct Virtio Virtio;
+
+typedef struct VirtioKind {
+    const char *name;
+    u32 id;        /* VIRTIO_NET.. */
+    u32 class;     /* PCI class in 24 bits */
+    u64 features;  /* the device's own; those of rings are added */
+    u32 queues, queue_size; /* size: a power of two, at most VIRTQ_SIZE_MAX */
+    u32 config_size;
+    /* Any may be NULL. */
+    void (*ready)(void *dev);             /* the driver is; v->features is final */
+    void (*reset)(void *dev);             /* back to the start */
+    void (*notify)(void *dev, u32 queue); /* a kick; the queue is ready. On a hart's thread, without v->lock. */
+    void (*config_written)(void *dev, u32 offset, u32 size); /* v->config has the bytes already */
+} VirtioKind;
+
+/* --- queues ------------------------------------------------------------------------------- */
+
+typedef struct VirtQueue {
+    pthread_mutex_t lock;
+    Virtio *virtio;
+    u32 index;
+    /* The driver's, by registers, while the queue is not enabled. */
+    u32 size;
+    u64 desc_at, avail_at, used_at;
+    bool enabled;
+    /* Host addresses of the rings: valid while enabled. */
+    const u8 *desc, *avail;
+    u8 *used;
+    u16 next_avail, next_used; /* [virtio 2.7] free-running */
+    u16 signalled;             /* next_used when the driver was last asked whether it wants a signal */
+} VirtQueue;
+
+/* A chain of buffers, first those to read from (out), then those to write to (in). Empty ones are left out. */
+typedef struct VirtChain {
+    u16 head;      /* for the used ring */
+    u32 out_len, in_len;
+    u64 out_size, in_size; /* bytes */
+    struct iovec iov[VIRTQ_SIZE_MAX]; /* out_len + in_len of them */
+} VirtChain;
+
+/* The next chain, false: there is none, or the device is broken. Any thread. */
+bool virtq_pop(VirtQueue *q, VirtChain *c);
+/* Gives a chain back; `written` bytes of its in-buffers are new. */
+void virtq_push(VirtQueue *q, const VirtChain *c, u32 written);
+/* Interrupts the driver, if it wants to know of what was pushed since the last time. */
+void virtq_signal(VirtQueue *q);
+/* No kicks, please: we are looking. / Kicks again; true: chains came meanwhile, so look again. */
+void virtq_kicks_off(VirtQueue *q);
+bool virtq_kicks_on(VirtQueue *q);
+/* Undoes the last virtq_pop: there is nothing to give just now. */
+void virtq_unpop(VirtQueue *q, const VirtChain *c);
+
+/* Copies from the out-buffers, starting `offset` bytes in, and to the in-buffers; return what there was. */
+u64 virt_chain_read(const VirtChain *c, u64 offset, void *to, u64 size);
+u64 virt_chain_write(const VirtChain *c, u64 offset, const void *from, u64 size);
+/* A part of the out- (in-) buffers as iovecs of its own: [offset, offset + size); returns their number, at most VIRTQ_SIZE_MAX. */
+u32 virt_chain_slice(const VirtChain *c, bool in, u64 offset, u64 size, struct iovec *to);
+
+/* --- devices ------------------------------------------------------------------------------ */
+
+struct Virtio {
+    pthread_mutex_t lock;
+    VirtioKind kind;
+    void *dev;
+    Physical *memory;
+    u64 offered, features; /* features: what the driver took */
+    u8 status;
+    bool broken;           /* atomic */
+    u32 generation;        /* of config; atomic */
+    u8 config[VIRTIO_CONFIG_MAX];
+    VirtQueue queue[VIRTIO_QUEUES_MAX];
+    /* The transport: tells the driver of a used queue (index), or of changed configuration (-1). Any thread. */
+    void (*interrupt)(void *transport, int queue);
+    void *transport;
+};
+
+void virtio_init(Virtio *v, const VirtioKind *kind, void *dev, Physical *memory);
+void virtio_fini(Virtio *v);
+/* The driver, or the board, wants the device as it was at the start. */
+void virtio_reset(Virtio *v);
+/* The driver did what it must not. */
+void virtio_break(Virtio *v);
+/* v->config was changed by the device. */
+void virtio_config_changed(Virtio *v);
+static inline bool virtio_has(const Virtio *v, u64 feature) { return v->features & feature; }
+/* True: queues work. Any thread. */
+bool virtio_is_live(const Virtio *v);
+
+/* --- for transports, with v->lock held ---------------------------------------------------- */
+
+u8 virtio_status_get(const Virtio *v);
+void virtio_status_set(Virtio *v, u8 status);
+/* Halves of the features: 0, 1; others are zero. */
+u32 virtio_offered_get(const Virtio *v, u32 half);
+void virtio_features_set(Virtio *v, u32 half, u32 value);
+u64 virtio_config_read(Virtio *v, u32 offset, unsigned size);
+void virtio_config_write(Virtio *v, u32 offset, unsigned size, u64 value);
+/* NULL: there is none of this number. */
+VirtQueue *virtio_queue(Virtio *v, u32 index);
+void virtq_enable(VirtQueue *q, bool on);
+void virtq_reset(VirtQueue *q);
+/* Without v->lock. */
+void virtio_kick(Virtio *v, u32 index);
+
+/* --- transports --------------------------------------------------------------------------- */
+
+typedef struct VirtioMmio VirtioMmio;
+extern const IoOps virtio_mmio_ops;
+/* v NULL: an empty slot, whose registers say that there is no device. */
+VirtioMmio *virtio_mmio_new(Virtio *v, Irq irq);
+void virtio_mmio_reset(VirtioMmio *m);
+void virtio_mmio_drop(VirtioMmio *m);
+
+typedef struct PciBus PciBus;
+typedef struct VirtioPci VirtioPci;
+/* NULL: the bus is full. */
+VirtioPci *virtio_pci_new(Virtio *v, PciBus *bus);
+void virtio_pci_reset(VirtioPci *p);
+void virtio_pci_drop(VirtioPci *p);
+
+#endif
