@@ -30,7 +30,7 @@ typedef struct Insn { /* a guest instruction as a function of its own */
     u64 pc;       /* 0: nothing here */
     u32 mode, bits; /* bits: its bytes */
     u8 len;
-    bool comparable, returns;
+    bool comparable, calls, returns;
     IrFunc f;
 } Insn;
 
@@ -50,7 +50,7 @@ typedef enum Ending {
 typedef struct LockstepStats {
     u64 runs, regions; /* compared; of regions */
     u64 insns;         /* executed by the interpreter */
-    u64 unknown;       /* not compared: they came to a helper with effects */
+    u64 unknown;       /* not compared: they came to a helper with effects, or where they had to end was not clear */
 } LockstepStats;
 
 typedef struct Lockstep {
@@ -68,6 +68,8 @@ typedef struct Lockstep {
     const Pool *pool;
     const Block *block;    /* that the interpreter is in */
     const u64 *frame;      /* of the shadow stack: {host address, guest pc} of the next return */
+    u32 depth;             /* calls that the region has taken in, if it has, and that have not returned */
+    bool vague;            /* the interpreter may have lost sight of where generated code is */
     u32 count, limit;      /* steps made, at most to make */
     Ending ending;
     TrapCode trap;
@@ -122,6 +124,7 @@ static bool lift(Engine *e, Insn *i, const u8 *code, size_t avail) {
     if (!f->closed) ir_exit(f, i->pc + i->len);
     const IrInsn *last = &f->insns.at[f->insns.len - 1];
     i->comparable = comparable(f);
+    i->calls = (last->op == IR_exit || last->op == IR_exit_ind) && last->aux == EXIT_CALL;
     i->returns = last->op == IR_exit_ind && last->aux == EXIT_RET;
     i->f = *f;
     i->f.insns.at = keep(l, f->insns.at, f->insns.len * sizeof(IrInsn));
@@ -163,26 +166,39 @@ static void go_into(Lockstep *l, const Pool *p, const Block *b) {
     if (b->region) l->limit = MIN(l->limit + tier_data(p, b)->insns, (u32)STEPS_MAX);
 }
 
-/* A return to where a region called leads into it; elsewhere there is but an exit. */
+/* The region that a return to the cpu's pc leads into, if it is none of a call taken in; NULL: out. */
+static const Block *region_returned_to(const Engine *e, const Vcpu *cpu, Pool **p) {
+    const u64 *frame = e->lockstep->frame;
+    if ((const u8 *)frame >= (const u8 *)cpu->shadow_base || frame[1] != cpu->pc) return NULL;
+    const Block *b = cache_block_at(&e->cache, frame[0], p);
+    return b && b->region ? b : NULL;
+}
+
+/* After a return that is none of a call that was seen. A region may be entered in the midst of a call that it has taken in: so if it holds the
+ * target, it may go on there, even if a frame says the same, which it does where code calls itself. */
 static bool follow_return(Engine *e, const Vcpu *cpu) {
     Lockstep *l = e->lockstep;
-    const u64 *frame = l->frame;
     Pool *p;
-    if ((const u8 *)frame >= (const u8 *)cpu->shadow_base || frame[1] != cpu->pc) return false;
-    const Block *b = cache_block_at(&e->cache, frame[0], &p);
-    if (!b || !b->region) return false;
+    const Block *to = region_returned_to(e, cpu, &p);
+    if (l->block->region && tier_touches(l->pool, l->block, cpu->pc, 1)) {
+        if (to) l->vague = true;
+        return true;
+    }
+    if (!to) return false;
     l->frame += 2;
-    go_into(l, p, b);
+    go_into(l, p, to);
     return true;
 }
 
 /* After instruction i: may generated code still be inside? */
 static bool goes_on(Engine *e, const Vcpu *cpu, const Insn *i) {
-    const Lockstep *l = e->lockstep;
+    Lockstep *l = e->lockstep;
     const Block *b = l->block;
-    if (!b->region && cpu->pc == i->pc + i->len && cpu->pc < b->pc + b->guest_size) return true;
-    if (b->region && tier_touches(l->pool, b, cpu->pc, 1)) return true;
-    return i->returns && follow_return(e, cpu);
+    if (i->returns && !l->depth) return follow_return(e, cpu);
+    if (!b->region) return cpu->pc == i->pc + i->len && cpu->pc < b->pc + b->guest_size;
+    if (i->calls) l->depth++; /* it leaves, if it has not been taken in: then it does not matter what comes */
+    if (i->returns) l->depth--;
+    return tier_touches(l->pool, b, cpu->pc, 1);
 }
 
 static u32 go_ahead(Vcpu *cpu) {
@@ -214,7 +230,8 @@ static void look_ahead(Engine *e, Vcpu *cpu, const Pool *p, const Block *b) {
     Lockstep *l = e->lockstep;
     bool far = random_number(l, FAR) == 0;
     l->frame = cpu->shadow_sp;
-    l->log.stores.len = l->count = 0;
+    l->log.stores.len = l->count = l->depth = 0;
+    l->vague = false;
     l->limit = b->region ? 0 : b->guest_size / e->guest->insn_align;
     if (far) l->limit += STEPS_MAX / 2 >> random_number(l, 8);
     go_into(l, p, b);
@@ -265,9 +282,14 @@ static bool memory_agrees(Lockstep *l, u32 count, bool tell) {
     return true;
 }
 
-static bool step_agrees(const Engine *e, const Vcpu *cpu, u32 n) {
+/* A state from which instructions are done once more (TRAP_RETRY) may have the flags of those that were done already. */
+static bool flags_agree(const Step *s, const Vcpu *cpu, TrapCode got) {
+    return got == TRAP_RETRY ? !(s->fflags & ~cpu->fflags) : s->fflags == cpu->fflags;
+}
+
+static bool step_agrees(const Engine *e, const Vcpu *cpu, TrapCode got, u32 n) {
     const Step *s = step_at(e, n);
-    return s->pc == cpu->pc && s->fflags == cpu->fflags && !memcmp(s->state, cpu->state, e->guest->state_size) && memory_agrees(e->lockstep, s->stores, false);
+    return s->pc == cpu->pc && flags_agree(s, cpu, got) && !memcmp(s->state, cpu->state, e->guest->state_size) && memory_agrees(e->lockstep, s->stores, false);
 }
 
 /* How many of the cpu's slots differ from a step's; with `print`, shows them. */
@@ -297,7 +319,7 @@ static u32 nearest_step(const Engine *e, const Vcpu *cpu) {
 
 static _Noreturn void complain(Engine *e, Vcpu *cpu, TrapCode got) {
     Lockstep *l = e->lockstep;
-    u32 n = got == TRAP_NONE || got == TRAP_POLL ? nearest_step(e, cpu) : l->count;
+    u32 n = got == TRAP_NONE || got == TRAP_POLL || got == TRAP_RETRY ? nearest_step(e, cpu) : l->count;
     const Step *s = step_at(e, n);
     fd_print(2, "isomer: lockstep: %s at %lx differs; the interpreter made %u steps, here is number %u\n", l->block->region ? "region" : "block", step_at(e, 0)->pc, l->count, n);
     fd_print(2, "  %-10s %18s %18s\n", "", "interpreter", "generated");
@@ -307,13 +329,13 @@ static _Noreturn void complain(Engine *e, Vcpu *cpu, TrapCode got) {
     BUG("lockstep: generated code and interpreter differ");
 }
 
-/* Is the state in which generated code left one that the interpreter came by? */
+/* Is the state in which generated code left one that the interpreter came by? For TRAP_RETRY, before a fault. */
 static bool agrees(const Engine *e, const Vcpu *cpu, TrapCode got) {
     const Lockstep *l = e->lockstep;
-    if (got == TRAP_RETRY) return true; /* its state is a past one, with the flags that came since; what follows is done one by one */
-    if (got != TRAP_NONE && got != TRAP_POLL) return l->ending == END_TRAP && got == l->trap && step_agrees(e, cpu, l->count);
+    bool trapped = got != TRAP_NONE && got != TRAP_POLL && got != TRAP_RETRY;
+    if (trapped) return l->ending == END_TRAP && got == l->trap && step_agrees(e, cpu, got, l->count);
     for (u32 n = l->count + 1; n-- > 0;)
-        if (step_agrees(e, cpu, n)) return true;
+        if (step_agrees(e, cpu, got, n)) return true;
     return false;
 }
 
@@ -342,7 +364,7 @@ TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code) {
     if (l->block->region && (l->ending == END_INSIDE || l->ending == END_UNKNOWN)) __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST); /* who asks for attention without reason is only asked what for */
     TrapCode got = run(e, cpu, code);
     if (agrees(e, cpu, got)) return got;
-    if (l->ending != END_UNKNOWN) complain(e, cpu, got);
+    if (l->ending != END_UNKNOWN && !l->vague) complain(e, cpu, got);
     l->stats.unknown++;
     return got;
 }
