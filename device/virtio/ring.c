@@ -116,10 +116,17 @@ bool virtq_pop(VirtQueue *q, VirtChain *c) {
     return pop == POP_CHAIN;
 }
 
-void virtq_unpop(VirtQueue *q, const VirtChain *c) {
+void virtq_unpop(VirtQueue *q, u32 count) {
     pthread_mutex_lock(&q->lock);
-    if (q->enabled) q->next_avail--;
+    if (q->enabled) q->next_avail = (u16)(q->next_avail - count);
     pthread_mutex_unlock(&q->lock);
+}
+
+bool virtq_is_waiting(VirtQueue *q) {
+    pthread_mutex_lock(&q->lock);
+    bool waiting = q->enabled && avail_index(q) != q->next_avail;
+    pthread_mutex_unlock(&q->lock);
+    return waiting;
 }
 
 /* --- giving them back --------------------------------------------------------------------- */
@@ -133,14 +140,36 @@ static void written_tell(VirtQueue *q, const VirtChain *c, u64 written) {
     }
 }
 
-void virtq_push(VirtQueue *q, const VirtChain *c, u32 written) {
-    UsedElement e = {c->head, written};
+/* With q->lock held. */
+static void used_put(VirtQueue *q, u16 head, u32 written, u32 k) {
+    UsedElement e = {head, written};
+    if (q->enabled) memcpy(q->used + 4 + 8 * ((q->next_used + k) & (q->size - 1)), &e, sizeof(e));
+}
+
+static void used_publish(VirtQueue *q, u32 count) {
+    if (!q->enabled) return;
+    q->next_used = (u16)(q->next_used + count);
+    store16(q->used + 2, q->next_used);
+}
+
+void virtq_fill(VirtQueue *q, const VirtChain *c, u32 written, u32 k) {
     written_tell(q, c, written);
     pthread_mutex_lock(&q->lock);
-    if (q->enabled) {
-        memcpy(q->used + 4 + 8 * (q->next_used & (q->size - 1)), &e, sizeof(e));
-        store16(q->used + 2, ++q->next_used);
-    }
+    used_put(q, c->head, written, k);
+    pthread_mutex_unlock(&q->lock);
+}
+
+void virtq_publish(VirtQueue *q, u32 count) {
+    pthread_mutex_lock(&q->lock);
+    used_publish(q, count);
+    pthread_mutex_unlock(&q->lock);
+}
+
+void virtq_push(VirtQueue *q, const VirtChain *c, u32 written) {
+    written_tell(q, c, written);
+    pthread_mutex_lock(&q->lock);
+    used_put(q, c->head, written, 0);
+    used_publish(q, 1);
     pthread_mutex_unlock(&q->lock);
 }
 

@@ -70,13 +70,18 @@ typedef struct VirtChain {
 bool virtq_pop(VirtQueue *q, VirtChain *c);
 /* Gives a chain back; `written` bytes of its in-buffers are new. */
 void virtq_push(VirtQueue *q, const VirtChain *c, u32 written);
+/* The same of several at once: each is filled in as number `k` (0..) of those to come, then `count` of them are published. One thread only. */
+void virtq_fill(VirtQueue *q, const VirtChain *c, u32 written, u32 k);
+void virtq_publish(VirtQueue *q, u32 count);
 /* Interrupts the driver, if it wants to know of what was pushed since the last time. */
 void virtq_signal(VirtQueue *q);
 /* No kicks, please: we are looking. / Kicks again; true: chains came meanwhile, so look again. */
 void virtq_kicks_off(VirtQueue *q);
 bool virtq_kicks_on(VirtQueue *q);
-/* Undoes the last virtq_pop: there is nothing to give just now. */
-void virtq_unpop(VirtQueue *q, const VirtChain *c);
+/* True: more chains were there when it looked. */
+bool virtq_is_waiting(VirtQueue *q);
+/* Undoes the last `count` calls of virtq_pop: there is nothing to give just now. One thread only. */
+void virtq_unpop(VirtQueue *q, u32 count);
 
 /* Copies from the out-buffers, starting `offset` bytes in, and to the in-buffers; return what there was. */
 u64 virt_chain_read(const VirtChain *c, u64 offset, void *to, u64 size);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* device/virtio/devices: the virtio devices. NAME_new makes one with its threads, NAME_virtio is what a transport takes, NAME_drop ends
+ * it: after the transport's last access, before the memory goes. Back ends are the caller's, and outlive the device. */
+#ifndef DEVICE_VIRTIO_DEVICES_H
+#define DEVICE_VIRTIO_DEVICES_H
+
+#include "back/block.h"
+#include "back/console.h"
+#include "back/net.h"
+#include "device/virtio/virtio.h"
+
+/* --- disks [virtio 5.2] --- */
+typedef struct VirtioBlk VirtioBlk;
+/* serial: up to 20 characters, or NULL. */
+VirtioBlk *virtio_blk_new(Physical *memory, Block *block, u32 queues, const char *serial);
+Virtio *virtio_blk_virtio(VirtioBlk *d);
+void virtio_blk_drop(VirtioBlk *d);
+
+/* --- network cards [virtio 5.1] --- */
+typedef struct VirtioNet VirtioNet;
+/* Attaches itself to the net. */
+VirtioNet *virtio_net_new(Physical *memory, Net *net, const u8 mac[6]);
+Virtio *virtio_net_virtio(VirtioNet *d);
+/* After net_drop: then nobody sends to it. */
+void virtio_net_drop(VirtioNet *d);
+
+/* --- a console with one port [virtio 5.3] --- */
+typedef struct VirtioConsole VirtioConsole;
+VirtioConsole *virtio_console_new(Physical *memory, Console *console);
+Virtio *virtio_console_virtio(VirtioConsole *d);
+/* After console_drop, likewise. */
+void virtio_console_drop(VirtioConsole *d);
+
+/* --- random numbers [virtio 5.4] --- */
+typedef struct VirtioRng VirtioRng;
+VirtioRng *virtio_rng_new(Physical *memory);
+Virtio *virtio_rng_virtio(VirtioRng *d);
+void virtio_rng_drop(VirtioRng *d);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads that serve queues: worker.h. */
+#include "device/virtio/worker.h"
+
+enum { THREADS_MAX = 16 };
+
+struct VirtWorker {
+    pthread_mutex_t lock;
+    pthread_cond_t work, idle;
+    u32 kicked;  /* bit: queue */
+    u32 running; /* threads */
+    u32 waiting; /* threads without work */
+    bool stopping;
+    VirtWorkerRun *run;
+    void *ctx;
+    u32 threads;
+    pthread_t thread[THREADS_MAX];
+};
+
+static void *worker_run(void *arg) {
+    VirtWorker *w = arg;
+    VirtChain *chain = back_alloc(sizeof(*chain));
+    pthread_mutex_lock(&w->lock);
+    while (!w->stopping) {
+        if (!w->kicked) {
+            w->waiting++;
+            pthread_cond_wait(&w->work, &w->lock);
+            w->waiting--;
+            continue;
+        }
+        u32 queue = (u32)__builtin_ctz(w->kicked);
+        w->kicked &= w->kicked - 1;
+        w->running++;
+        pthread_mutex_unlock(&w->lock);
+        w->run(w->ctx, queue, chain);
+        pthread_mutex_lock(&w->lock);
+        if (!--w->running) pthread_cond_broadcast(&w->idle);
+    }
+    pthread_mutex_unlock(&w->lock);
+    free(chain);
+    return NULL;
+}
+
+VirtWorker *virt_worker_new(u32 threads, VirtWorkerRun *run, void *ctx) {
+    VirtWorker *w = back_alloc(sizeof(*w));
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->work, NULL);
+    pthread_cond_init(&w->idle, NULL);
+    w->run = run;
+    w->ctx = ctx;
+    while (w->threads < MIN(threads, (u32)THREADS_MAX) && back_thread(&w->thread[w->threads], worker_run, w)) w->threads++;
+    if (!w->threads) BUG("no thread for a device");
+    return w;
+}
+
+void virt_worker_kick(VirtWorker *w, u32 queue) {
+    pthread_mutex_lock(&w->lock);
+    bool wake = !(w->kicked >> queue & 1) && w->waiting;
+    w->kicked |= 1u << queue;
+    pthread_mutex_unlock(&w->lock);
+    if (wake) pthread_cond_signal(&w->work);
+}
+
+void virt_worker_drain(VirtWorker *w) {
+    pthread_mutex_lock(&w->lock);
+    w->kicked = 0;
+    while (w->running) pthread_cond_wait(&w->idle, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void virt_worker_drop(VirtWorker *w) {
+    pthread_mutex_lock(&w->lock);
+    w->stopping = true;
+    pthread_cond_broadcast(&w->work);
+    pthread_mutex_unlock(&w->lock);
+    for (u32 k = 0; k < w->threads; k++) pthread_join(w->thread[k], NULL);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->work);
+    pthread_cond_destroy(&w->idle);
+    free(w);
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* virtio devices as a driver sees them, over both transports: disks, random numbers, a network card that asks the host's network for an address.
+ *
+ *   virtio_test SEED    prints checks that fail, then "N passed, N failed" */
+#include "device/virtio/devices.h"
+#include "machine/board.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+static u32 passed, failed;
+#define CHECK(x) ((x) ? (void)passed++ : (failed++, (void)printf("%s:%d: %s\n", __FILE__, __LINE__, #x)))
+
+static u32 mip;
+static void hart_interrupt(void *ctx, u32 hart, u32 cause, bool level) {
+    if (level) __atomic_fetch_or(&mip, 1u << cause, __ATOMIC_SEQ_CST);
+    else __atomic_fetch_and(&mip, ~(1u << cause), __ATOMIC_SEQ_CST);
+}
+static u64 now(void *ctx) { return back_now() / 100; }
+static void stop(void *ctx, PlatformStop how, u32 code) {}
+static const Platform platform = {NULL, 1, hart_interrupt, now, stop};
+
+static Physical *p;
+static u64 rd(u64 pa, unsigned size) {
+    u64 v = 0;
+    CHECK(physical_io(p, pa, size, false, &v));
+    return v;
+}
+static void wr(u64 pa, unsigned size, u64 v) { CHECK(physical_io(p, pa, size, true, &v)); }
+
+/* --- a driver ----------------------------------------------------------------------------- */
+
+enum { QSIZE = 8, RING = 0x80100000, RING_STEP = 0x4000, DATA = 0x80200000, STATUS_AT = 0x80180000 };
+
+typedef struct Driver {
+    bool pci;
+    u64 base;              /* MMIO: registers; PCI: BAR 4 */
+    u16 next[3], seen[3];  /* by queue */
+    u32 line;              /* of the interrupt controller */
+} Driver;
+
+enum { STATUS, QUEUE, SIZE, ENABLE, DESC, AVAIL, USED, HALF, TAKEN, OFFERED_HALF, OFFERED, REGISTERS };
+static const u16 mmio_at[REGISTERS] = {0x70, 0x30, 0x38, 0x44, 0x80, 0x90, 0xa0, 0x24, 0x20, 0x14, 0x10};
+static const u16 pci_at[REGISTERS] = {20, 22, 24, 28, 32, 40, 48, 8, 12, 0, 4};
+static const u8 pci_size[REGISTERS] = {1, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4};
+
+static void reg_put(Driver *d, u32 reg, u64 v) { wr(d->base + (d->pci ? pci_at : mmio_at)[reg], d->pci ? pci_size[reg] : 4, v); }
+static u64 reg_get(Driver *d, u32 reg) { return rd(d->base + (d->pci ? pci_at : mmio_at)[reg], d->pci ? pci_size[reg] : 4); }
+static u64 config_at(Driver *d, u32 offset) { return d->base + (d->pci ? 0x2000 : 0x100) + offset; }
+static void kick(Driver *d, u32 q) {
+    if (d->pci) wr(d->base + 0x3000 + 4 * q, 2, q);
+    else wr(d->base + 0x50, 4, q);
+}
+static u64 ring(u32 q, u32 part) { return RING + q * RING_STEP + part * 0x1000; }
+
+static void put16(u64 pa, u16 v) { __atomic_store_n((u16 *)(void *)physical_ram(p, pa, 2), v, __ATOMIC_RELEASE); }
+static u16 get16(u64 pa) { return __atomic_load_n((u16 *)(void *)physical_ram(p, pa, 2), __ATOMIC_ACQUIRE); }
+
+static void start(Driver *d, u32 queues, u64 want) {
+    reg_put(d, STATUS, 0);
+    reg_put(d, STATUS, 3);
+    reg_put(d, OFFERED_HALF, 1);
+    CHECK(reg_get(d, OFFERED) & 1);
+    reg_put(d, HALF, 0);
+    reg_put(d, TAKEN, (u32)want);
+    reg_put(d, HALF, 1);
+    reg_put(d, TAKEN, 1 | want >> 32);
+    reg_put(d, STATUS, 11);
+    CHECK(reg_get(d, STATUS) == 11);
+    for (u32 q = 0; q < queues; q++) {
+        memset(physical_ram(p, ring(q, 0), RING_STEP), 0, RING_STEP);
+        reg_put(d, QUEUE, q);
+        reg_put(d, SIZE, QSIZE);
+        reg_put(d, DESC, ring(q, 0));
+        reg_put(d, AVAIL, ring(q, 1));
+        reg_put(d, USED, ring(q, 2));
+        reg_put(d, ENABLE, 1);
+        d->next[q] = d->seen[q] = 0;
+    }
+    reg_put(d, STATUS, 15);
+    CHECK(reg_get(d, STATUS) == 15);
+}
+
+typedef struct Desc {
+    u64 at;
+    u32 size;
+    u16 flags, next;
+} Desc;
+
+/* Offers a chain of `len` descriptors from descriptor `first` on; flags but NEXT are the caller's. */
+static void offer(Driver *d, u32 q, u32 first, Desc *desc, u32 len) {
+    for (u32 i = 0; i < len; i++) {
+        desc[i].next = (u16)(first + i + 1);
+        if (i + 1 < len) desc[i].flags |= 1;
+        physical_write(p, ring(q, 0) + 16 * (first + i), &desc[i], 16);
+    }
+    put16(ring(q, 1) + 4 + 2 * (d->next[q] % QSIZE), (u16)first);
+    put16(ring(q, 1) + 2, ++d->next[q]);
+}
+
+/* Waits for the next used element; returns bytes written, -1: none came. */
+static i64 wait_used(Driver *d, u32 q, u32 ms) {
+    for (u32 i = 0; i < ms * 10; i++) {
+        if (get16(ring(q, 2) + 2) != d->seen[q]) {
+            u32 e[2];
+            physical_read(p, ring(q, 2) + 4 + 8 * (d->seen[q]++ % QSIZE), e, 8);
+            return e[1];
+        }
+        usleep(100);
+    }
+    return -1;
+}
+
+/* The line went up at the interrupt controller; acknowledges it. */
+static bool interrupted(Driver *d) {
+    u32 tries = 0;
+    while (!(__atomic_load_n(&mip, __ATOMIC_SEQ_CST) >> HART_SEIP & 1) && tries++ < 1000) usleep(100);
+    u32 line = (u32)rd(0xc201004, 4);
+    if (d->pci) rd(d->base + 0x1000, 1);
+    else wr(d->base + 0x64, 4, rd(d->base + 0x60, 4));
+    wr(0xc201004, 4, line);
+    return line == d->line;
+}
+
+/* --- disks -------------------------------------------------------------------------------- */
+
+static u8 status_get(void) { return *physical_ram(p, STATUS_AT, 1); }
+
+/* A request of type `type`; data at DATA. Returns its status, 255: it did not come back. */
+static u8 request(Driver *d, u32 type, u64 sector, u32 size, bool write_only) {
+    struct { u32 type, reserved; u64 sector; } header = {type, 0, sector};
+    Desc chain[3] = {{STATUS_AT + 64, 16, 0, 0}, {DATA, size, write_only ? 2 : 0, 0}, {STATUS_AT, 1, 2, 0}};
+    *physical_ram(p, STATUS_AT, 1) = 255;
+    physical_write(p, STATUS_AT + 64, &header, 16);
+    if (!size) chain[1] = chain[2];
+    offer(d, 0, 0, chain, size ? 3 : 2);
+    kick(d, 0);
+    return wait_used(d, 0, 2000) < 0 ? 255 : status_get();
+}
+
+static void check_disk(Driver *d) {
+    char id[21] = "";
+    start(d, 1, 1 << 9 | 1 << 13 | 1 << 14);
+    CHECK(rd(config_at(d, 0), 4) == 2048 && rd(config_at(d, 4), 4) == 0);
+    for (u32 i = 0; i < 8192; i++) *physical_ram(p, DATA + i, 1) = (u8)(i * 7 + i / 512);
+    CHECK(request(d, 1, 100, 8192, false) == 0 && interrupted(d));
+    memset(physical_ram(p, DATA, 8192), 0, 8192);
+    CHECK(request(d, 0, 101, 1024, true) == 0 && interrupted(d));
+    bool same = true;
+    for (u32 i = 0; i < 1024; i++) same &= *physical_ram(p, DATA + i, 1) == (u8)((i + 512) * 7 + (i + 512) / 512);
+    CHECK(same);
+    CHECK(request(d, 4, 0, 0, false) == 0);
+    CHECK(request(d, 8, 0, 20, true) == 0 && physical_read(p, DATA, id, 20) && !strcmp(id, "a-disk"));
+    struct { u64 sector; u32 sectors, flags; } range = {100, 16, 1};
+    physical_write(p, DATA, &range, 16);
+    CHECK(request(d, 13, 0, 16, false) == 0);
+    CHECK(request(d, 0, 100, 512, true) == 0 && !*physical_ram(p, DATA + 5, 1) && !*physical_ram(p, DATA + 511, 1));
+    CHECK(request(d, 0, 2047, 1024, true) == 1 && request(d, 0, ~0ull, 512, true) == 1 && request(d, 0, 1ull << 55, 512, true) == 1);
+    CHECK(request(d, 0, 0, 100, true) == 1 && request(d, 77, 0, 512, true) == 2);
+    range.sector = ~0ull;
+    physical_write(p, DATA, &range, 16);
+    CHECK(request(d, 11, 0, 16, false) == 2 && request(d, 11, 0, 15, false) == 2); /* its flag is unknown here */
+    range.flags = 0;
+    physical_write(p, DATA, &range, 16);
+    CHECK(request(d, 11, 0, 16, false) == 1);
+}
+
+/* What breaks a device, and that a reset mends it. */
+static void check_hostile(Driver *d) {
+    struct { const char *what; Desc chain[3]; u32 len; u64 features; } cases[] = {
+        {"no memory there", {{0x1000, 16, 0, 0}, {STATUS_AT, 1, 2, 0}}, 2, 0},
+        {"over the end of memory", {{0x83fffff8, 16, 0, 0}, {STATUS_AT, 1, 2, 0}}, 2, 0},
+        {"a length that wraps", {{DATA, ~0u, 0, 0}, {STATUS_AT, 1, 2, 0}}, 2, 0},
+        {"out after in", {{STATUS_AT, 1, 2, 0}, {DATA, 16, 0, 0}}, 2, 0},
+        {"no room for a status", {{DATA, 16, 0, 0}}, 1, 0},
+        {"a loop", {{DATA, 16, 1, 0}}, 1, 0},
+        {"indirect unasked", {{DATA, 32, 4, 0}}, 1, 0},
+        {"indirect in indirect", {{DATA, 32, 4, 0}}, 1, 1 << 28},
+        {"an indirect table of half a descriptor", {{DATA, 24, 4, 0}}, 1, 1 << 28},
+        {"a huge indirect table", {{DATA, 16 * 4096, 4, 0}}, 1, 1 << 28},
+    };
+    for (u32 k = 0; k < ARRAY_LEN(cases); k++) {
+        Desc inner = {DATA, 16, 4, 0};
+        start(d, 1, cases[k].features);
+        physical_write(p, DATA, &inner, 16);
+        offer(d, 0, 0, cases[k].chain, cases[k].len);
+        if (!strcmp(cases[k].what, "a loop")) put16(ring(0, 0) + 12, 1), put16(ring(0, 0) + 14, 0);
+        kick(d, 0);
+        u32 tries = 0;
+        while (!(reg_get(d, STATUS) & 64) && tries++ < 2000) usleep(1000);
+        if (!(reg_get(d, STATUS) & 64)) printf("%s: goes unnoticed\n", cases[k].what), failed++;
+    }
+    start(d, 1, 0);
+    put16(ring(0, 1) + 2, QSIZE + 1);
+    kick(d, 0);
+    usleep(20000);
+    CHECK(reg_get(d, STATUS) & 64);
+    CHECK(request(d, 4, 0, 0, false) == 255);
+    start(d, 1, 1 << 9);
+    CHECK(request(d, 4, 0, 0, false) == 0);
+    /* Rings that are not in memory, and features that were not offered. */
+    reg_put(d, STATUS, 0);
+    reg_put(d, STATUS, 3);
+    reg_put(d, HALF, 1);
+    reg_put(d, TAKEN, 0x40000001);
+    reg_put(d, STATUS, 11);
+    CHECK(reg_get(d, STATUS) == 3);
+    reg_put(d, TAKEN, 1);
+    reg_put(d, STATUS, 11);
+    reg_put(d, QUEUE, 0);
+    reg_put(d, SIZE, 8);
+    reg_put(d, DESC, 0x1000);
+    reg_put(d, ENABLE, 1);
+    CHECK((reg_get(d, STATUS) & 64) && !reg_get(d, ENABLE));
+    reg_put(d, STATUS, 0);
+    reg_put(d, QUEUE, 77);
+    reg_put(d, ENABLE, 1);
+    CHECK(reg_get(d, STATUS) == 0);
+}
+
+/* --- others ------------------------------------------------------------------------------- */
+
+static void check_rng(Driver *d) {
+    Desc one = {DATA, 64, 2, 0};
+    u64 sum = 0;
+    start(d, 1, 0);
+    memset(physical_ram(p, DATA, 64), 0, 64);
+    offer(d, 0, 0, &one, 1);
+    kick(d, 0);
+    CHECK(wait_used(d, 0, 2000) == 64 && interrupted(d));
+    for (u32 i = 0; i < 64; i++) sum += *physical_ram(p, DATA + i, 1);
+    CHECK(sum > 1000);
+}
+
+/* A DHCP request, with the checksum left to the device; libslirp answers, or somebody else who knows DHCP. */
+static u32 dhcp_make(u8 *f) {
+    static const u8 head[] = {255, 255, 255, 255, 255, 255, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 8, 0, 0x45, 0, 1, 0x10, 0, 0, 0, 0, 64, 17, 0x79, 0xde, 0, 0, 0, 0,
+                              255, 255, 255, 255, 0, 68, 0, 67, 0, 0xfc, 0, 0, 1, 1, 6, 0, 1, 2, 3, 4};
+    memset(f, 0, 286);
+    memcpy(f, head, sizeof(head));
+    memcpy(f + 70, head + 6, 6);
+    memcpy(f + 278, "\x63\x82\x53\x63\x35\x01\x01\xff", 8);
+    /* The pseudo header's sum, as a driver leaves it: addresses, protocol, length. */
+    u32 sum = 0xffff + 0xffff + 17 + 0xfc;
+    sum = (sum & 0xffff) + (sum >> 16);
+    f[40] = (u8)(sum >> 8);
+    f[41] = (u8)sum;
+    return 286;
+}
+
+static void check_net(Driver *d) {
+    u8 frame[12 + 1600] = {1, 0, 0, 0, 0, 0, 34, 0, 6, 0, 0, 0}, got[2048];
+    Desc in = {DATA, 2048, 2, 0};
+    start(d, 2, 1 | 1 << 1 | 1 << 15);
+    CHECK(rd(config_at(d, 0), 1) == 0x52 && rd(config_at(d, 5), 1) == 0x56 && rd(config_at(d, 6), 2) == 1);
+    offer(d, 0, 0, &in, 1);
+    kick(d, 0);
+    Desc out = {DATA + 4096, 12 + dhcp_make(frame + 12), 0, 0};
+    physical_write(p, DATA + 4096, frame, sizeof(frame));
+    offer(d, 1, 0, &out, 1);
+    kick(d, 1);
+    CHECK(wait_used(d, 1, 2000) == 0);
+    i64 n = wait_used(d, 0, 3000);
+    CHECK(n > 12 + 240);
+    physical_read(p, DATA, got, sizeof(got));
+    CHECK(got[0] == 2 && got[10] == 1); /* checksums are good; one buffer */
+    reg_put(d, STATUS, 0); /* takes its interrupt back */
+    CHECK(got[12 + 42] == 2 && got[12 + 58] == 10 && got[12 + 60] == 2 && got[12 + 61] == 15); /* a reply: 10.0.2.15 */
+}
+
+/* Two cards and a cable: a frame of many buffers, and one that waits for its buffers. */
+static void check_cable(Driver *d, const char *path) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    u8 frame[4 + 3000], head[16];
+    u32 big = __builtin_bswap32(3000);
+    strcpy(at.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(!connect(fd, (struct sockaddr *)&at, sizeof(at)));
+    start(d, 2, 1 << 15);
+    memcpy(frame, &big, 4);
+    for (u32 i = 0; i < 3000; i++) frame[4 + i] = (u8)(i * 3);
+    CHECK(write(fd, frame, sizeof(frame)) == sizeof(frame));
+    usleep(50000);
+    for (u32 k = 0; k < 3; k++) offer(d, 0, k, &(Desc){DATA + 4096 * k, 1100, 2, 0}, 1);
+    kick(d, 0);
+    CHECK(wait_used(d, 0, 2000) == 1100 && wait_used(d, 0, 100) == 1100 && wait_used(d, 0, 100) == 812);
+    physical_read(p, DATA, head, 16);
+    CHECK(head[10] == 3 && *physical_ram(p, DATA + 12 + 100, 1) == (u8)300 && *physical_ram(p, DATA + 8192 + 811, 1) == (u8)(2999 * 3));
+    Desc out[2] = {{DATA, 12, 0, 0}, {DATA + 64, 60, 0, 0}};
+    offer(d, 1, 0, out, 2);
+    kick(d, 1);
+    CHECK(wait_used(d, 1, 2000) == 0 && recv(fd, frame, 64, MSG_WAITALL) == 64 && frame[3] == 60);
+    reg_put(d, STATUS, 0);
+    close(fd);
+}
+
+/* --- all of it ---------------------------------------------------------------------------- */
+
+/* The n-th device behind the bridge: its BAR, placed and switched on. */
+static Driver pci_driver(u32 slot) {
+    u64 config = 0x30000000 + (slot << 15), base = 0x400000000 + 0x10000 * slot;
+    CHECK(rd(config, 2) == 0x1af4);
+    wr(config + 0x20, 4, ~0u);
+    wr(config + 0x24, 4, ~0u);
+    CHECK((rd(config + 0x24, 4) << 32 | (rd(config + 0x20, 4) & ~15u)) == -0x4000ull);
+    wr(config + 0x20, 4, (u32)base);
+    wr(config + 0x24, 4, base >> 32);
+    wr(config + 4, 2, 6);
+    return (Driver){.pci = true, .base = base, .line = 32 + slot % 4};
+}
+
+static Driver mmio_driver(u32 slot) { return (Driver){.base = 0x10001000 + slot * 0x1000, .line = 1 + slot}; }
+
+static void check_board(const char *disk, const char *cable) {
+    char why[256], listen[128];
+    snprintf(listen, sizeof(listen), "socket,listen=%s", cable);
+    const BoardDisk disks[2] = {{.path = disk, .serial = "a-disk", .bus = BOARD_MMIO, .queues = 1}, {.path = disk, .serial = "a-disk", .snapshot = true, .queues = 2}};
+    const BoardNet nets[2] = {{.spec = "user"}, {.spec = listen}};
+    for (u32 k = 0; k < 2; k++) {
+        BoardConfig c = {.harts = 1, .memory = MIB(64), .cpu = {.isa = "rv64imac"}, .disks = disks + k, .disk_len = 1, .nets = nets, .net_len = 2};
+        Board *b = board_new(&c, &platform, why, sizeof(why));
+        if (!b) {
+            printf("%s\n", why);
+            failed++;
+            return;
+        }
+        p = board_physical(b);
+        for (u32 line = 1; line < 40; line++) wr(0xc000000 + 4 * line, 4, 1);
+        wr(0xc002080, 4, ~0u);
+        wr(0xc002084, 4, ~0u);
+        Driver d = k ? pci_driver(1) : mmio_driver(7);
+        check_disk(&d);
+        check_hostile(&d);
+        Driver user = pci_driver(1 + k), wire = pci_driver(2 + k), rng = pci_driver(3 + k);
+        check_net(&user);
+        check_cable(&wire, cable);
+        check_rng(&rng);
+        board_reset(b);
+        CHECK(rd(0x30008004, 2) == 0 && rd(0x10008070, 4) == 0);
+        board_drop(b);
+    }
+}
+
+int main(void) {
+    char disk[] = "/tmp/isomer-virtio-XXXXXX", cable[64];
+    int fd = mkstemp(disk);
+    snprintf(cable, sizeof(cable), "%s.cable", disk);
+    if (fd < 0 || ftruncate(fd, MIB(1)) || (close(fd), 0)) return 2;
+    check_board(disk, cable);
+    unlink(disk);
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed != 0;
+}
