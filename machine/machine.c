@@ -32,6 +32,7 @@ struct Machine {
     Lock code_lock;
     u64 code_epoch; /* atomic */
     VEC(Suspect) suspects;
+    VEC(u64) mixed; /* pages of code and data, which are written all the time: not protected, but looked at by every fence.i */
 };
 
 /* --- small things for the parts --------------------------------------------------------------------------------- */
@@ -127,9 +128,13 @@ static void suspect(Machine *m, Hart *self, u64 physical) {
         if (m->harts[k] != self) hart_ask(m->harts[k], ASK_WRITES);
 }
 
+enum { ALWAYS_DROPPED = 0xfc };
+
+static bool is_mixed(u8 flags) { return (flags & ALWAYS_DROPPED) == ALWAYS_DROPPED; }
+
 void machine_code_page(Machine *m, Hart *self, u64 physical) {
     u8 *flags = physical_flags(m->memory, physical);
-    if (!flags || (__atomic_fetch_or(flags, PHYS_CODE, __ATOMIC_SEQ_CST) & PHYS_CODE)) return;
+    if (!flags || is_mixed(*flags) || (__atomic_fetch_or(flags, PHYS_CODE, __ATOMIC_SEQ_CST) & PHYS_CODE)) return;
     if (!(__atomic_fetch_and(flags, (u8)~PHYS_WRITTEN, __ATOMIC_SEQ_CST) & PHYS_WRITTEN)) return;
     hart_forget_writes(self, physical_ram(m->memory, physical, PAGE_BYTES));
     if (m->hart_count > 1) suspect(m, self, physical);
@@ -154,6 +159,17 @@ void machine_fence_i(Machine *m) {
         if (!known) m->suspects.at[kept++] = s;
     }
     m->suspects.len = kept;
+    for (u32 k = 0; k < m->mixed.len; k++) engine_verify(m->engine, m->mixed.at[k], physical_ram(m->memory, m->mixed.at[k], PAGE_BYTES));
+    lock_give(&m->code_lock);
+}
+
+static void dropped(Machine *m, u8 *flags, u64 physical) {
+    u8 now = __atomic_and_fetch(flags, (u8)~PHYS_CODE, __ATOMIC_SEQ_CST);
+    if (is_mixed(now)) return;
+    now = __atomic_add_fetch(flags, PHYS_DROPPED, __ATOMIC_SEQ_CST);
+    if (!is_mixed(now)) return;
+    lock_take(&m->code_lock);
+    vec_push(&m->mixed, physical);
     lock_give(&m->code_lock);
 }
 
@@ -163,7 +179,7 @@ static void code_written(void *ctx, u64 pa, u64 size) {
     u64 start = align_down(pa, PAGE_BYTES), end = align_up(pa + size, PAGE_BYTES);
     for (u64 at = start; at < end; at += PAGE_BYTES) {
         u8 *flags = physical_flags(m->memory, at);
-        if (flags) __atomic_fetch_and(flags, (u8)~PHYS_CODE, __ATOMIC_SEQ_CST);
+        if (flags && (*flags & PHYS_CODE)) dropped(m, flags, at);
     }
     engine_invalidate(m->engine, start, end - start);
 }
@@ -245,6 +261,7 @@ void machine_drop(Machine *m) {
     for (u32 k = 0; k < m->hart_count; k++) hart_drop(m->harts[k]);
     if (m->engine) engine_drop(m->engine);
     pthread_mutex_destroy(&m->lock);
+    vec_drop(&m->mixed);
     vec_drop(&m->suspects);
     free(m->harts);
     free(m->threads);

@@ -16,7 +16,11 @@
 
 #include "base/base.h"
 
-enum { PHYS_CODE = 1, PHYS_WRITTEN = 2 /* the processors' business: some of them may write it without a look at this byte */ };
+enum {
+    PHYS_CODE = 1,
+    PHYS_WRITTEN = 2, /* the processors' business, likewise the next: some of them may write it without a look at this byte */
+    PHYS_DROPPED = 4, /* this much is added each time translations of the page are dropped; all ones: they are not any more, but looked at by fence.i */
+};
 
 typedef struct IoOps {
     u64 (*read)(void *dev, u64 offset, unsigned size);

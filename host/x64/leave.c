@@ -52,12 +52,14 @@ static bool stays(const Cg *g, u64 pc) {
     return (pc ^ g->f->pc) < PAGE_BYTES && !ir_straddles(g->f->pc) && (pc & (PAGE_BYTES - 1)) != last;
 }
 
-/* rax = what the guest sees of pc. */
-static void virtual_pc(Cg *g, u64 pc) {
+/* rax = the address of the page that runs + distance. */
+static void in_page(Cg *g, i64 distance) {
     x64_rm(&g->b, I_MOV_R_RM | W1, RAX, x64_page_mem(g->guest));
-    i64 distance = (i64)(pc - align_down(g->f->pc, PAGE_BYTES));
     if (distance) x64_rm(&g->b, I_LEA | W1, RAX, x64_mem(RAX, distance));
 }
+
+/* rax = what the guest sees of pc. */
+static void virtual_pc(Cg *g, u64 pc) { in_page(g, (i64)(pc - align_down(g->f->pc, PAGE_BYTES))); }
 
 static X64Mem jump_code(X64Mem entry) {
     entry.disp += (i32)offsetof(JumpEntry, code);
@@ -123,7 +125,12 @@ static void push_pc(Cg *g, u64 pc) {
 
 static void after_return(Cg *g, u64 return_pc) {
     x64_rm(&g->b, I_LEA | W1, RSP, x64_mem(RSP, 8));
-    cg_jump_to(g, return_pc);
+    if (stays(g, return_pc)) {
+        cg_jump_to(g, return_pc);
+    } else { /* the page that runs is the one returned to */
+        in_page(g, (i64)(return_pc & (PAGE_BYTES - 1)));
+        jump_to(g, RAX);
+    }
 }
 
 void cg_call_to(Cg *g, u64 pc, u64 return_pc) {

@@ -251,18 +251,15 @@ static u64 mmu_time(Vcpu *cpu) { return hart_time(cpu->owner); }
 
 const VcpuMmu hart_mmu = {.fill = fill, .access = slow_access, .time = mmu_time};
 
-/* The page that va lies in is about to be written: its translations go. Was that all that stood in the way? */
-static bool release_code(Hart *h, u64 va) {
+/* The page that va lies in is about to be written: its translations go. */
+static void release_code(Hart *h, u64 va) {
     u64 pa;
-    u8 *flags;
-    if (!hart_translate(h, va, ACCESS_STORE, data_priv(h), &pa) || !(flags = physical_flags(h->memory, pa))) return false;
-    if (!(__atomic_load_n(flags, __ATOMIC_SEQ_CST) & PHYS_CODE)) return false;
-    physical_written(h->memory, pa, 1);
-    return true;
+    if (hart_translate(h, va, ACCESS_STORE, data_priv(h), &pa)) physical_written(h->memory, pa, 1);
 }
 
+/* The instruction is always done here: if it lies in the page that it writes, it would find that page translated again. */
 void hart_slow_access(Hart *h) {
-    if (h->slow_write && release_code(h, h->cpu->trap_arg)) return;
+    if (h->slow_write) release_code(h, h->cpu->trap_arg);
     TrapCode trap = engine_step(h->cpu);
     if (trap == TRAP_FAULT || trap == TRAP_FETCH) hart_raise(h, h->cause, h->tval);
 }
