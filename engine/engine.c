@@ -122,6 +122,28 @@ Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
     return cpu;
 }
 
+typedef struct Scratch { /* Vcpu.interp: kept, since it is asked for often */
+    IrInterp in;
+    IrFunc step;
+} Scratch;
+
+static Scratch *scratch_of(Vcpu *cpu) {
+    if (!cpu->interp) {
+        cpu->interp = sys_mmap(NULL, align_up(sizeof(Scratch), PAGE_BYTES), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (sys_failed(cpu->interp)) BUG("out of host memory");
+    }
+    return cpu->interp;
+}
+
+static void scratch_drop(Scratch *s) {
+    if (!s) return;
+    vec_drop(&s->in.values);
+    vec_drop(&s->in.params);
+    vec_drop(&s->in.blocks);
+    ir_drop(&s->step);
+    sys_munmap(s, align_up(sizeof *s, PAGE_BYTES));
+}
+
 void engine_vcpu_drop(Vcpu *cpu) {
     Engine *e = cpu->engine;
     lock_take(&e->lock);
@@ -132,6 +154,7 @@ void engine_vcpu_drop(Vcpu *cpu) {
             break;
         }
     lock_give(&e->lock);
+    scratch_drop(cpu->interp);
     sys_munmap(cpu->shadow_limit, e->vcpu_size);
 }
 
@@ -337,12 +360,7 @@ static u32 interp_inner(Vcpu *cpu) {
 }
 
 TrapCode interp_run(Engine *e, Vcpu *cpu, const IrFunc *f, IrLog *log) {
-    IrInterp *in = (IrInterp *)cpu->interp;
-    if (!in) {
-        in = sys_mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (sys_failed(in)) BUG("out of host memory");
-        cpu->interp = in;
-    }
+    IrInterp *in = &scratch_of(cpu)->in;
     in->log = log;
     cpu->arg[0] = (u64)in;
     cpu->arg[1] = (u64)f;
@@ -391,24 +409,25 @@ static void settle_access(const Engine *e, Vcpu *cpu) {
 /* The instruction at `at` by the interpreter. A paged guest's may take its time with devices, and finds no faults that are signals: others need not wait
  * for it (PHASE_VMM). */
 static TrapCode step_at(Engine *e, Vcpu *cpu, const Place *at, const u8 *code, size_t avail) {
-    IrFunc f = {0};
-    ir_reset(&f, e->guest, at->pc, cpu->mode);
-    unsigned len = e->guest->lift(&f, at->pc, code, avail);
+    Scratch *s = scratch_of(cpu);
+    IrFunc *f = &s->step;
+    ir_reset(f, e->guest, at->pc, cpu->mode);
+    unsigned len = e->guest->lift(f, at->pc, code, avail);
     TrapCode trap = TRAP_FETCH;
     if (len) {
-        if (!f.closed) ir_exit(&f, at->pc + len);
+        if (!f->closed) ir_exit(f, at->pc + len);
         if (e->guest->paged) {
-            IrInterp in = {.slow = true};
             settle_page(e, cpu);
-            trap = ir_interp(&in, &f, cpu);
-            vec_drop(&in.values);
+            s->in.log = NULL;
+            s->in.slow = true;
+            trap = ir_interp(&s->in, f, cpu);
+            s->in.slow = false;
         } else {
-            trap = interp_run(e, cpu, &f, NULL);
+            trap = interp_run(e, cpu, f, NULL);
         }
         __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST);
         e->host->sync_fp(cpu);
     }
-    ir_drop(&f);
     return trap == TRAP_MODE ? TRAP_NONE : trap;
 }
 
