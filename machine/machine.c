@@ -149,18 +149,34 @@ static bool all_acked(const Machine *m, u64 epoch) {
     return true;
 }
 
+static void verify(Machine *m, u64 physical) { engine_verify(m->engine, physical, physical_ram(m->memory, physical, PAGE_BYTES)); }
+
+static void unsuspect(Machine *m, u64 epoch) {
+    lock_take(&m->code_lock);
+    for (u32 k = 0; k < m->suspects.len; k++)
+        if (m->suspects.at[k].epoch == epoch) {
+            m->suspects.at[k] = m->suspects.at[--m->suspects.len];
+            break;
+        }
+    lock_give(&m->code_lock);
+}
+
+/* On copies of the lists: the engine's lock is taken before theirs, so not with it held. A page that all harts have acknowledged is looked at once
+ * more, and then trusted. */
 void machine_fence_i(Machine *m) {
     lock_take(&m->code_lock);
-    u32 kept = 0;
-    for (u32 k = 0; k < m->suspects.len; k++) {
-        Suspect s = m->suspects.at[k];
-        bool known = all_acked(m, s.epoch);
-        engine_verify(m->engine, s.physical, physical_ram(m->memory, s.physical, PAGE_BYTES));
-        if (!known) m->suspects.at[kept++] = s;
-    }
-    m->suspects.len = kept;
-    for (u32 k = 0; k < m->mixed.len; k++) engine_verify(m->engine, m->mixed.at[k], physical_ram(m->memory, m->mixed.at[k], PAGE_BYTES));
+    u32 n = m->suspects.len, mixed = m->mixed.len;
+    Suspect *s = n ? memcpy(back_alloc(n * sizeof *s), m->suspects.at, n * sizeof *s) : NULL;
+    u64 *pages = mixed ? memcpy(back_alloc(mixed * sizeof *pages), m->mixed.at, mixed * sizeof *pages) : NULL;
     lock_give(&m->code_lock);
+    for (u32 k = 0; k < n; k++) {
+        bool known = all_acked(m, s[k].epoch);
+        verify(m, s[k].physical);
+        if (known) unsuspect(m, s[k].epoch);
+    }
+    for (u32 k = 0; k < mixed; k++) verify(m, pages[k]);
+    free(s);
+    free(pages);
 }
 
 static void dropped(Machine *m, u8 *flags, u64 physical) {
