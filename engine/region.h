@@ -30,6 +30,7 @@ typedef struct RegionLimits {
     u32 blocks;
     u32 inline_insns;  /* of a callee, all that it reaches */
     u32 inline_depth;
+    u32 peel_insns;    /* of a loop whose first round may have a copy of its own */
 } RegionLimits;
 extern const RegionLimits region_default_limits;
 
@@ -54,6 +55,8 @@ typedef struct Region {
     bool recursive;           /* calls its own head */
     const char *why;          /* of failure */
     /* private */
+    u32 entry;                /* node that the region begins with */
+    bool cycle;               /* the region is what leads back to its head */
     const RegionSource *source;
     const Guest *guest;
     RegionLimits limits;

@@ -98,6 +98,7 @@ static const Pass passes[] = {
     {"params again", opt_params, true},
     {"simplify again", opt_simplify, true},
     {"branches again", opt_branches, true},
+    {"sink", opt_sink, false},
     {"licm", opt_licm, false},
     {"dce", opt_dce, false},
     {"extend", opt_extend, false},

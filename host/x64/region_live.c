@@ -231,7 +231,7 @@ static void count_use(Region *r, u32 v, u32 id) {
 
 static void count_read(Region *r, u32 v, u32 id) {
     count_use(r, v, id);
-    r->real[cg_root(r->g, v)]++;
+    if (!cg_is_alias(r->g, cg_insn(r->g, id))) r->real[cg_root(r->g, v)]++;
 }
 
 static void count_frame(Region *r, u32 frame) {
