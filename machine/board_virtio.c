@@ -5,7 +5,7 @@
 #include "machine/board_parts.h"
 #include <stdio.h>
 
-typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG } PlugKind;
+typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG, PLUG_SHARE } PlugKind;
 
 typedef struct Plug {
     PlugKind kind;
@@ -116,6 +116,13 @@ static bool rng_make(Board *b, char *why, size_t why_size) {
     return plug(b, (Plug){.kind = PLUG_RNG, .device = d, .virtio = virtio_rng_virtio(d)}, BOARD_PCI, why, why_size);
 }
 
+static bool share_make(Board *b, const BoardShare *c, char *why, size_t why_size) {
+    Share *share = share_new(c->path, c->read_only, why, why_size);
+    if (!share) return false;
+    Virtio9p *d = virtio_9p_new(&b->memory, share, c->tag ? c->tag : "share");
+    return plug(b, (Plug){.kind = PLUG_SHARE, .device = d, .virtio = virtio_9p_virtio(d), .back = share}, c->bus, why, why_size);
+}
+
 static bool devices_make(Board *b, char *why, size_t why_size) {
     const BoardConfig *c = &b->config;
     if (c->disk_len + c->net_len + c->share_len + 4 > BOARD_DEVICES_MAX) return back_fail(why, why_size, "more than %d devices", BOARD_DEVICES_MAX - 4);
@@ -123,6 +130,8 @@ static bool devices_make(Board *b, char *why, size_t why_size) {
         if (!disk_make(b, &c->disks[k], why, why_size)) return false;
     for (u32 k = 0; k < c->net_len; k++)
         if (!net_make(b, k, why, why_size)) return false;
+    for (u32 k = 0; k < c->share_len; k++)
+        if (!share_make(b, &c->shares[k], why, why_size)) return false;
     return console_make(b, why, why_size) && rng_make(b, why, why_size);
 }
 
@@ -160,6 +169,10 @@ static void plug_drop(Plug *p) {
         virtio_console_drop(p->device);
         break;
     case PLUG_RNG: virtio_rng_drop(p->device); break;
+    case PLUG_SHARE:
+        virtio_9p_drop(p->device);
+        share_drop(p->back);
+        break;
     }
 }
 

@@ -7,6 +7,7 @@
 #include "back/block.h"
 #include "back/console.h"
 #include "back/net.h"
+#include "back/share.h"
 #include "device/virtio/virtio.h"
 
 /* --- disks [virtio 5.2] --- */
@@ -36,5 +37,11 @@ typedef struct VirtioRng VirtioRng;
 VirtioRng *virtio_rng_new(Physical *memory);
 Virtio *virtio_rng_virtio(VirtioRng *d);
 void virtio_rng_drop(VirtioRng *d);
+
+/* --- a folder of the host, by 9P2000.L; tag: its name, at most 64 characters --- */
+typedef struct Virtio9p Virtio9p;
+Virtio9p *virtio_9p_new(Physical *memory, Share *share, const char *tag);
+Virtio *virtio_9p_virtio(Virtio9p *d);
+void virtio_9p_drop(Virtio9p *d);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -298,6 +299,114 @@ static void check_cable(Driver *d, const char *path) {
     close(fd);
 }
 
+/* --- a shared folder ---------------------------------------------------------------------- */
+
+static u8 message[8192];
+static u32 message_len;
+static void m_start(u8 type) {
+    message_len = 7;
+    message[4] = type;
+    message[5] = 1;
+}
+static void m_put(u64 v, u32 bytes) {
+    memcpy(message + message_len, &v, bytes);
+    message_len += bytes;
+}
+static void m_text(const char *s) {
+    m_put(strlen(s), 2);
+    memcpy(message + message_len, s, strlen(s));
+    message_len += (u32)strlen(s);
+}
+/* Sends it; the answer is in `message`. Returns its type, or the error as -errno. */
+static int m_call(Driver *d) {
+    Desc chain[2] = {{DATA, message_len, 0, 0}, {DATA + 8192, 8192, 2, 0}};
+    memcpy(message, &message_len, 4);
+    physical_write(p, DATA, message, message_len);
+    offer(d, 0, 0, chain, 2);
+    kick(d, 0);
+    i64 n = wait_used(d, 0, 2000);
+    if (n < 7) return -9999;
+    physical_read(p, DATA + 8192, message, (u64)n);
+    return message[4] == 7 ? -message[7] : message[4];
+}
+/* Walks from fid 0 to a new fid by one name. */
+static int m_walk(Driver *d, u32 fid, const char *name) {
+    m_start(110);
+    m_put(0, 4);
+    m_put(fid, 4);
+    m_put(1, 2);
+    m_text(name);
+    return m_call(d);
+}
+static int m_simple(Driver *d, u8 type, u32 fid, u64 a, u32 a_size, u64 b, u32 b_size) {
+    m_start(type);
+    m_put(fid, 4);
+    if (a_size) m_put(a, a_size);
+    if (b_size) m_put(b, b_size);
+    return m_call(d);
+}
+
+static void check_share(Driver *d, const char *folder) {
+    char path[256], text[32] = "";
+    snprintf(path, sizeof(path), "%s/link", folder);
+    CHECK(!symlink("/etc/passwd", path));
+    start(d, 1, 1);
+    CHECK(rd(config_at(d, 0), 2) == 4 && rd(config_at(d, 2), 2) == 0x6e69 && rd(config_at(d, 4), 2) == 0x6f66);
+    m_start(100);
+    m_put(8192, 4);
+    m_text("9P2000.L");
+    CHECK(m_call(d) == 101 && message[7] == 0 && message[8] == 32 && message[11] == 8);
+    m_start(104);
+    m_put(0, 4);
+    m_put(~0u, 4);
+    m_text("");
+    m_text("");
+    m_put(0, 4);
+    CHECK(m_call(d) == 105 && message[7] == 0x80);
+    CHECK(m_walk(d, 1, "..") == -2 && m_walk(d, 1, "a/b") == -2 && m_walk(d, 1, "") == -2 && m_walk(d, 1, "nothing") == -2);
+    CHECK(m_walk(d, 1, "link") == 111 && message[9] == 2);
+    CHECK(m_simple(d, 12, 1, 0, 4, 0, 0) == -40 && m_simple(d, 22, 1, 0, 0, 0, 0) == 23 && !memcmp(message + 9, "/etc/passwd", 11));
+    m_start(110); /* a walk over a link, to a file of the host */
+    m_put(1, 4), m_put(2, 4), m_put(1, 2), m_text("passwd");
+    CHECK(m_call(d) == -20);
+    m_start(110);
+    m_put(0, 4), m_put(2, 4), m_put(0, 2);
+    CHECK(m_call(d) == 111);
+    m_start(14); /* a file "new" */
+    m_put(2, 4), m_text("new"), m_put(2, 4), m_put(0640, 4), m_put(getgid(), 4);
+    CHECK(m_call(d) == 15);
+    m_start(118);
+    m_put(2, 4), m_put(3, 8), m_put(5, 4);
+    memcpy(message + message_len, "hello", 5), message_len += 5;
+    CHECK(m_call(d) == 119 && message[7] == 5);
+    CHECK(m_simple(d, 116, 2, 0, 8, 100, 4) == 117 && message[7] == 8 && !memcmp(message + 11, "\0\0\0hello", 8));
+    snprintf(path, sizeof(path), "%s/new", folder);
+    int fd = open(path, O_RDONLY);
+    struct stat st;
+    CHECK(fd >= 0 && read(fd, text, 31) == 8 && !memcmp(text + 3, "hello", 6) && !fstat(fd, &st) && (st.st_mode & 0777) == 0640);
+    close(fd);
+    CHECK(m_simple(d, 24, 2, 0x7ff, 8, 0, 0) == 25 && message[7 + 8 + 13 + 4 + 4 + 4 + 8 + 8] == 8);
+    m_start(118); /* more than the message has */
+    m_put(2, 4), m_put(0, 8), m_put(1 << 20, 4);
+    CHECK(m_call(d) == -22);
+    m_start(76);
+    m_put(0, 4), m_text("../new"), m_put(0, 4);
+    CHECK(m_call(d) == -22);
+    m_start(76);
+    m_put(0, 4), m_text("new"), m_put(0, 4);
+    CHECK(m_call(d) == 77 && access(path, F_OK));
+    m_start(72);
+    m_put(0, 4), m_text("sub"), m_put(0755, 4), m_put(getgid(), 4);
+    CHECK(m_call(d) == 73 && m_walk(d, 5, "sub") == 111 && m_simple(d, 12, 5, 0, 4, 0, 0) == 13);
+    CHECK(m_simple(d, 40, 5, 0, 8, 4000, 4) == 41 && message[7] > 40);
+    CHECK(m_simple(d, 120, 5, 0, 0, 0, 0) == 121 && m_simple(d, 120, 5, 0, 0, 0, 0) == -9 && m_simple(d, 8, 0, 0, 0, 0, 0) == 9);
+    CHECK(m_simple(d, 99, 0, 0, 0, 0, 0) == -95 && m_simple(d, 116, 0, 0, 2, 0, 0) == -22);
+    snprintf(path, sizeof(path), "%s/sub", folder);
+    CHECK(!rmdir(path));
+    snprintf(path, sizeof(path), "%s/link", folder);
+    CHECK(!unlink(path));
+}
+
 /* --- all of it ---------------------------------------------------------------------------- */
 
 /* The n-th device behind the bridge: its BAR, placed and switched on. */
@@ -315,13 +424,14 @@ static Driver pci_driver(u32 slot) {
 
 static Driver mmio_driver(u32 slot) { return (Driver){.base = 0x10001000 + slot * 0x1000, .line = 1 + slot}; }
 
-static void check_board(const char *disk, const char *cable) {
+static void check_board(const char *disk, const char *cable, const char *folder) {
     char why[256], listen[128];
     snprintf(listen, sizeof(listen), "socket,listen=%s", cable);
     const BoardDisk disks[2] = {{.path = disk, .serial = "a-disk", .bus = BOARD_MMIO, .queues = 1}, {.path = disk, .serial = "a-disk", .snapshot = true, .queues = 2}};
     const BoardNet nets[2] = {{.spec = "user"}, {.spec = listen}};
+    const BoardShare share = {.path = folder, .tag = "info"};
     for (u32 k = 0; k < 2; k++) {
-        BoardConfig c = {.harts = 1, .memory = MIB(64), .cpu = {.isa = "rv64imac"}, .disks = disks + k, .disk_len = 1, .nets = nets, .net_len = 2};
+        BoardConfig c = {.harts = 1, .memory = MIB(64), .cpu = {.isa = "rv64imac"}, .disks = disks + k, .disk_len = 1, .nets = nets, .net_len = 2, .shares = &share, .share_len = 1};
         Board *b = board_new(&c, &platform, why, sizeof(why));
         if (!b) {
             printf("%s\n", why);
@@ -335,9 +445,11 @@ static void check_board(const char *disk, const char *cable) {
         Driver d = k ? pci_driver(1) : mmio_driver(7);
         check_disk(&d);
         check_hostile(&d);
-        Driver user = pci_driver(1 + k), wire = pci_driver(2 + k), rng = pci_driver(3 + k);
+        Driver user = pci_driver(1 + k), wire = pci_driver(2 + k), folders = pci_driver(3 + k), rng = pci_driver(4 + k);
         check_net(&user);
         check_cable(&wire, cable);
+        check_share(&folders, folder);
+        reg_put(&folders, STATUS, 0);
         check_rng(&rng);
         board_reset(b);
         CHECK(rd(0x30008004, 2) == 0 && rd(0x10008070, 4) == 0);
@@ -350,7 +462,9 @@ int main(void) {
     int fd = mkstemp(disk);
     snprintf(cable, sizeof(cable), "%s.cable", disk);
     if (fd < 0 || ftruncate(fd, MIB(1)) || (close(fd), 0)) return 2;
-    check_board(disk, cable);
+    char folder[] = "/tmp/isomer-share-XXXXXX";
+    check_board(disk, cable, mkdtemp(folder));
+    rmdir(folder);
     unlink(disk);
     printf("%u passed, %u failed\n", passed, failed);
     return failed != 0;
