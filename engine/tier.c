@@ -12,7 +12,7 @@
 #include <time.h>
 
 enum { HOT_DEFAULT = 1 << 18, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
-enum { BUDGET_PART = 24, JOB_NS = 600000 /* one region, about */ };
+enum { BUDGET_PART = 30, JOB_NS = 600000 /* one region, about */, THREAD_NS = 60000 /* to start and end one, and what else of it nobody sees */ };
 enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 120 /* for each entry, or more */, NEVER_COUNT = 1 << 30 };
 enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8 };
 
@@ -303,6 +303,7 @@ static void start_work(Tier *t) {
     if (t->working || t->paused || !t->jobs.len) return;
     if (__atomic_load_n(&t->alive, __ATOMIC_SEQ_CST)) return; /* the last one is still ending: the next time that something is hot */
     t->working = true;
+    t->spent_ns += THREAD_NS;
     /* In lockstep, without: the same program does the same each time. */
     if (!t->e->options.lockstep && t->e->hooks.spawn && t->e->hooks.spawn(t->e->hooks.ctx, work, t, &t->alive)) return;
     lock_give(&t->e->lock);
