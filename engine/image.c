@@ -23,6 +23,7 @@ typedef struct ImageHead {
 static const u8 image_magic[8] = "isomer\1\n";
 
 enum { WRITE_NS = 5 /* a byte of an image, all in all: made, digested, written */ };
+enum { CHECK_STEP = 1 << 20 /* bytes, whole pages */ };
 enum { HEAD_BYTES = 4096, COLD_WORTH = 4096 /* what finding out costs, likewise */, REGION_WORTH = 64 /* what a byte of a region costs to make, in bytes of quick code */ };
 
 /* Where files are placed: above programs that want fixed addresses, below where the guest's own mappings go. */
@@ -92,12 +93,22 @@ static bool head_holds(const ImageHead *h, Digest name, u64 file_size) {
     return digest_same(h->name, name) && h->file_size == file_size;
 }
 
+/* The digest of pieces, each under that of those before it: a large image need not be in memory as a whole to be checked. */
+static Digest body_digest(Digest name, const u8 *body, u64 size) {
+    for (u64 at = 0; at < size; at += CHECK_STEP) name = digest_bytes(name, body + at, MIN(size - at, (u64)CHECK_STEP));
+    return name;
+}
+
 static bool body_holds(int fd, const ImageHead *h) {
-    const u8 *p = sys_mmap(NULL, h->file_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (sys_failed(p)) return false;
-    bool right = digest_same(digest_bytes(h->name, p + HEAD_BYTES, h->file_size - HEAD_BYTES), h->check);
-    sys_munmap((void *)p, h->file_size);
-    return right;
+    Digest d = h->name;
+    for (u64 at = HEAD_BYTES; at < h->file_size; at += CHECK_STEP) {
+        u64 size = MIN(h->file_size - at, (u64)CHECK_STEP);
+        u8 *p = sys_mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, at);
+        if (sys_failed(p)) return false;
+        d = body_digest(d, p, size);
+        sys_munmap(p, size);
+    }
+    return digest_same(d, h->check);
 }
 
 static bool map_tables(Pool *p, int fd, const ImageHead *h) {
@@ -464,7 +475,7 @@ static void write_image(Engine *e, Image *m, const Sizes *s) {
     u64 size = w.head->file_size;
     if (!outdone(e, m, size)) {
         fill(&w);
-        w.head->check = digest_bytes(m->name, w.at + HEAD_BYTES, size - HEAD_BYTES);
+        w.head->check = body_digest(m->name, w.at + HEAD_BYTES, size - HEAD_BYTES);
         w.head->head_check = head_digest(w.head);
         if (store_image_write(&e->store, m->name, w.at, size, w.head->check) == 0) {
             m->file_bytes = size;
