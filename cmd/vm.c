@@ -289,7 +289,6 @@ int main(int argc, char **argv) {
     defaults(&v);
     if (!parse(&v, argc, argv)) return 2;
     if (v.help || argc == 1) return usage(v.help ? stdout : stderr), v.help ? 0 : 2;
-    v.config.board.no_rng = v.config.board.no_balloon = true; /* until there are some */
     if (v.config.board.net_len == 1 && !strcmp(v.nets[0].spec, "none")) v.config.board.net_len = 0;
     else if (!v.config.board.net_len) v.nets[v.config.board.net_len++] = (BoardNet){.spec = "user"};
     return run(&v);

@@ -10,7 +10,7 @@ enum {
     CSR_STIMECMP = 0x14d, CSR_SISELECT = 0x150, CSR_SIREG = 0x151, CSR_STOPEI = 0x15c, CSR_SATP = 0x180, CSR_SCOUNTOVF = 0xda0, CSR_STOPI = 0xdb0,
     CSR_MSTATUS = 0x300, CSR_MISA, CSR_MEDELEG, CSR_MIDELEG, CSR_MIE, CSR_MTVEC, CSR_MCOUNTEREN, CSR_MENVCFG = 0x30a, CSR_MCOUNTINHIBIT = 0x320,
     CSR_MHPMEVENT3 = 0x323, CSR_MHPMEVENT31 = 0x33f, CSR_MSCRATCH = 0x340, CSR_MEPC, CSR_MCAUSE, CSR_MTVAL, CSR_MIP, CSR_MISELECT = 0x350, CSR_MIREG = 0x351, CSR_MTOPEI = 0x35c,
-    CSR_PMPCFG0 = 0x3a0, CSR_PMPADDR63 = 0x3ef, CSR_MSECCFG = 0x747, CSR_MCYCLE = 0xb00, CSR_MINSTRET = 0xb02, CSR_MHPMCOUNTER3 = 0xb03, CSR_MHPMCOUNTER31 = 0xb1f,
+    CSR_TSELECT = 0x7a0, CSR_TINFO = 0x7a4, CSR_TCONTROL = 0x7a5, CSR_PMPCFG0 = 0x3a0, CSR_PMPADDR63 = 0x3ef, CSR_MSECCFG = 0x747, CSR_MCYCLE = 0xb00, CSR_MINSTRET = 0xb02, CSR_MHPMCOUNTER3 = 0xb03, CSR_MHPMCOUNTER31 = 0xb1f,
     CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02, CSR_HPMCOUNTER31 = 0xc1f, CSR_MVENDORID = 0xf11, CSR_MARCHID, CSR_MIMPID, CSR_MHARTID, CSR_MCONFIGPTR,
     CSR_MTOPI = 0xfb0,
 };
@@ -210,6 +210,7 @@ static bool read_machine(Hart *h, u32 csr, u64 *v) {
     case CSR_MVENDORID: case CSR_MARCHID: case CSR_MIMPID: case CSR_MCONFIGPTR: *v = 0; return true;
     }
     if (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) return *v = 0, true;
+    if (csr >= CSR_TSELECT && csr <= CSR_TCONTROL) return *v = csr == CSR_TINFO, true; /* the only trigger has the type 0: there is none [sdtrig] */
     if (csr >= CSR_PMPCFG0 && csr <= CSR_PMPADDR63 && !(csr < 0x3b0 && (csr & 1))) return *v = pmp_csr_read(h, csr), true;
     return false;
 }
@@ -294,7 +295,7 @@ static bool write_machine(Hart *h, u32 csr, u64 v) {
     case CSR_MCYCLE: h->mcycle_offset = v - stamp(); return true;
     case CSR_MINSTRET: h->minstret_offset = v - stamp(); return true;
     default:
-        if (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) return true;
+        if ((csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) || (csr >= CSR_TSELECT && csr <= CSR_TCONTROL)) return true;
         if (is_counter(csr)) return true;
         return csr >= CSR_PMPCFG0 && csr <= CSR_PMPADDR63 && pmp_csr_write(h, csr, v);
     }

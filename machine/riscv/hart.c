@@ -33,6 +33,7 @@ static void enter_supervisor(Hart *h, u64 pc, u64 arg) {
     h->mideleg = IRQ_S;
     h->medeleg = ~(u64)(1u << CAUSE_ECALL_S | 1u << CAUSE_ECALL_M) & 0xffff;
     h->mcounteren = ~0u;
+    h->scounteren = 7; /* as firmware leaves it, and Linux expects: time is read without a call */
     h->menvcfg = ENVCFG_ADUE | ENVCFG_STCE | ENVCFG_PBMTE | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE;
     h->cpu->pc = pc;
     hart_x(h)[10] = h->id;
@@ -101,31 +102,49 @@ void hart_line(Hart *h, unsigned irq, bool level) {
 }
 
 static bool is_past(Hart *h, u32 what) {
-    return !__atomic_load_n(&h->running, __ATOMIC_SEQ_CST) || !(__atomic_load_n(&h->requests, __ATOMIC_SEQ_CST) & what);
+    if (!__atomic_load_n(&h->running, __ATOMIC_SEQ_CST)) return true; /* it will look before it runs */
+    return !(__atomic_load_n(&h->requests, __ATOMIC_SEQ_CST) & what) && !(__atomic_load_n(&h->busy, __ATOMIC_SEQ_CST) & what);
 }
 
 /* Who waits answers meanwhile, or two that wait for each other would do so for ever. */
-void hart_ask_all(Machine *m, u64 base, u64 mask, u32 what, Hart *self) {
-    u32 n = machine_hart_count(m);
-    bool all = base == ~0ull;
-    for (int wait = 0; wait < 2; wait++)
-        for (u32 k = 0; k < n; k++) {
-            Hart *h = machine_hart(m, k);
-            if (h == self || (!all && (k < base || k - base >= 64 || !(mask >> (k - base) & 1)))) continue;
-            if (!wait) hart_ask(h, what);
-            while (wait && !is_past(h, what)) {
-                if (self) hart_answer(self);
-                sys_call(SYS_sched_yield);
-            }
+void hart_wait_all(Machine *m, u64 base, u64 mask, u32 what, Hart *self) {
+    for (u32 k = 0; k < machine_hart_count(m); k++) {
+        Hart *h = machine_hart(m, k);
+        while (h != self && hart_named(base, mask, k) && !is_past(h, what)) {
+            if (self) hart_answer(self);
+            sys_call(SYS_sched_yield);
         }
+    }
 }
 
+void hart_ask_fence(Hart *h, const Fence *f) {
+    lock_take(&h->fence_lock);
+    if (h->fence_count < FENCES) h->fences[h->fence_count] = *f;
+    if (h->fence_count <= FENCES) h->fence_count++;
+    lock_give(&h->fence_lock);
+    hart_ask(h, ASK_FENCE);
+}
+
+static void do_fences(Hart *h) {
+    lock_take(&h->fence_lock);
+    if (h->fence_count > FENCES) hart_flush_all(h);
+    else
+        for (u32 k = 0; k < h->fence_count; k++) hart_fence_range(h, &h->fences[k]);
+    h->fence_count = 0;
+    lock_give(&h->fence_lock);
+}
+
+/* A request is taken back before it is met, so that none is lost, and stands in `busy` until it has been. */
 void hart_answer(Hart *h) {
-    u32 what = __atomic_fetch_and(&h->requests, ASK_STOP, __ATOMIC_SEQ_CST);
+    u32 what = __atomic_load_n(&h->requests, __ATOMIC_SEQ_CST) & ~ASK_STOP;
     u64 epoch = machine_code_epoch(h->machine);
+    __atomic_store_n(&h->busy, what, __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&h->requests, ~what, __ATOMIC_SEQ_CST);
     hart_look_at_timer(h);
     if (what & ASK_FLUSH) hart_flush_all(h);
     if (what & ASK_WRITES) hart_flush_writes(h);
+    if (what & ASK_FENCE) do_fences(h);
+    __atomic_store_n(&h->busy, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&h->acked, epoch, __ATOMIC_SEQ_CST);
 }
 

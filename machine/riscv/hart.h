@@ -39,12 +39,18 @@ enum { IRQ_SSI = 1, IRQ_MSI = 3, IRQ_STI = 5, IRQ_MTI = 7, IRQ_SEI = 9, IRQ_MEI 
 typedef enum Access { ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH } Access;
 
 /* What other threads ask of a hart; it is done before its next instruction. */
-enum { ASK_STOP = 1, ASK_FLUSH = 2 /* forget all translations of addresses */, ASK_WRITES = 4 /* those that allow writing */, ASK_LOOK = 8 /* at its interrupts */ };
+enum { ASK_STOP = 1, ASK_FLUSH = 2 /* forget all translations of addresses */, ASK_WRITES = 4 /* those that allow writing */, ASK_LOOK = 8 /* at its interrupts */, ASK_FENCE = 16 /* Hart.fences */ };
 
 /* States of SBI's hart state management. */
 typedef enum HartState { HART_STARTED, HART_STOPPED, HART_START_PENDING, HART_SUSPENDED = 4 } HartState;
 
-enum { ITLB_LEN = 512, PMP_LEN = 16, CONTEXTS = 64, TLB_LOG = 2048 };
+/* A fence of another hart's: pages [va, va + size), of one address space or of all. */
+typedef struct Fence {
+    u64 va, size, asid;
+    bool one_space;
+} Fence;
+
+enum { FENCES = 32, ITLB_LEN = 512, PMP_LEN = 16, CONTEXTS = 64, TLB_LOG = 2048 };
 
 typedef struct FetchEntry { /* pages that code was fetched from */
     u64 key; /* virtual page + privilege + 1; 0: empty */
@@ -93,8 +99,13 @@ struct Hart {
     u64 context_of[4]; /* by privilege: Vcpu.context */
     u64 random;
 
+    Lock fence_lock;
+    u32 fence_count; /* more than FENCES: everything */
+    Fence fences[FENCES];
+
     u64 lines;    /* atomic: bits of mip that devices set */
     u32 requests; /* atomic: ASK_* */
+    u32 busy;     /* atomic: those that it is just meeting */
     u32 wake;     /* futex: changes when there is something to wake up for */
     u64 acked;    /* atomic: Machine.code_epoch up to which no writes go by unseen */
     u32 running;  /* atomic: 1 while it may execute guest code without having looked at requests */
@@ -112,8 +123,11 @@ void hart_run(Hart *h);
 /* Any thread. */
 void hart_line(Hart *h, unsigned irq, bool level);
 void hart_ask(Hart *h, u32 what);
-/* The same, and waits until the hart is past it. `self`: the hart whose thread this is, or NULL. */
-void hart_ask_all(Machine *m, u64 mask_base, u64 mask, u32 what, Hart *self);
+void hart_ask_fence(Hart *h, const Fence *f);
+/* Waits until the harts that the mask names, but self, are past what they were asked. `self`: the hart whose thread this is, or NULL. */
+void hart_wait_all(Machine *m, u64 mask_base, u64 mask, u32 what, Hart *self);
+/* Does HART_MASK name hart n? Base ~0: all [sbi, "hart list parameter"]. */
+static inline bool hart_named(u64 base, u64 mask, u32 n) { return base == ~0ull || (n >= base && n - base < 64 && (mask >> (n - base) & 1)); }
 /* Does what other threads asked for. */
 void hart_answer(Hart *h);
 /* Privilege, address space or what S-mode may do have changed. */
@@ -149,6 +163,7 @@ bool hart_debug_translate(Hart *h, u64 va, u64 *pa);
 void hart_slow_access(Hart *h);
 /* sfence.vma: everything, or what there is of one page, or of one address space. */
 void hart_fence(Hart *h, bool one_page, u64 va, bool one_space, u64 asid);
+void hart_fence_range(Hart *h, const Fence *f);
 void hart_new_satp(Hart *h, u64 satp);
 void hart_flush_all(Hart *h);
 void hart_flush_writes(Hart *h);

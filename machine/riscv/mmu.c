@@ -414,6 +414,14 @@ static void fence_space(Hart *h, u64 asid) {
     new_contexts(h, false);
 }
 
+/* Pages one by one where they are few. */
+void hart_fence_range(Hart *h, const Fence *f) {
+    enum { FEW = 64 };
+    bool whole = (!f->va && !f->size) || f->size > FEW * PAGE_BYTES || f->va + f->size < f->va;
+    for (u64 at = align_down(f->va, PAGE_BYTES); !whole && at < f->va + f->size; at += PAGE_BYTES) hart_fence(h, true, at, f->one_space, f->asid);
+    if (whole) hart_fence(h, false, 0, f->one_space, f->asid);
+}
+
 void hart_fence(Hart *h, bool one_page, u64 va, bool one_space, u64 asid) {
     if (one_page) fence_page(h, va);
     else if (one_space && !h->logs[RV_TLB_S].local) fence_space(h, asid);

@@ -50,20 +50,30 @@ static bool valid_mask(const Hart *h, u64 mask, u64 base) {
 
 static void send_ipi(Hart *h, u64 mask, u64 base) {
     for (u32 k = 0; k < machine_hart_count(h->machine); k++)
-        if (base == ~0ull || (k >= base && k - base < 64 && (mask >> (k - base) & 1))) hart_line(machine_hart(h->machine, k), IRQ_SSI, true);
+        if (hart_named(base, mask, k)) hart_line(machine_hart(h->machine, k), IRQ_SSI, true);
 }
 
-static bool names(u64 mask, u64 base, u32 hart) { return base == ~0ull || (hart >= base && hart - base < 64 && (mask >> (hart - base) & 1)); }
+static void remote_fence(Hart *h, u64 mask, u64 base, const Fence *f) {
+    for (u32 k = 0; k < machine_hart_count(h->machine); k++)
+        if (hart_named(base, mask, k) && k != h->id) hart_ask_fence(machine_hart(h->machine, k), f);
+    if (hart_named(base, mask, h->id)) hart_fence_range(h, f);
+    hart_wait_all(h->machine, base, mask, ASK_FENCE, h);
+}
 
-/* Of a range of any size, and of any address space: everything. Bookkeeping of parts would cost more than it saves. */
-static SbiResult fence(Hart *h, u64 function, u64 mask, u64 base) {
-    if (!valid_mask(h, mask, base)) return failed(SBI_INVALID);
-    if (function > 2) return failed(SBI_NOT_SUPPORTED); /* of the hypervisor extension */
-    if (function == 0) machine_fence_i(h->machine);
-    if (function && names(mask, base, h->id)) hart_flush_all(h);
-    hart_ask_all(h->machine, base, mask, function ? ASK_FLUSH : ASK_WRITES, h);
-    if (function == 0) machine_fence_i(h->machine);
-    return ok(0);
+/* Instructions: what was written is dropped for all harts at once; but first no write may go by unseen any more. */
+static void remote_fence_i(Hart *h) {
+    hart_wait_all(h->machine, ~0ull, 0, ASK_WRITES, h);
+    machine_fence_i(h->machine);
+}
+
+static SbiResult fence(Hart *h, u64 function, const u64 *a) {
+    if (!valid_mask(h, a[0], a[1])) return failed(SBI_INVALID);
+    switch (function) {
+    case 0: remote_fence_i(h); return ok(0);
+    case 1: remote_fence(h, a[0], a[1], &(Fence){a[2], a[3], 0, false}); return ok(0);
+    case 2: remote_fence(h, a[0], a[1], &(Fence){a[2], a[3], a[4] & 0xffff, true}); return ok(0);
+    }
+    return failed(SBI_NOT_SUPPORTED); /* of the hypervisor extension */
 }
 
 static SbiResult hart_states(Hart *h, u64 function, u64 id, u64 pc, u64 arg) {
@@ -129,7 +139,7 @@ static SbiResult dispatch(Hart *h, u64 ext, u64 function, const u64 *a) {
         if (!valid_mask(h, a[0], a[1])) return failed(SBI_INVALID);
         send_ipi(h, a[0], a[1]);
         return ok(0);
-    case EXT_RFENCE: return fence(h, function, a[0], a[1]);
+    case EXT_RFENCE: return fence(h, function, a);
     case EXT_HSM: return hart_states(h, function, a[0], a[1], a[2]);
     case EXT_SRST: return reset(h, function, a[0], a[1]);
     case EXT_DBCN: return console(h, function, a[0], a[1]);
@@ -153,8 +163,8 @@ static i64 old_call(Hart *h, u64 ext, const u64 *a) {
     case EXT_GETCHAR: return machine_console_get(h->machine);
     case EXT_CLEAR_IPI: hart_line(h, IRQ_SSI, false); return 0;
     case EXT_SEND_IPI: send_ipi(h, old_mask(h, a[0]), 0); return 0;
-    case EXT_OLD_FENCE_I: fence(h, 0, 0, ~0ull); return 0;
-    case EXT_OLD_FENCE: case EXT_OLD_FENCE_ASID: fence(h, 1, 0, ~0ull); return 0;
+    case EXT_OLD_FENCE_I: remote_fence_i(h); return 0;
+    case EXT_OLD_FENCE: case EXT_OLD_FENCE_ASID: remote_fence(h, 0, ~0ull, &(Fence){0}); return 0;
     case EXT_SHUTDOWN: machine_stop(h->machine, PLATFORM_POWEROFF, 0); return 0;
     }
     return SBI_NOT_SUPPORTED;
