@@ -98,12 +98,22 @@ def stats_get(isomer, program):
     return {key: float(value) for key, value in found}
 
 
+def newest_qemu():
+    return subprocess.run([os.path.join(TOP, "tests", "tools", "newest-qemu")], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def print_row(title, row):
+    """`row`: times native, of Isomer first, then of the others."""
+    print(f"{title:28s} {row[0]:9.2f}" + "".join(f" {r:9.2f} {r / row[0]:9.2f}" for r in row[1:]))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="programs; all of them by default")
     parser.add_argument("-n", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--isomer", default=os.path.join(TOP, "build", "isomer"))
     parser.add_argument("--qemu", default=shutil.which("qemu-riscv64"), help="another emulator, or '' for none")
+    parser.add_argument("--newest", action="store_true", help="compare with the newest QEMU too (tests/tools/newest-qemu)")
     parser.add_argument("--options", default="", help="options for isomer run")
     parser.add_argument("--no-stats", action="store_true")
     parser.add_argument("--cold", action="store_true", help="without a translation cache")
@@ -118,6 +128,10 @@ def main():
                "isomer": lambda p: [options.isomer, "run", *options.options.split(), p[1]]}
     if options.qemu:
         runners["qemu"] = lambda p: [options.qemu, p[1]]
+    if options.newest:
+        newest = newest_qemu()
+        runners["newest"] = lambda p: [newest, p[1]]
+    others = [who for who in ("qemu", "newest") if who in runners]
 
     best = {name: {} for name in names}
     outputs = {name: {} for name in names}
@@ -130,7 +144,7 @@ def main():
                 outputs[name][who] = out
                 best[name][who] = min(best[name].get(who, math.inf), cpu) if cpu == cpu else math.nan
 
-    print(f"{'CPU time':18s} {'native s':>9s} {'isomer x':>9s} {'qemu x':>9s} {'qemu/isomer':>12s}")
+    print(f"{'CPU time':18s} {'native s':>9s} {'isomer x':>9s}" + "".join(f" {who + ' x':>9s} {'/ isomer':>9s}" for who in others))
     failed = 0
     rows = {}
     for group, members in GROUPS.items():
@@ -138,19 +152,16 @@ def main():
         for name in members:
             b = best[name]
             native = b["native"] / REPEAT.get(name, 1)
-            ratio = [b.get(who, math.nan) / b["native"] for who in ("isomer", "qemu")]
-            rows[name] = (ratio[0], ratio[1], ratio[1] / ratio[0])
-            print(f"{name:18s} {native:9.4f} {ratio[0]:9.2f} {ratio[1]:9.2f} {rows[name][2]:12.2f}")
+            rows[name] = [b.get(who, math.nan) / b["native"] for who in ("isomer", *others)]
+            print_row(f"{name:18s} {native:9.4f}", rows[name])
             for who, out in outputs[name].items():
                 if out != outputs[name]["native"]:
                     failed += 1
                     print(f"    {who}: {out.strip()[:300]!r}, native {outputs[name]['native'].strip()[:80]!r}")
         if len(members) > 1:
-            means = [mean(rows[n][i] for n in members) for i in range(3)]
-            print(f"{'mean of ' + group:28s} {means[0]:9.2f} {means[1]:9.2f} {means[2]:12.2f}")
+            print_row("mean of " + group, [mean(rows[n][i] for n in members) for i in range(1 + len(others))])
     if len(names) > 1:
-        means = [mean(r[i] for r in rows.values()) for i in range(3)]
-        print(f"{'geometric mean of all':28s} {means[0]:9.2f} {means[1]:9.2f} {means[2]:12.2f}")
+        print_row("geometric mean of all", [mean(r[i] for r in rows.values()) for i in range(1 + len(others))])
 
     if not options.no_stats:
         table = {name: stats_get(options.isomer, programs[name][1]) for name in names}

@@ -218,7 +218,7 @@ def main():
     parser.add_argument("-n", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--isomer", default=os.path.join(TOP, "build", "isomer"))
     parser.add_argument("--qemu", help="static QEMU to compare with; '' for none; by default the distribution's")
-    parser.add_argument("--newest", action="store_true", help="compare with the newest QEMU too (tests/tools/trixie-tools)")
+    parser.add_argument("--newest", action="store_true", help="compare with the newest QEMU too (tests/tools/newest-qemu)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="in the environment: ISOMER_ENGINE=quick")
     parser.add_argument("--limit", type=float, default=300, help="seconds for one run")
     parser.add_argument("-v", "--verbose", action="store_true")
@@ -233,8 +233,8 @@ def main():
     if qemu:
         runners.append(Runner("qemu", guest, os.path.abspath(qemu)))
     if options.newest:
-        tools = subprocess.run([os.path.join(TOOLS, "trixie-tools")], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-        runners.append(Runner("newest", guest, os.path.join(tools, "usr", "bin", "qemu-riscv64")))
+        newest = subprocess.run([os.path.join(TOOLS, "newest-qemu")], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        runners.append(Runner("newest", guest, newest))
     if subprocess.run([os.path.join(TOOLS, "with-binfmt"), "POCF", isomer, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
         sys.exit("real.py: skipped: this machine's kernel has no binfmt_misc of a user namespace's own (Linux 6.7)")
     with tempfile.TemporaryDirectory(prefix="isomer-real-") as work:
