@@ -10,6 +10,7 @@
 
 typedef struct Suspect { /* a page of code that some hart might write unseen */
     u64 physical, epoch;
+    const Hart *self; /* who found it, and forgot that it may write it */
 } Suspect;
 
 struct Machine {
@@ -122,7 +123,7 @@ u64 machine_code_epoch(const Machine *m) { return __atomic_load_n(&m->code_epoch
 static void suspect(Machine *m, Hart *self, u64 physical) {
     lock_take(&m->code_lock);
     u64 epoch = __atomic_add_fetch(&m->code_epoch, 1, __ATOMIC_SEQ_CST);
-    vec_push(&m->suspects, ((Suspect){physical, epoch}));
+    vec_push(&m->suspects, ((Suspect){physical, epoch, self}));
     lock_give(&m->code_lock);
     for (u32 k = 0; k < m->hart_count; k++)
         if (m->harts[k] != self) hart_ask(m->harts[k], ASK_WRITES);
@@ -141,10 +142,10 @@ void machine_code_page(Machine *m, Hart *self, u64 physical) {
 }
 
 /* Has every hart noticed? One that does not run will before it does. */
-static bool all_acked(const Machine *m, u64 epoch) {
+static bool all_acked(const Machine *m, const Suspect *s) {
     for (u32 k = 0; k < m->hart_count; k++) {
         const Hart *h = m->harts[k];
-        if (__atomic_load_n(&h->running, __ATOMIC_SEQ_CST) && __atomic_load_n(&h->acked, __ATOMIC_SEQ_CST) < epoch) return false;
+        if (h != s->self && __atomic_load_n(&h->running, __ATOMIC_SEQ_CST) && __atomic_load_n(&h->acked, __ATOMIC_SEQ_CST) < s->epoch) return false;
     }
     return true;
 }
@@ -170,7 +171,7 @@ void machine_fence_i(Machine *m) {
     u64 *pages = mixed ? memcpy(back_alloc(mixed * sizeof *pages), m->mixed.at, mixed * sizeof *pages) : NULL;
     lock_give(&m->code_lock);
     for (u32 k = 0; k < n; k++) {
-        bool known = all_acked(m, s[k].epoch);
+        bool known = all_acked(m, &s[k]);
         verify(m, s[k].physical);
         if (known) unsuspect(m, s[k].epoch);
     }
