@@ -78,16 +78,28 @@ static void extended(Tree *t, const u32 *causes, u32 count) {
 
 /* --- harts -------------------------------------------------------------------------------- */
 
+/* Appends a text with its NUL, if there is room. */
+static void list_add(char *list, size_t room, size_t *size, const char *text) {
+    size_t len = strlen(text) + 1;
+    if (len > room - *size) return;
+    memcpy(list + *size, text, len);
+    *size += len;
+}
+
+/* Which interrupt architecture the harts have is the board's choice, so it adds those names. */
 static void extensions(Tree *t) {
+    const BoardCpu *cpu = &t->config->cpu;
     char list[4096];
     size_t size = 0;
-    for (const char *const *e = t->config->cpu.extensions; e && *e; e++) {
-        size_t len = strlen(*e) + 1;
-        if (size + len > sizeof(list)) break;
-        memcpy(list + size, *e, len);
-        size += len;
+    for (const char *const *e = cpu->extensions; e && *e; e++) list_add(list, sizeof(list), &size, *e);
+    if (t->config->aia && size) {
+        list_add(list, sizeof(list), &size, "smaia");
+        list_add(list, sizeof(list), &size, "ssaia");
     }
     if (size) bytes(t, "riscv,isa-extensions", list, size);
+    if (!cpu->isa) return;
+    snprintf(list, sizeof(list), "%s%s", cpu->isa, t->config->aia ? "_smaia_ssaia" : "");
+    text(t, "riscv,isa", list);
 }
 
 static void block_sizes(Tree *t) {
@@ -105,7 +117,6 @@ static void hart(Tree *t, u32 id) {
     CELLS(t, "reg", id);
     text(t, "status", "okay");
     text(t, "compatible", "riscv");
-    if (cpu->isa) text(t, "riscv,isa", cpu->isa);
     if (cpu->isa_base) text(t, "riscv,isa-base", cpu->isa_base);
     extensions(t);
     block_sizes(t);
