@@ -97,6 +97,9 @@ bool board_load(Board *b, const BoardImages *images, BoardStart *start, char *wh
 void board_reset(Board *b);
 /* The device tree as a blob in the board's memory. */
 const void *board_fdt(Board *b, u32 *size);
+/* Memory that the guest is asked to give up, in bytes (false: there is no balloon), and what it has given up. */
+bool board_balloon_want(Board *b, u64 size);
+u64 board_balloon_size(Board *b);
 /* The serial port's back end: for escapes (console_on_escape), and the pty's name. */
 Console *board_serial(Board *b);
 /* For a built-in SBI's console: a byte to and from the serial port's back end; -1: none there. */

@@ -5,7 +5,7 @@
 #include "machine/board_parts.h"
 #include <stdio.h>
 
-typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG, PLUG_SHARE } PlugKind;
+typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG, PLUG_SHARE, PLUG_BALLOON } PlugKind;
 
 typedef struct Plug {
     PlugKind kind;
@@ -22,6 +22,7 @@ struct BoardVirtio {
     u32 slots_used;
     Plug plug[BOARD_DEVICES_MAX];
     u32 plug_len;
+    VirtioBalloon *balloon; /* or NULL */
 };
 
 /* --- buses -------------------------------------------------------------------------------- */
@@ -123,6 +124,20 @@ static bool share_make(Board *b, const BoardShare *c, char *why, size_t why_size
     return plug(b, (Plug){.kind = PLUG_SHARE, .device = d, .virtio = virtio_9p_virtio(d), .back = share}, c->bus, why, why_size);
 }
 
+static bool balloon_make(Board *b, char *why, size_t why_size) {
+    if (b->config.no_balloon) return true;
+    VirtioBalloon *d = b->virtio->balloon = virtio_balloon_new(&b->memory);
+    return plug(b, (Plug){.kind = PLUG_BALLOON, .device = d, .virtio = virtio_balloon_virtio(d)}, BOARD_PCI, why, why_size);
+}
+
+bool board_balloon_want(Board *b, u64 size) {
+    if (!b->virtio->balloon) return false;
+    virtio_balloon_want(b->virtio->balloon, size);
+    return true;
+}
+
+u64 board_balloon_size(Board *b) { return b->virtio->balloon ? virtio_balloon_size(b->virtio->balloon) : 0; }
+
 static bool devices_make(Board *b, char *why, size_t why_size) {
     const BoardConfig *c = &b->config;
     if (c->disk_len + c->net_len + c->share_len + 4 > BOARD_DEVICES_MAX) return back_fail(why, why_size, "more than %d devices", BOARD_DEVICES_MAX - 4);
@@ -132,7 +147,7 @@ static bool devices_make(Board *b, char *why, size_t why_size) {
         if (!net_make(b, k, why, why_size)) return false;
     for (u32 k = 0; k < c->share_len; k++)
         if (!share_make(b, &c->shares[k], why, why_size)) return false;
-    return console_make(b, why, why_size) && rng_make(b, why, why_size);
+    return console_make(b, why, why_size) && rng_make(b, why, why_size) && balloon_make(b, why, why_size);
 }
 
 bool board_virtio_new(Board *b, char *why, size_t why_size) {
@@ -169,6 +184,7 @@ static void plug_drop(Plug *p) {
         virtio_console_drop(p->device);
         break;
     case PLUG_RNG: virtio_rng_drop(p->device); break;
+    case PLUG_BALLOON: virtio_balloon_drop(p->device); break;
     case PLUG_SHARE:
         virtio_9p_drop(p->device);
         share_drop(p->back);

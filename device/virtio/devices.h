@@ -44,4 +44,13 @@ Virtio9p *virtio_9p_new(Physical *memory, Share *share, const char *tag);
 Virtio *virtio_9p_virtio(Virtio9p *d);
 void virtio_9p_drop(Virtio9p *d);
 
+/* --- memory that the guest gives back [virtio 5.5] --- */
+typedef struct VirtioBalloon VirtioBalloon;
+VirtioBalloon *virtio_balloon_new(Physical *memory);
+Virtio *virtio_balloon_virtio(VirtioBalloon *d);
+/* Asks the guest to give up so many bytes. / What it has given up. */
+void virtio_balloon_want(VirtioBalloon *d, u64 size);
+u64 virtio_balloon_size(VirtioBalloon *d);
+void virtio_balloon_drop(VirtioBalloon *d);
+
 #endif
