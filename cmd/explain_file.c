@@ -7,7 +7,7 @@
 #include "host/host.h"
 #include "isa/riscv/riscv.h"
 #include "opt/opt.h"
-#include <elf.h>
+#include "user/elf.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HOST_MAX = 1 << 20, STUBS_MAX = 1 << 16, TEXT_MAX = 8 << 20, HEADS_MAX = 64, FUNCTION_MAX = 1 << 20 };
+enum { HOST_MAX = 1 << 20, STUBS_MAX = 1 << 16, TEXT_MAX = 8 << 20, HEADS_MAX = 64, FUNCTION_MAX = 1 << 20, NAME_LEN = 4096 };
 
 typedef struct File {
     const u8 *at;
@@ -66,24 +66,30 @@ static const u8 *fetch(void *ctx, u64 pc, size_t *avail) {
 
 static bool reached(void *ctx, u64 pc) { return (void)ctx, (void)pc, true; }
 
-static bool find_in(const File *f, const Elf64_Shdr *table, const Elf64_Shdr *strings, const char *name, u64 *start, u64 *size) {
-    const Elf64_Sym *s = part(f, table->sh_offset, table->sh_size / sizeof *s, sizeof *s);
-    const char *text = strings->sh_offset < f->size && strings->sh_size <= f->size - strings->sh_offset ? (const char *)f->at + strings->sh_offset : NULL;
-    u64 n = strlen(name) + 1;
-    for (u64 k = 0; s && text && k < table->sh_size / sizeof *s; k++) {
-        if (ELF64_ST_TYPE(s[k].st_info) != STT_FUNC || s[k].st_shndx == SHN_UNDEF || s[k].st_name >= strings->sh_size) continue;
-        if (n > strings->sh_size - s[k].st_name || memcmp(text + s[k].st_name, name, n) != 0) continue;
-        *start = s[k].st_value, *size = s[k].st_size;
-        return true;
-    }
-    return false;
+typedef struct Wanted { /* a function looked for by name */
+    int fd;
+    const char *name;
+    bool found;
+    u64 start, size;
+} Wanted;
+
+static void compare_name(void *ctx, const Elf64_Sym *s, const Elf64_Shdr *strings) {
+    Wanted *w = ctx;
+    char name[NAME_LEN];
+    u64 size = strlen(w->name) + 1;
+    if (w->found || size > sizeof name || size > strings->sh_size - s->st_name) return;
+    if (!elf_read_at(w->fd, name, size, strings->sh_offset + s->st_name) || memcmp(name, w->name, size) != 0) return;
+    w->found = true;
+    w->start = s->st_value, w->size = s->st_size;
 }
 
-static bool find_function(const File *f, const char *name, u64 *start, u64 *size) {
-    const Elf64_Shdr *h = part(f, f->head->e_shoff, f->head->e_shnum, sizeof *h);
-    for (u32 k = 0; h && k < f->head->e_shnum; k++)
-        if ((h[k].sh_type == SHT_SYMTAB || h[k].sh_type == SHT_DYNSYM) && h[k].sh_link < f->head->e_shnum && find_in(f, &h[k], &h[h[k].sh_link], name, start, size)) return true;
-    return false;
+static bool find_function(const char *path, const char *name, u64 *start, u64 *size) {
+    Wanted w = {.fd = open(path, O_RDONLY | O_CLOEXEC), .name = name};
+    elf_functions(w.fd, SHT_SYMTAB, compare_name, &w);
+    elf_functions(w.fd, SHT_DYNSYM, compare_name, &w);
+    close(w.fd);
+    if (w.found) *start = w.start, *size = w.size;
+    return w.found;
 }
 
 /* --- loops ------------------------------------------------------------------------------------------------------ */
@@ -198,7 +204,7 @@ int explain_file(int argc, char **argv) {
     if (why) return complain(argv[0], why);
     bool verbose = argc > 2 && !strcmp(argv[2], "-v");
     if (argc < 2 || argc > 3 || (argc == 3 && !verbose)) return complain(argv[0], "name one of its functions, or the hexadecimal address of a loop (and -v for IR and code)");
-    if (find_function(&f, argv[1], &start, &size)) return explain_function(&f, argv[1], start, size, verbose);
+    if (find_function(argv[0], argv[1], &start, &size)) return explain_function(&f, argv[1], start, size, verbose);
     char *end;
     start = strtoull(argv[1], &end, 16);
     size_t avail;

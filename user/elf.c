@@ -202,3 +202,34 @@ const char *elf_map(const ElfFile *f, Space *s, u64 base, ElfImage *out) {
         if (f->segments[i].p_type == PT_PHDR) out->phdr = f->segments[i].p_vaddr + out->bias;
     return NULL;
 }
+
+/* --- functions ----------------------------------------------------------------------------------------- */
+
+enum { SECTIONS_MAX = 4096, SYMBOLS_MAX = 4 << 20, STEP = 64 };
+
+bool elf_read_at(int fd, void *to, u64 size, u64 offset) { return sys_call(SYS_pread64, fd, to, size, offset) == (long)size; }
+
+static void each_function(int fd, const Elf64_Shdr *table, const Elf64_Shdr *strings, ElfFunctionFn *fn, void *ctx) {
+    Elf64_Sym syms[STEP];
+    u64 count = MIN(table->sh_size / sizeof *syms, (u64)SYMBOLS_MAX);
+    for (u64 at = 0; at < count; at += STEP) {
+        u64 n = MIN(count - at, (u64)STEP);
+        if (!elf_read_at(fd, syms, n * sizeof *syms, table->sh_offset + at * sizeof *syms)) return;
+        for (u64 k = 0; k < n; k++)
+            if (ELF64_ST_TYPE(syms[k].st_info) == STT_FUNC && syms[k].st_shndx != SHN_UNDEF && syms[k].st_name < strings->sh_size) fn(ctx, &syms[k], strings);
+    }
+}
+
+bool elf_functions(int fd, u32 type, ElfFunctionFn *fn, void *ctx) {
+    Elf64_Ehdr h;
+    bool some = false;
+    if (!elf_read_at(fd, &h, sizeof h, 0) || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 || h.e_shentsize != sizeof(Elf64_Shdr)) return false;
+    for (u32 k = 0; k < MIN((u32)h.e_shnum, (u32)SECTIONS_MAX); k++) {
+        Elf64_Shdr table, strings;
+        if (!elf_read_at(fd, &table, sizeof table, h.e_shoff + k * sizeof table) || table.sh_type != type || table.sh_link >= h.e_shnum) continue;
+        if (!elf_read_at(fd, &strings, sizeof strings, h.e_shoff + table.sh_link * sizeof strings)) continue;
+        each_function(fd, &table, &strings, fn, ctx);
+        some = true;
+    }
+    return some;
+}

@@ -33,4 +33,11 @@ const char *elf_read(ElfFile *f, int fd, u16 machine, Arena *arena);
 /* Maps the segments. Position-independent ones go to `base` (0: wherever there is room). NULL or why not. */
 const char *elf_map(const ElfFile *f, Space *s, u64 base, ElfImage *out);
 
+/* Calls fn for each function that the symbol tables of `type` (SHT_SYMTAB, SHT_DYNSYM) define, with the section that its name is in, whatever
+ * file that is. False: it has no such table. */
+typedef void ElfFunctionFn(void *ctx, const Elf64_Sym *symbol, const Elf64_Shdr *strings);
+bool elf_functions(int fd, u32 type, ElfFunctionFn *fn, void *ctx);
+/* Reads all of `size` bytes. */
+bool elf_read_at(int fd, void *to, u64 size, u64 offset);
+
 #endif

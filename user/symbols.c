@@ -2,7 +2,7 @@
 /* user/symbols: bodies. See symbols.h. */
 #include "user/symbols.h"
 #include "base/sys.h"
-#include <elf.h>
+#include "user/elf.h"
 #include <sys/mman.h>
 
 typedef struct Symbol {
@@ -22,7 +22,7 @@ struct Symbols {
     VEC(File) files;
 };
 
-enum { TABLE_MAX = 64 << 20, SECTIONS_MAX = 4096, SEGMENTS_MAX = 64 };
+enum { TABLE_MAX = 64 << 20, SEGMENTS_MAX = 64 };
 
 Symbols *symbols_new(void) {
     Symbols *s = sys_mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -31,14 +31,12 @@ Symbols *symbols_new(void) {
 
 /* --- reading ------------------------------------------------------------------------------------------ */
 
-static bool read_at(int fd, void *to, u64 size, u64 offset) { return sys_call(SYS_pread64, fd, to, size, offset) == (long)size; }
-
-/* A section in memory of its own, or NULL. */
+/* A section's bytes in memory of their own, or NULL. */
 static void *read_section(int fd, const Elf64_Shdr *h) {
     if (!h->sh_size || h->sh_size > TABLE_MAX) return NULL;
     void *p = sys_mmap(NULL, h->sh_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (sys_failed(p)) return NULL;
-    if (read_at(fd, p, h->sh_size, h->sh_offset)) return p;
+    if (elf_read_at(fd, p, h->sh_size, h->sh_offset)) return p;
     sys_munmap(p, h->sh_size);
     return NULL;
 }
@@ -48,19 +46,11 @@ static bool find_bias(int fd, const Elf64_Ehdr *h, u64 start, u64 offset, u64 *b
     if (h->e_phentsize != sizeof(Elf64_Phdr)) return false;
     for (u32 k = 0; k < MIN((u32)h->e_phnum, (u32)SEGMENTS_MAX); k++) {
         Elf64_Phdr p;
-        if (!read_at(fd, &p, sizeof p, h->e_phoff + k * sizeof p)) return false;
+        if (!elf_read_at(fd, &p, sizeof p, h->e_phoff + k * sizeof p)) return false;
         if (p.p_type != PT_LOAD || align_down(p.p_offset, PAGE_BYTES) != offset) continue;
         *bias = start - align_down(p.p_vaddr, PAGE_BYTES);
         return true;
     }
-    return false;
-}
-
-static bool find_table(int fd, const Elf64_Ehdr *h, u32 type, Elf64_Shdr *symbols, Elf64_Shdr *strings) {
-    if (h->e_shentsize != sizeof(Elf64_Shdr)) return false;
-    for (u32 k = 0; k < MIN((u32)h->e_shnum, (u32)SECTIONS_MAX); k++)
-        if (read_at(fd, symbols, sizeof *symbols, h->e_shoff + k * sizeof *symbols) && symbols->sh_type == type && symbols->sh_link < h->e_shnum)
-            return read_at(fd, strings, sizeof *strings, h->e_shoff + symbols->sh_link * sizeof *strings);
     return false;
 }
 
@@ -83,28 +73,40 @@ static void sort(Symbol *at, u32 len) {
     }
 }
 
-static void take(File *f, const Elf64_Sym *syms, u64 count, u64 bias) {
-    for (u64 k = 0; k < count; k++) {
-        const Elf64_Sym *s = &syms[k];
-        u64 at = s->st_value + bias;
-        if (ELF64_ST_TYPE(s->st_info) != STT_FUNC || s->st_shndx == SHN_UNDEF || at - f->start >= f->size || s->st_name >= f->strings_size) continue;
-        vec_push(&f->symbols, ((Symbol){at, (u32)MIN(s->st_size, 0xffffffffull), s->st_name}));
-    }
-    sort(f->symbols.at, f->symbols.len);
+typedef struct Reading {
+    File *file;
+    int fd;
+    u64 bias;
+    bool tried;     /* to read the names */
+    u64 strings_at; /* their offset in the file */
+} Reading;
+
+static void read_names(Reading *r, const Elf64_Shdr *strings) {
+    File *f = r->file;
+    f->strings = read_section(r->fd, strings);
+    if (!f->strings) return;
+    f->strings_size = strings->sh_size;
+    f->strings[f->strings_size - 1] = 0;
+    r->strings_at = strings->sh_offset;
+}
+
+static void take(void *ctx, const Elf64_Sym *s, const Elf64_Shdr *strings) {
+    Reading *r = ctx;
+    File *f = r->file;
+    u64 at = s->st_value + r->bias;
+    if (at - f->start >= f->size) return;
+    if (!r->tried) read_names(r, strings);
+    r->tried = true;
+    if (r->strings_at != strings->sh_offset || s->st_name >= f->strings_size) return; /* a second table of the kind is unusual */
+    vec_push(&f->symbols, ((Symbol){at, (u32)MIN(s->st_size, 0xffffffffull), s->st_name}));
 }
 
 static bool read_symbols(File *f, int fd, u64 offset) {
     Elf64_Ehdr h;
-    Elf64_Shdr symbols, strings;
-    u64 bias;
-    if (!read_at(fd, &h, sizeof h, 0) || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 || !find_bias(fd, &h, f->start, offset, &bias)) return false;
-    if (!find_table(fd, &h, SHT_SYMTAB, &symbols, &strings) && !find_table(fd, &h, SHT_DYNSYM, &symbols, &strings)) return false;
-    Elf64_Sym *syms = read_section(fd, &symbols);
-    f->strings = read_section(fd, &strings);
-    f->strings_size = f->strings ? strings.sh_size : 0;
-    if (f->strings) f->strings[f->strings_size - 1] = 0;
-    if (syms && f->strings) take(f, syms, symbols.sh_size / sizeof *syms, bias);
-    if (syms) sys_munmap(syms, symbols.sh_size);
+    Reading r = {.file = f, .fd = fd};
+    if (!elf_read_at(fd, &h, sizeof h, 0) || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 || !find_bias(fd, &h, f->start, offset, &r.bias)) return false;
+    if (!elf_functions(fd, SHT_SYMTAB, take, &r)) elf_functions(fd, SHT_DYNSYM, take, &r);
+    sort(f->symbols.at, f->symbols.len);
     return f->symbols.len != 0;
 }
 

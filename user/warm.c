@@ -118,27 +118,15 @@ static void found(void *ctx, u64 pc) {
     if (pc >= w->start && pc < w->end) vec_push(&w->pcs, pc);
 }
 
-static bool read_file(const ElfFile *f, void *to, u64 size, u64 offset) {
-    return offset <= f->size && size <= f->size - offset && sys_call(SYS_pread64, f->fd, to, size, offset) == (long)size;
-}
+typedef struct FoundSymbols {
+    Warm *warm;
+    u64 bias;
+} FoundSymbols;
 
-static void add_symbols(Warm *w, const ElfFile *f, const Elf64_Shdr *section, u64 bias) {
-    enum { STEP = 64 };
-    Elf64_Sym syms[STEP];
-    for (u64 at = 0; at < section->sh_size; at += sizeof syms) {
-        u64 bytes = MIN(section->sh_size - at, (u64)sizeof syms);
-        if (!read_file(f, syms, bytes, section->sh_offset + at)) return;
-        for (u64 k = 0; k < bytes / sizeof syms[0]; k++)
-            if (ELF64_ST_TYPE(syms[k].st_info) == STT_FUNC && syms[k].st_shndx != SHN_UNDEF) found(w, syms[k].st_value + bias);
-    }
-}
-
-static void add_sections(Warm *w, const ElfFile *f, u64 bias) {
-    for (u32 k = 0; k < f->header.e_shnum; k++) {
-        Elf64_Shdr s;
-        if (!read_file(f, &s, sizeof s, f->header.e_shoff + k * sizeof s)) return;
-        if (s.sh_type == SHT_SYMTAB || s.sh_type == SHT_DYNSYM) add_symbols(w, f, &s, bias);
-    }
+static void found_symbol(void *ctx, const Elf64_Sym *s, const Elf64_Shdr *strings) {
+    const FoundSymbols *f = ctx;
+    (void)strings;
+    found(f->warm, s->st_value + f->bias);
 }
 
 /* Linux Standard Base, "The .eh_frame_hdr section": version 1, encodings, then a table of {first instruction, description}, in the one
@@ -166,10 +154,12 @@ static void translate_all(Warm *w) {
 }
 
 static void translate_segment(Warm *w, const ElfFile *f, const ElfImage *image, const Elf64_Phdr *code) {
+    FoundSymbols symbols = {w, image->bias};
     w->start = code->p_vaddr + image->bias;
     w->end = w->start + code->p_filesz;
     found(w, image->entry);
-    add_sections(w, f, image->bias);
+    elf_functions(f->fd, SHT_SYMTAB, found_symbol, &symbols);
+    elf_functions(f->fd, SHT_DYNSYM, found_symbol, &symbols);
     for (u32 k = 0; k < f->header.e_phnum; k++)
         if (f->segments[k].p_type == PT_GNU_EH_FRAME) add_unwind(w, f->segments[k].p_vaddr + image->bias, f->segments[k].p_memsz);
     translate_all(w);
