@@ -95,7 +95,7 @@ int file_zero(int fd, u64 offset, u64 size, bool unmap) {
 
 /* A writer wants the file for itself, readers share it. The lock goes with the descriptor. */
 static int file_open(const char *path, bool read_only, char *why, size_t why_size) {
-    int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for its other end */
     if (fd < 0) {
         back_fail(why, why_size, "%s: %s", path, strerror(errno));
     } else if (flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) && errno == EWOULDBLOCK) {

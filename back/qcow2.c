@@ -28,7 +28,7 @@
 
 enum { MAGIC_SIZE = 4, HEADER_V2 = 72, HEADER_V3 = 104, HEADER_ZSTD = 112, NAME_MAX_SIZE = 1023, EXT_FORMAT = (int)0xe2792aca };
 enum { INCOMPAT_DIRTY = 1, INCOMPAT_CORRUPT = 2, INCOMPAT_DATA_FILE = 4, INCOMPAT_ZSTD = 8, INCOMPAT_KNOWN = 15 };
-enum { L1_MAX = 32 << 20, REFTABLE_MAX = 8 << 20, L2_CACHE_MAX = 16 << 20, NO_CLUSTERS = 0 };
+enum { L1_MAX = 32 << 20, REFTABLE_MAX = 8 << 20, L2_CACHE_MAX = 16 << 20, REFBLOCKS_MAX = 32 << 20 };
 static const u64 ENTRY_COPIED = 1ull << 63, ENTRY_COMPRESSED = 1ull << 62, ENTRY_ZERO = 1, OFFSET_MASK = 0x00fffffffffffe00;
 
 typedef struct Header { /* big-endian in the file */
@@ -72,6 +72,7 @@ typedef struct Qcow2 {
     u64 *reftable, reftable_at; /* host byte order; file offset */
     u8 **refblock;              /* by index in reftable */
     bool *refblock_dirty;
+    u64 refblocks;              /* in memory */
     u32 reftable_len, reftable_dirty_first, reftable_dirty_end;
     bool reftable_moved;
     u64 free_hint;              /* no cluster below this is free */
@@ -114,13 +115,25 @@ static void count_put(const Qcow2 *q, u8 *block, u64 k, u64 v) {
 
 static u64 count_max(const Qcow2 *q) { return low_bits(~0ull, 1u << q->refcount_order); }
 
-/* The block in memory; *out NULL: there is none in the file either. */
+/* Makes room for one more block: those that are as in the file go. */
+static void refblocks_trim(Qcow2 *q) {
+    if (q->refblocks < MAX(REFBLOCKS_MAX >> q->cluster_bits, 4)) return;
+    for (u32 k = 0; k < q->reftable_len; k++) {
+        if (!q->refblock[k] || q->refblock_dirty[k]) continue;
+        free(q->refblock[k]);
+        q->refblock[k] = NULL;
+        q->refblocks--;
+    }
+}
+
+/* The block in memory, until the next one is asked for; *out NULL: there is none in the file either. */
 static int refblock_find(Qcow2 *q, u64 index, u8 **out) {
     *out = NULL;
     if (index >= q->reftable_len || !q->reftable[index]) return 0;
     if (!q->refblock[index]) {
         u64 at = q->reftable[index];
         if (!is_aligned(q, at)) return -EIO;
+        refblocks_trim(q);
         u8 *block = back_alloc(q->cluster_size);
         int err = file_get(q->fd, at, block, q->cluster_size);
         if (err) {
@@ -128,6 +141,7 @@ static int refblock_find(Qcow2 *q, u64 index, u8 **out) {
             return err;
         }
         q->refblock[index] = block;
+        q->refblocks++;
     }
     *out = q->refblock[index];
     return 0;
@@ -173,7 +187,9 @@ static int refblock_make(Qcow2 *q, u64 index, u8 **out) {
     int err = index >= q->reftable_len ? reftable_extend(q, index) : 0;
     if (err) return err;
     u64 cluster = index * block_len(q);
+    refblocks_trim(q);
     *out = q->refblock[index] = back_alloc(q->cluster_size);
+    q->refblocks++;
     count_put(q, *out, 0, 1);
     q->reftable[index] = cluster << q->cluster_bits;
     q->refblock_dirty[index] = true;
@@ -887,7 +903,10 @@ static bool image_load(Qcow2 *q, const char *path, char *why, size_t why_size) {
     q->zstd = h.compression == 1;
     q->block.size = h.size;
     q->fresh = clusters_of(q, (u64)st.st_size);
-    if (tables_load(q, &h) || autoclear(q, &h)) return back_fail(why, why_size, "%s: cannot be read", path);
+    if (tables_load(q, &h)) return back_fail(why, why_size, "%s: cannot be read", path);
+    /* Where there is no block of counts all clusters are free, and the header's is not. */
+    if (!q->reftable[0] && !q->block.read_only) return back_fail(why, why_size, "%s: has no reference counts: qemu-img check -r all repairs it", path);
+    if (autoclear(q, &h)) return back_fail(why, why_size, "%s: cannot be written", path);
     return backing_open(q, &h, path, why, why_size);
 }
 

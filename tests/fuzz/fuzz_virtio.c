@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hostile drivers: rings, descriptors, messages and registers made of the input, for one device after the other. Whatever they are, the device ends what it
+ * does, and after a reset it works again. */
+#include "device/virtio/devices.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { RAM = 1 << 20, BASE = 0x80000000u, QSIZE = 16, DESCS = BASE, AVAIL = BASE + 0x1000, USED = BASE + 0x2000, INDIRECT = BASE + 0x3000, TEXT = BASE + 0x4000, KINDS = 7 };
+
+static Physical memory;
+static Virtio *devices[KINDS];
+static VirtioMmio *slots[KINDS];
+
+typedef struct Input {
+    const u8 *at, *end;
+} Input;
+static u32 byte(Input *in) { return in->at < in->end ? *in->at++ : 0; }
+static u32 word(Input *in) { return byte(in) | byte(in) << 8; }
+
+static void line(void *ctx, u32 n, bool level) {}
+
+static void setup(void) {
+    char why[256], folder[] = "/tmp/isomer-fuzz-XXXXXX";
+    int disk = memfd_create("disk", MFD_CLOEXEC);
+    if (physical_init(&memory, BASE, RAM) || ftruncate(disk, 1 << 20) || !mkdtemp(folder)) BUG("no memory");
+    devices[0] = virtio_blk_virtio(virtio_blk_new(&memory, raw_open(disk, "disk", false, true, why, sizeof(why)), 1, "fuzz"));
+    devices[1] = virtio_net_virtio(virtio_net_new(&memory, net_new("none", why, sizeof(why)), (const u8 *)"\x52\x54\0\0\0\1"));
+    devices[2] = virtio_console_virtio(virtio_console_new(&memory, console_new("null", why, sizeof(why))));
+    devices[3] = virtio_rng_virtio(virtio_rng_new(&memory));
+    devices[4] = virtio_9p_virtio(virtio_9p_new(&memory, share_new(folder, true, why, sizeof(why)), "fuzz"));
+    devices[5] = virtio_balloon_virtio(virtio_balloon_new(&memory));
+    devices[6] = virtio_net_virtio(virtio_net_new(&memory, net_new("user,restrict", why, sizeof(why)), (const u8 *)"\x52\x54\0\0\0\2"));
+    for (u32 k = 0; k < KINDS; k++) slots[k] = virtio_mmio_new(devices[k], (Irq){line, NULL, k});
+    rmdir(folder); /* it is there as long as it is open */
+}
+
+static void wr(u32 k, u32 offset, u32 v) { virtio_mmio_ops.write(slots[k], offset, 4, v); }
+
+static void start(u32 k, u32 features) {
+    wr(k, 0x70, 0);
+    wr(k, 0x70, 3);
+    wr(k, 0x24, 0);
+    wr(k, 0x20, features & (u32)devices[k]->offered);
+    wr(k, 0x24, 1);
+    wr(k, 0x20, 1);
+    wr(k, 0x70, 11);
+    wr(k, 0x70, 15);
+}
+
+static void queue(u32 k, u32 q, Input *in) {
+    u32 odd = byte(in);
+    wr(k, 0x30, q);
+    wr(k, 0x38, odd & 1 ? byte(in) : QSIZE);
+    wr(k, 0x80, odd & 2 ? BASE + word(in) * 16 : DESCS);
+    wr(k, 0x90, odd & 4 ? BASE + word(in) * 16 : AVAIL);
+    wr(k, 0xa0, odd & 8 ? BASE + word(in) * 16 : USED);
+    wr(k, 0x44, 1);
+}
+
+/* Descriptors that mostly lie in memory and go on to the next. */
+static void table(u64 at, u32 len, Input *in) {
+    for (u32 i = 0; i < len; i++) {
+        u32 how = byte(in);
+        struct { u64 at; u32 size; u16 flags, next; } d = {how & 1 ? TEXT + byte(in) * 16 : BASE + (u64)word(in) * 16, how & 2 ? byte(in) : word(in), 0, (u16)(i + 1)};
+        d.flags = (u16)((how & 4 ? 1 : 0) | (how & 8 ? 2 : 0) | ((how & 0x70) == 0x70 ? 4 : 0));
+        if ((how & 0x30) == 0x30) d.at = INDIRECT, d.size = (byte(in) & 31) * 16;
+        if (how & 0x80) d.next = (u16)byte(in);
+        physical_write(&memory, at + 16 * i, &d, 16);
+    }
+}
+
+static void wait_idle(Virtio *v) {
+    for (u32 tries = 0; tries < 20000; tries++) {
+        bool busy = false;
+        for (u32 k = 0; k < v->kind.queues; k++) busy |= virtq_is_waiting(&v->queue[k]) && virtio_is_live(v);
+        if (!busy) return;
+        sched_yield();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
+    Input in = {data, data + size};
+    if (!memory.ram) setup();
+    u32 k = byte(&in) % KINDS, q = byte(&in) % devices[k]->kind.queues;
+    start(k, byte(&in) & 1 ? word(&in) | word(&in) << 16 : ~0u);
+    u16 avail[2 + QSIZE] = {0, (u16)(byte(&in) % (QSIZE + 2))};
+    for (u32 i = 0; i < 4; i++) avail[2 + i] = (u16)(byte(&in) % (QSIZE + 1));
+    physical_write(&memory, AVAIL, avail, sizeof(avail));
+    table(DESCS, QSIZE, &in);
+    table(INDIRECT, 8, &in);
+    for (u32 i = 0; i < 128; i++) *physical_ram(&memory, TEXT + i, 1) = (u8)byte(&in);
+    queue(k, q, &in);
+    wr(k, 0x50, q);
+    wait_idle(devices[k]);
+    while (in.at < in.end) virtio_mmio_ops.write(slots[k], byte(&in) * 4, 4, byte(&in) & 1 ? word(&in) : BASE + word(&in));
+    wr(k, 0x70, 0);
+    FUZZ_CHECK(virtio_mmio_ops.read(slots[k], 0x70, 4) == 0, "a reset device is reset");
+    return 0;
+}
