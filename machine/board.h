@@ -66,7 +66,7 @@ typedef struct BoardConfig {
     u32 share_len;
     bool no_rng, no_balloon;
     u32 vsock_cid;        /* 0: no vsock */
-    const char *vsock;    /* path of the host's socket: back/vsock */
+    const char *vsock;    /* path of the host's socket: back/vsock.h */
     const char *flash[2]; /* images of up to 32 MiB; NULL: erased */
 } BoardConfig;
 

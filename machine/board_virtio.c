@@ -5,7 +5,7 @@
 #include "machine/board_parts.h"
 #include <stdio.h>
 
-typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG, PLUG_SHARE, PLUG_BALLOON } PlugKind;
+typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG, PLUG_SHARE, PLUG_BALLOON, PLUG_VSOCK } PlugKind;
 
 typedef struct Plug {
     PlugKind kind;
@@ -130,6 +130,14 @@ static bool balloon_make(Board *b, char *why, size_t why_size) {
     return plug(b, (Plug){.kind = PLUG_BALLOON, .device = d, .virtio = virtio_balloon_virtio(d)}, BOARD_PCI, why, why_size);
 }
 
+static bool vsock_make(Board *b, char *why, size_t why_size) {
+    const BoardConfig *c = &b->config;
+    if (!c->vsock_cid) return true;
+    if (c->vsock_cid < 3 || c->vsock_cid == ~0u || !c->vsock) return back_fail(why, why_size, "a vsock wants a CID of 3 or more, and a path");
+    VirtioVsock *d = virtio_vsock_new(&b->memory, c->vsock_cid, c->vsock, why, why_size);
+    return d && plug(b, (Plug){.kind = PLUG_VSOCK, .device = d, .virtio = virtio_vsock_virtio(d)}, BOARD_PCI, why, why_size);
+}
+
 bool board_balloon_want(Board *b, u64 size) {
     if (!b->virtio->balloon) return false;
     virtio_balloon_want(b->virtio->balloon, size);
@@ -147,7 +155,7 @@ static bool devices_make(Board *b, char *why, size_t why_size) {
         if (!net_make(b, k, why, why_size)) return false;
     for (u32 k = 0; k < c->share_len; k++)
         if (!share_make(b, &c->shares[k], why, why_size)) return false;
-    return console_make(b, why, why_size) && rng_make(b, why, why_size) && balloon_make(b, why, why_size);
+    return console_make(b, why, why_size) && rng_make(b, why, why_size) && balloon_make(b, why, why_size) && vsock_make(b, why, why_size);
 }
 
 bool board_virtio_new(Board *b, char *why, size_t why_size) {
@@ -185,6 +193,7 @@ static void plug_drop(Plug *p) {
         break;
     case PLUG_RNG: virtio_rng_drop(p->device); break;
     case PLUG_BALLOON: virtio_balloon_drop(p->device); break;
+    case PLUG_VSOCK: virtio_vsock_drop(p->device); break;
     case PLUG_SHARE:
         virtio_9p_drop(p->device);
         share_drop(p->back);

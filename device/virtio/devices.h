@@ -53,4 +53,11 @@ void virtio_balloon_want(VirtioBalloon *d, u64 size);
 u64 virtio_balloon_size(VirtioBalloon *d);
 void virtio_balloon_drop(VirtioBalloon *d);
 
+/* --- stream connections between guest and host [virtio 5.10]; path: back/vsock.h --- */
+typedef struct VirtioVsock VirtioVsock;
+/* NULL: why. */
+VirtioVsock *virtio_vsock_new(Physical *memory, u32 cid, const char *path, char *why, size_t why_size);
+Virtio *virtio_vsock_virtio(VirtioVsock *d);
+void virtio_vsock_drop(VirtioVsock *d);
+
 #endif

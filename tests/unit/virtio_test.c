@@ -407,6 +407,81 @@ static void check_share(Driver *d, const char *folder) {
     CHECK(!unlink(path));
 }
 
+/* --- vsock -------------------------------------------------------------------------------- */
+
+typedef struct Packet {
+    u64 src_cid, dst_cid;
+    u32 src_port, dst_port, size;
+    u16 type, op;
+    u32 flags, alloc, forwarded;
+    char data[64];
+} __attribute__((packed)) Packet;
+enum { PACKET_HEAD = 44 };
+
+static void packet_send(Driver *d, u16 op, u32 src, u32 dst, const char *data) {
+    Packet k = {.src_cid = 7, .dst_cid = 2, .src_port = src, .dst_port = dst, .size = (u32)strlen(data), .type = 1, .op = op, .alloc = 65536};
+    strcpy(k.data, data);
+    physical_write(p, DATA + 0x8000, &k, sizeof(k));
+    offer(d, 1, 0, &(Desc){DATA + 0x8000, PACKET_HEAD + k.size, 0, 0}, 1);
+    kick(d, 1);
+    CHECK(wait_used(d, 1, 2000) == 0);
+}
+
+/* The next packet; op 0: none came. */
+static Packet packet_get(Driver *d) {
+    Packet k = {0};
+    offer(d, 0, 0, &(Desc){DATA, sizeof(k), 2, 0}, 1);
+    kick(d, 0);
+    if (wait_used(d, 0, 2000) > 0) physical_read(p, DATA, &k, sizeof(k));
+    return k;
+}
+
+static int unix_socket(const char *path, bool listens) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    strcpy(at.sun_path, path);
+    CHECK(!(listens ? bind : connect)(fd, (struct sockaddr *)&at, sizeof(at)) && (!listens || !listen(fd, 1)));
+    return fd;
+}
+
+static void check_vsock(Driver *d, const char *path) {
+    char text[64] = "", port[160];
+    start(d, 3, 1);
+    CHECK(rd(config_at(d, 0), 4) == 7);
+    int host = unix_socket(path, false);
+    CHECK(write(host, "CONNECT 99\nhello", 16) == 16);
+    Packet k = packet_get(d);
+    CHECK(k.op == 1 && k.dst_port == 99 && k.src_cid == 2 && k.dst_cid == 7 && k.alloc);
+    packet_send(d, 2, 99, k.src_port, "");
+    CHECK(read(host, text, 64) > 3 && !memcmp(text, "OK ", 3));
+    Packet data = packet_get(d);
+    CHECK(data.op == 5 && data.size == 5 && !memcmp(data.data, "hello", 5));
+    packet_send(d, 5, 99, k.src_port, "world");
+    CHECK(recv(host, text, 5, MSG_WAITALL) == 5 && !memcmp(text, "world", 5));
+    close(host);
+    data = packet_get(d);
+    CHECK(data.op == 4 && data.flags == 2);
+    packet_send(d, 4, 99, k.src_port, ""); /* of no direction: nothing happens */
+    packet_send(d, 1, 50, 1234, "");
+    CHECK(packet_get(d).op == 3); /* nobody listens there */
+    packet_send(d, 5, 50, 1234, "what?");
+    CHECK(packet_get(d).op == 3);
+    snprintf(port, sizeof(port), "%s_1234", path);
+    int listener = unix_socket(port, true);
+    packet_send(d, 1, 51, 1234, "");
+    k = packet_get(d);
+    CHECK(k.op == 2 && k.dst_port == 51 && k.src_port == 1234);
+    host = accept(listener, NULL, NULL);
+    packet_send(d, 5, 51, 1234, "from the guest");
+    CHECK(recv(host, text, 14, MSG_WAITALL) == 14 && !memcmp(text, "from the guest", 14));
+    packet_send(d, 3, 51, 1234, "");
+    CHECK(read(host, text, 1) == 0);
+    close(host);
+    close(listener);
+    unlink(port);
+    reg_put(d, STATUS, 0);
+}
+
 /* --- all of it ---------------------------------------------------------------------------- */
 
 /* The n-th device behind the bridge: its BAR, placed and switched on. */
@@ -425,13 +500,16 @@ static Driver pci_driver(u32 slot) {
 static Driver mmio_driver(u32 slot) { return (Driver){.base = 0x10001000 + slot * 0x1000, .line = 1 + slot}; }
 
 static void check_board(const char *disk, const char *cable, const char *folder) {
+    char vsock[128];
     char why[256], listen[128];
     snprintf(listen, sizeof(listen), "socket,listen=%s", cable);
+    snprintf(vsock, sizeof(vsock), "%s.vsock", cable);
     const BoardDisk disks[2] = {{.path = disk, .serial = "a-disk", .bus = BOARD_MMIO, .queues = 1}, {.path = disk, .serial = "a-disk", .snapshot = true, .queues = 2}};
     const BoardNet nets[2] = {{.spec = "user"}, {.spec = listen}};
     const BoardShare share = {.path = folder, .tag = "info"};
     for (u32 k = 0; k < 2; k++) {
-        BoardConfig c = {.harts = 1, .memory = MIB(64), .cpu = {.isa = "rv64imac"}, .disks = disks + k, .disk_len = 1, .nets = nets, .net_len = 2, .shares = &share, .share_len = 1};
+        BoardConfig c = {.harts = 1, .memory = MIB(64), .cpu = {.isa = "rv64imac"}, .disks = disks + k, .disk_len = 1, .nets = nets, .net_len = 2, .shares = &share, .share_len = 1,
+                         .vsock_cid = 7, .vsock = vsock};
         Board *b = board_new(&c, &platform, why, sizeof(why));
         if (!b) {
             printf("%s\n", why);
@@ -451,6 +529,9 @@ static void check_board(const char *disk, const char *cable, const char *folder)
         check_share(&folders, folder);
         reg_put(&folders, STATUS, 0);
         check_rng(&rng);
+        reg_put(&rng, STATUS, 0);
+        Driver sock = pci_driver(6 + k);
+        check_vsock(&sock, vsock);
         board_reset(b);
         CHECK(rd(0x30008004, 2) == 0 && rd(0x10008070, 4) == 0);
         board_drop(b);
