@@ -138,6 +138,16 @@ static bool set_share(Vm *v, const char *arg) {
     return true;
 }
 
+/* CID,PATH */
+static bool set_vsock(Vm *v, const char *arg) {
+    const char *end;
+    u64 cid;
+    if (!parse_u64(arg, &end, &cid) || *end != ',' || cid < 3 || cid >= ~0u) return refuse(arg, "a CID of 3 or more, a comma and a path are wanted");
+    v->config.board.vsock_cid = (u32)cid;
+    v->config.board.vsock = end + 1;
+    return true;
+}
+
 /* --- the engine --------------------------------------------------------------------------------------------------------- */
 
 static bool set_engine(Vm *v, const char *arg) {
@@ -178,6 +188,7 @@ static const Option options[] = {
     {"disk", "FILE[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT][,queues=N]", set_disk, "a virtio disk"},
     {"net", "user[,hostfwd=tcp::PORT-:PORT] | tap,ifname=NAME | socket,... | none", set_net, "a virtio network; default user"},
     {"share", "FOLDER[,tag=NAME][,readonly]", set_share, "a folder of the host, by 9p"},
+    {"vsock", "CID,PATH", set_vsock, "connections between programs of guest and host; the host's side is the Unix socket PATH"},
     {"serial", "stdio | file:PATH | pty | socket:PATH | null", set_serial, "where the serial port comes out; default stdio"},
     {"console", "KIND", set_console, "a virtio console besides, likewise"},
     {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC"},
