@@ -69,12 +69,25 @@ void image_init(Engine *e) {
 
 /* --- placing ---------------------------------------------------------------------------------------- */
 
+typedef struct FileHead { /* of a guest's file */
+    Elf64_Ehdr elf;
+    Elf64_Phdr segments[16];
+    u64 more[8];
+    u64 size; /* bytes read of the above; 0: it is no ELF file */
+} FileHead;
+
+static FileHead read_head(int fd) {
+    FileHead h;
+    long n = sys_call(SYS_pread64, fd, &h, offsetof(FileHead, size), 0);
+    h.size = n >= (long)sizeof h.elf && !memcmp(h.elf.e_ident, ELFMAG, SELFMAG) ? (u64)n : 0;
+    return h;
+}
+
 u64 image_place(const Engine *e, int fd, u64 size, unsigned attempt) {
-    u8 head[1024];
     if (!store_usable(&e->store) || size > MIB(4096)) return 0;
-    long n = sys_call(SYS_pread64, fd, head, sizeof head, 0);
-    if (n < 64 || memcmp(head, "\177ELF", 4) != 0) return 0;
-    Digest d = digest_u64(digest_u64(digest_bytes(e->store.salt, head, (size_t)n), size), attempt);
+    FileHead head = read_head(fd);
+    if (!head.size) return 0;
+    Digest d = digest_u64(digest_u64(digest_bytes(e->store.salt, &head, head.size), size), attempt);
     return align_down(area_start + d.lo % (area_end - area_start - size), PAGE_BYTES);
 }
 
@@ -204,13 +217,9 @@ static void note_blocks(Engine *e, const Image *m) {
 /* How many of [offset, offset + size) are an ELF file's code: a loader maps the extent of the whole file first, data included, and replaces
  * the rest after that. */
 static u64 code_bytes(int fd, u64 size, u64 offset) {
-    struct {
-        Elf64_Ehdr head;
-        Elf64_Phdr segments[16];
-    } f;
-    if (sys_call(SYS_pread64, fd, &f, sizeof f, 0) != sizeof f || memcmp(f.head.e_ident, ELFMAG, SELFMAG) != 0) return size;
-    if (f.head.e_phoff != sizeof f.head || f.head.e_phentsize != sizeof(Elf64_Phdr)) return size;
-    for (u32 k = 0; k < MIN((u32)f.head.e_phnum, (u32)ARRAY_LEN(f.segments)); k++) {
+    FileHead f = read_head(fd);
+    if (f.size < offsetof(FileHead, more) || f.elf.e_phoff != sizeof f.elf || f.elf.e_phentsize != sizeof(Elf64_Phdr)) return size;
+    for (u32 k = 0; k < MIN((u32)f.elf.e_phnum, (u32)ARRAY_LEN(f.segments)); k++) {
         const Elf64_Phdr *p = &f.segments[k];
         if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || align_down(p->p_offset, PAGE_BYTES) != offset) continue;
         return MIN(size, p->p_offset + p->p_filesz - offset);

@@ -205,6 +205,9 @@ def regions(t):
         t.check("hot, warm", got.out == want.out, got.out, want.out)
     if first.stats.get("regions", 0) >= 4:  # compiled in the background: on a busy machine some come too late to be saved
         t.check("regions are kept", got.stats["regions"] <= first.stats["regions"] // 2, first.stats["regions"], got.stats["regions"])
+        got = run(t.program, cache, "x", "40000", options=["--lockstep"])
+        t.check("kept regions agree with the interpreter", got.out == want.out and got.status == 0, got.out, got.noise)
+        t.check("kept regions are compared", got.stats["lockstep_regions"] > 0, got.stats)
 
 
 # --- what must not be found ----------------------------------------------------------------------------------------------------
