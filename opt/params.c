@@ -19,6 +19,63 @@ static u32 resolve(Params *p, u32 id) {
     return id;
 }
 
+/* --- all at once ------------------------------------------------------------------------------------------------- */
+
+/* Parameters that only get each other and one value are that value, too: around loops that are entered at several places, no single one of
+ * them could be told. So all are taken for what comes in, until something else comes in as well (optimistic value numbering: only its end
+ * counts, and hostile graphs could put that off: then nothing is known). */
+enum { MAX_ROUNDS = 40 };
+
+typedef struct Guess {
+    u32 *value; /* by id: of parameters; itself: several values; 0: none so far */
+    u8 *is_param; /* by id */
+} Guess;
+
+static u32 guess_of(const Guess *g, u32 id) { return g->is_param[id] ? g->value[id] : id; }
+
+static u32 meet(Params *p, const Guess *g, const IrBlockInfo *b, u32 id, u32 k) {
+    u32 only = 0;
+    for (u32 e = 0; e < b->pred_count; e++) {
+        const IrInsn *jump = &p->f->insns.at[p->o->cfg.blocks.at[p->o->cfg.preds.at[b->pred + e]].last];
+        u32 v = guess_of(g, (u32)p->f->args.at[jump->a + k]);
+        if (!v || v == only) continue;
+        if (only) return id;
+        only = v;
+    }
+    return only;
+}
+
+static bool guess_round(Params *p, Guess *g) {
+    bool changed = false;
+    for (u32 n = 0; n < p->o->cfg.order.len; n++) {
+        const IrBlockInfo *b = &p->o->cfg.blocks.at[p->o->cfg.order.at[n]];
+        for (u32 k = 0, id = b->first + 1; p->f->insns.at[id].op == IR_param; k++, id++) {
+            if (g->value[id] == id) continue;
+            u32 v = meet(p, g, b, id, k);
+            if (v == g->value[id]) continue;
+            g->value[id] = g->value[id] ? id : v;
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+static void guess_all(Params *p) {
+    u32 n = p->f->insns.len, rounds = 0;
+    Guess g = {.value = arena_alloc(&p->o->arena, n * sizeof(u32)), .is_param = arena_alloc(&p->o->arena, n)};
+    for (u32 id = 1; id < n; id++) g.is_param[id] = p->f->insns.at[id].op == IR_param;
+    while (guess_round(p, &g))
+        if (++rounds == MAX_ROUNDS) return;
+    for (u32 id = 1; id < n; id++) {
+        if (!g.value[id] || g.value[id] == id) continue;
+        p->same[id] = g.value[id];
+        p->f->insns.at[id].op = IR_nop, p->f->insns.at[id].aux = IR_param;
+        p->o->stats.params++;
+    }
+}
+
+/* --- one by one ---------------------------------------------------------------------------------------------------- */
+
 /* The one value that parameter k of block n has, 0: there are several. */
 static u32 only_value(Params *p, const IrBlockInfo *b, u32 id, u32 k) {
     u32 only = 0;
@@ -55,6 +112,7 @@ static bool sweep(Params *p) {
 void opt_params(Opt *o, IrFunc *f) {
     Params p = {.o = o, .f = f, .same = arena_alloc(&o->arena, f->insns.len * sizeof(u32))};
     ir_cfg_make(&o->cfg, f);
+    guess_all(&p);
     for (u32 rounds = 0; rounds < 20 && sweep(&p); rounds++) {}
     u32 *map = arena_alloc(&o->arena, f->insns.len * sizeof(u32));
     for (u32 id = 1; id < f->insns.len; id++) map[id] = resolve(&p, id);
