@@ -202,6 +202,7 @@ static inline bool region_defers_nan(const Region *r, u32 id) { return r->nan_ch
 static inline bool region_is_silent(const Region *r, const IrInsn *i) { return r->silent[i - r->g->f->insns.at]; }
 void region_deferred_nans(Cg *g, u32 id); /* behind the region, after the test of operation id found NaN */
 X64Mem region_address(Cg *g); /* of the current load, store or sum */
+u32 region_carry(const Region *r, u32 v); /* the comparison whose carry the sum is to take in v's stead; 0: none */
 bool region_is_lea(const Cg *g); /* has the current sum taken in others? */
 static inline bool region_is_recipe(const Region *r, u32 v) { return r->g->val.at[v].fused == FUSED_RECIPE; }
 bool region_is_free(const Region *r, unsigned reg, u32 id); /* nothing in it at this instruction */

@@ -43,9 +43,28 @@ static void and_not(Cg *g, const IrInsn *i, u32 not, u32 other) {
     cg_set(g, dst);
 }
 
+/* x + (a < b) or x - (a < b). */
+static void add_carry(Cg *g, const IrInsn *i, u32 x, u32 compare) {
+    unsigned cc = cg_compare(g, compare);
+    ASSERT(cc == CC_B);
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    cg_use_in(g, dst, x);
+    x64_alu_ri(&g->b, i->op == IR_add ? ALU_ADC : ALU_SBB, W1, dst, 0);
+    cg_set(g, dst);
+}
+
 static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
+    u32 carry = region_carry(g->region, root_b);
+    if ((i->op == IR_add || i->op == IR_sub) && carry) {
+        add_carry(g, i, a, carry);
+        return;
+    }
+    if (i->op == IR_add && (carry = region_carry(g->region, root_a))) {
+        add_carry(g, i, b, carry);
+        return;
+    }
     if (i->op == IR_add && region_is_lea(g)) {
         X64Mem m = region_address(g);
         unsigned dst = cg_target(g, false, 0, NO_REG);

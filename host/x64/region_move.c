@@ -45,14 +45,15 @@ static void copy(Cg *g, Place to, Place from) {
 }
 
 static unsigned alu_digit(unsigned op) {
-    return op == IR_add ? ALU_ADD : op == IR_sub ? ALU_SUB : op == IR_and ? ALU_AND : op == IR_or ? ALU_OR : ALU_XOR;
+    return op == IR_add ? ALU_ADD : op == IR_ltu ? ALU_CMP : op == IR_sub ? ALU_SUB : op == IR_and ? ALU_AND : op == IR_or ? ALU_OR : ALU_XOR;
 }
 static u32 alu_insn(unsigned op) { return INSN(0, 0, alu_digit(op) << 3 | 3); }
 
 /* What of a recipe is done in a register: its first operand is there. */
 static void compute(Cg *g, const IrInsn *i, unsigned reg, const Operand *second) {
     X64Buf *b = &g->b;
-    u32 w = cg_w(i->type);
+    u32 w = cg_w(i->op == IR_ltu ? cg_insn(g, i->a)->type : i->type);
+    if (i->op == IR_zext && i->aux == 1) return; /* of a comparison */
     switch (i->op) {
     case IR_shl: x64_shift_ri(b, SH_SHL, w, reg, second->imm & (w ? 63 : 31)); return;
     case IR_shr: x64_shift_ri(b, SH_SHR, w, reg, second->imm & (w ? 63 : 31)); return;
@@ -68,6 +69,9 @@ static void compute(Cg *g, const IrInsn *i, unsigned reg, const Operand *second)
     } else {
         x64_rm(b, alu_insn(i->op) | w, reg, region_mem(g, second->place));
     }
+    if (i->op != IR_ltu) return;
+    x64_mov_imm_keep_flags(b, reg, 0);
+    x64_rr(b, I_SETCC(CC_B), 0, reg);
 }
 
 static Operand find_operand(Region *r, u32 v, u32 pos);

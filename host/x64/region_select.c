@@ -156,6 +156,33 @@ static void begin_test(Region *r, const IrInsn *i, u32 id) {
     r->direct[v] = true;
 }
 
+/* --- carries ------------------------------------------------------------------------------------------------ */
+
+/* The comparison a < b whose truth value `v` is, if nobody else wants it; 0: none. */
+static u32 carry_of(const Region *r, u32 v) {
+    const IrInsn *i = cg_insn(r->g, v), *c = cg_insn(r->g, i->a);
+    i32 imm;
+    if (i->op != IR_zext || i->aux != 1 || c->op != IR_ltu || c->uses != 1 || r->block_of[i->a] != r->block_of[v]) return 0;
+    if (cg_is_const(r->g, cg_root(r->g, c->a)) || cg_insn(r->g, c->a)->type == IR_I1) return 0;
+    return cg_is_const(r->g, cg_root(r->g, c->b)) && !cg_imm32(r->g, c->b, &imm) ? 0 : i->a;
+}
+
+static bool take_carry(Region *r, u32 id, u32 v) {
+    u32 compare = carry_of(r, v);
+    if (!compare || r->costly[v] || r->real[v] != 1 || r->block_of[v] != r->block_of[id] || r->g->val.at[v].fused) return false;
+    r->g->val.at[v].fused = r->g->val.at[compare].fused = FUSED_RECIPE;
+    r->recipe_size[v] = 2;
+    r->recipe_size[compare] = 1;
+    return true;
+}
+
+/* x + (a < b), x - (a < b): a comparison leaves that as the carry, which adc and sbb take in. Bought: numbers of many words are added like this. */
+static bool begin_carry(Region *r, const IrInsn *i, u32 id) {
+    u32 a = cg_root(r->g, i->a), b = cg_root(r->g, i->b);
+    if ((i->op != IR_add && i->op != IR_sub) || i->type != IR_I64 || a == b || cg_is_const(r->g, a) || cg_is_const(r->g, b)) return false;
+    return take_carry(r, id, b) || (i->op == IR_add && take_carry(r, id, a));
+}
+
 /* --- recipes ------------------------------------------------------------------------------------------------ */
 
 /* What settle() and exits can compute. */
@@ -191,7 +218,9 @@ static void make_recipe(Region *r, u32 v) {
 /* Operands of v that the frame of operation `id` does not list. Where v is the address, they would be there anyway. */
 static void check_frame_operands(Region *r, u32 v, u32 id) {
     const IrInsn *i = cg_insn(r->g, v), *access = cg_insn(r->g, id);
-    if (!has_recipe(r, i) || (is_access(access) && cg_root(r->g, access->a) == v)) return;
+    u32 compare = carry_of(r, v);
+    if (compare) i = cg_insn(r->g, compare);
+    else if (!has_recipe(r, i) || (is_access(access) && cg_root(r->g, access->a) == v)) return;
     u32 missing = 0;
     const u32 operand[2] = {i->a, i->b};
     for (unsigned k = 0; k < ir_op_operands[i->op]; k++) {
@@ -354,14 +383,17 @@ void region_select(Region *r) {
     for (u32 id = n - 1; id; id--) find_silent(r, id);
     for (u32 id = n - 1; id; id--) {
         const IrInsn *i = cg_insn(g, id);
+        if (g->val.at[id].fused) continue;
         defer_nan(r, id);
         if (is_access(i) && !cg_is_const(g, cg_root(g, i->a))) begin_address(r, id);
         else if (fuses_comparison(r, i, id)) g->val.at[id].fused = FUSED_FLAGS, begin_test(r, i, id);
         else select_value(r, id);
         if (i->op == IR_and && i->type != IR_I1 && x64_features.bmi1 && !g->val.at[id].fused) begin_and_not(r, i, id);
-        if (!g->val.at[id].fused) begin_sum(r, i, id);
+        if (!g->val.at[id].fused && !begin_carry(r, i, id)) begin_sum(r, i, id);
     }
 }
+
+u32 region_carry(const Region *r, u32 v) { return region_is_recipe(r, v) && cg_insn(r->g, v)->op == IR_zext && cg_insn(r->g, v)->aux == 1 ? cg_insn(r->g, v)->a : 0; }
 
 bool region_is_lea(const Cg *g) { return address_of(g->region, g->cur)->expanded; }
 
