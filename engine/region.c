@@ -4,9 +4,9 @@
  * a jump into the middle of a node splits it. */
 #include "engine/region.h"
 
-const RegionLimits region_default_limits = {.insns = 2400, .blocks = 300, .inline_insns = 48, .inline_depth = 3, .peel_insns = 700};
+const RegionLimits region_default_limits = {.insns = 2400, .blocks = 300, .inline_insns = 48, .inline_loop_insns = 160, .inline_depth = 3, .peel_insns = 700};
 
-enum { NODE_INSNS = 64, NONE = ~0u };
+enum { NODE_INSNS = 64, LONG_INSNS = 150, NONE = ~0u };
 
 typedef enum NodeEnd {
     END_FALL,   /* runs into next[0] */
@@ -54,26 +54,32 @@ static bool is_reached(Region *r, u64 pc) { return r->source->reached(r->source-
 
 /* --- which callees are small ------------------------------------------------------------------------ */
 
-static void scan_push(Region *r, u64 pc) {
+static bool is_scanned(const Region *r, u64 pc) {
     for (u32 k = 0; k < r->scan.len; k++)
-        if (r->scan.at[k] == pc) return;
-    vec_push(&r->scan, pc);
+        if (pc == r->scan.at[k].pc || pc - r->scan.at[k].pc < r->scan.at[k].size) return true;
+    return false;
 }
 
-/* Counts what is reached from pc, up to the limit; NONE if that is too much. */
+static void scan_push(Region *r, u64 pc) {
+    if (!is_scanned(r, pc)) vec_push(&r->scan, ((RegionRange){.pc = pc}));
+}
+
+/* Counts what is reached from pc, up to the limit; NONE if that is too much. A function with a loop may be larger: to leave for it and to come back
+ * costs more than a call, because its loop is a region of its own. */
 static u32 callee_insns(Region *r, u64 pc, u32 mode) {
     u32 total = 0;
+    bool loop = false;
     r->scan.len = 0;
     scan_push(r, pc);
     for (u32 k = 0; k < r->scan.len; k++) {
-        u64 at = r->scan.at[k];
-        for (bool open = true; open; total++) {
-            if (total > r->limits.inline_insns) return NONE;
+        u64 at = r->scan.at[k].pc;
+        for (bool open = true; open && (at == r->scan.at[k].pc || !is_scanned(r, at)); total++) {
+            if (total > r->limits.inline_loop_insns) return NONE;
             ir_reset(&r->scratch, r->guest, at, mode);
             unsigned len = lift_one(r, &r->scratch, at);
             if (!len || touches_state(&r->scratch, 1)) return NONE;
             const IrInsn *last = last_insn(&r->scratch);
-            if (last->op == IR_exit_if && is_reached(r, last->imm)) scan_push(r, last->imm);
+            if (last->op == IR_exit_if && is_reached(r, last->imm)) scan_push(r, last->imm), loop |= last->imm <= at;
             if (last->op == IR_exit && last->aux == EXIT_JUMP) scan_push(r, last->imm);
             if (last->op == IR_exit && last->aux == EXIT_CALL) {
                 total += 4;
@@ -82,9 +88,10 @@ static u32 callee_insns(Region *r, u64 pc, u32 mode) {
             if (last->op == IR_trap || (last->op == IR_exit_ind && last->aux != EXIT_RET)) return NONE;
             open = !r->scratch.closed;
             at += len;
+            r->scan.at[k].size += len;
         }
     }
-    return total;
+    return total <= r->limits.inline_insns || loop ? total : NONE;
 }
 
 static bool is_inlinable(Region *r, u64 target, u32 context, u32 mode) {
@@ -518,8 +525,8 @@ bool region_build(Region *r, const RegionSource *source, const RegionLimits *lim
     find_back_edges(r, r->entry);
     for (u32 n = 0; n < r->nodes.len; n++)
         if (r->nodes.at[n].known) find_back_edges(r, n);
-    /* Entering and leaving a region moves many registers: what runs once between costs more than it gains. */
-    if (!r->loops || r->recursive) {
+    /* Entering and leaving a region moves many registers: what runs once between costs more than it gains, unless it is long. */
+    if ((!r->loops && r->insns < LONG_INSNS) || r->recursive) {
         r->why = r->recursive ? "it calls itself" : "it has no loop";
         return false;
     }

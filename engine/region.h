@@ -29,6 +29,7 @@ typedef struct RegionLimits {
     u32 insns;         /* guest instructions, copies of inlined ones counted each time */
     u32 blocks;
     u32 inline_insns;  /* of a callee, all that it reaches */
+    u32 inline_loop_insns; /* likewise, with a loop */
     u32 inline_depth;
     u32 peel_insns;    /* of a loop whose first round may have a copy of its own */
 } RegionLimits;
@@ -64,7 +65,7 @@ typedef struct Region {
     VEC(RegionContext) contexts; /* [0]: not inlined */
     VEC(u8) lens;             /* lengths of the nodes' instructions */
     VEC(u32) work;
-    VEC(u64) scan;
+    VEC(RegionRange) scan;    /* of a callee under test */
     IrFunc scratch;
 } Region;
 
