@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Consoles at the host's side: back/console.h. One thread per console polls; input waits in a ring until the device takes it. */
+/* Consoles at the host's side: back/console.h. One thread per console polls; input waits in a ring until the device takes it. Output is
+ * gathered to lines, since guests write byte by byte: the thread writes what no line's end has followed for a millisecond. */
 #include "back/console.h"
 #include "back/back.h"
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { INPUT_SIZE = 4096, ESCAPE = 1 /* Ctrl-A */, STUCK_MS = 100, PTY_IDLE_MS = 200 };
+enum { INPUT_SIZE = 4096, ESCAPE = 1 /* Ctrl-A */, STUCK_MS = 100, PTY_IDLE_MS = 200, GATHER_SIZE = 256, GATHER_MS = 1 };
 typedef enum ConsoleKind { KIND_NULL, KIND_STDIO, KIND_FILE, KIND_PTY, KIND_SOCKET } ConsoleKind;
 
 struct Console {
@@ -28,6 +29,8 @@ struct Console {
     pthread_mutex_t lock, out_lock; /* of the ring; of writing */
     u8 input[INPUT_SIZE];
     u32 head, len;   /* ring: first byte, bytes */
+    u8 output[GATHER_SIZE];
+    u32 output_len;  /* bytes that are not written yet */
     ConsoleUser user;
     ConsoleEscape *escape;
     void *escape_ctx;
@@ -115,6 +118,28 @@ static bool input_take(Console *c) {
     return true;
 }
 
+static void output_write(Console *c, const u8 *at, size_t size);
+
+/* With out_lock held. */
+static void output_flush(Console *c) {
+    u32 len = c->output_len;
+    c->output_len = 0;
+    output_write(c, c->output, len);
+}
+
+static bool output_waits(Console *c) {
+    pthread_mutex_lock(&c->out_lock);
+    bool waits = c->output_len != 0;
+    pthread_mutex_unlock(&c->out_lock);
+    return waits;
+}
+
+static void output_settle(Console *c) {
+    pthread_mutex_lock(&c->out_lock);
+    output_flush(c);
+    pthread_mutex_unlock(&c->out_lock);
+}
+
 static void *console_run(void *arg) {
     Console *c = arg;
     bool more = true;
@@ -122,7 +147,9 @@ static void *console_run(void *arg) {
         bool listening = c->kind == KIND_SOCKET && c->in < 0, reading = more && c->in >= 0 && room_get(c);
         struct pollfd fds[2] = {{.fd = c->wake, .events = POLLIN},
                                 {.fd = listening ? c->listener : reading ? c->in : -1, .events = POLLIN}};
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
+        int ready = poll(fds, 2, output_waits(c) ? GATHER_MS : -1);
+        if (ready < 0 && errno != EINTR) break;
+        if (ready == 0) output_settle(c);
         u64 count;
         if (fds[0].revents && read(c->wake, &count, sizeof(count)) < 0) continue;
         if (fds[1].revents && listening) client_accept(c);
@@ -174,8 +201,17 @@ static void output_write(Console *c, const u8 *at, size_t size) {
 
 void console_write(Console *c, const void *from, size_t size) {
     pthread_mutex_lock(&c->out_lock);
-    output_write(c, from, size);
+    bool was_empty = !c->output_len, whole = !c->attached || size >= GATHER_SIZE || memchr(from, '\n', size);
+    if (size > GATHER_SIZE - c->output_len) output_flush(c);
+    if (size <= GATHER_SIZE) {
+        memcpy(c->output + c->output_len, from, size);
+        c->output_len += (u32)size;
+    }
+    if (whole) output_flush(c);
+    if (size > GATHER_SIZE) output_write(c, from, size);
+    bool waits = was_empty && c->output_len;
     pthread_mutex_unlock(&c->out_lock);
+    if (waits) console_wake(c);
 }
 
 /* --- making ------------------------------------------------------------------------------- */
@@ -242,7 +278,7 @@ Console *console_new(const char *kind, char *why, size_t why_size) {
 void console_attach(Console *c, const ConsoleUser *user) {
     c->user = *user;
     if (c->is_terminal) terminal_set();
-    if (c->in >= 0 || c->listener >= 0) c->attached = back_thread(&c->thread, console_run, c);
+    if (c->kind != KIND_NULL) c->attached = back_thread(&c->thread, console_run, c);
 }
 
 void console_on_escape(Console *c, ConsoleEscape *escape, void *ctx) {
@@ -258,6 +294,7 @@ void console_drop(Console *c) {
         console_wake(c);
         pthread_join(c->thread, NULL);
     }
+    output_flush(c);
     if (c->is_terminal) console_restore();
     if (c->kind == KIND_SOCKET && c->name[0]) unlink(c->name);
     if (c->kind != KIND_STDIO && c->in >= 0) close(c->in);
