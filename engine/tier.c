@@ -14,7 +14,7 @@
 enum { HOT_DEFAULT = 1 << 18, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
 enum { BUDGET_PART = 30, JOB_NS = 600000 /* one region, about */, THREAD_NS = 60000 /* to start and end one, and what else of it nobody sees */ };
 enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 120 /* for each entry, or more */, NEVER_COUNT = 1 << 30 };
-enum { REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8 };
+enum { GIVEN_UP_MAX = 256, REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8 };
 
 typedef struct Copy { /* of a page of guest code, with the first bytes of the next */
     u64 page;
@@ -38,6 +38,7 @@ struct Tier {
     Job job;
     /* The lock's. */
     VEC(Job) jobs;
+    VEC(Job) given_up; /* heads whose regions were: what is translated there is to be marked */
     bool working;      /* there is a thread, or soon will be, that takes jobs */
     bool building;     /* it has given the lock, and will come back with code made of region.ranges */
     bool changed;      /* these bytes have changed since */
@@ -358,8 +359,16 @@ static u32 judge(Tier *t, u64 pc, u32 mode) {
     if (took >= (u64)TRIAL_COUNT * TRIAL_NS) return NEVER_COUNT;
     note_try(t, key);
     drop_block(t->e, pc, mode);
+    if (t->given_up.len < GIVEN_UP_MAX) vec_push(&t->given_up, ((Job){pc, mode}));
     t->e->stats.regions_demoted++;
     return NEVER_COUNT;
+}
+
+/* By now they have quick blocks again, which tell the next process. Without that it would make the same regions for nothing, a millisecond each. */
+void tier_note_given_up(Engine *e) {
+    Tier *t = e->tier;
+    for (u32 k = 0; t && k < t->given_up.len; k++) note_cold(e, t->given_up.at[k]);
+    if (t) t->given_up.len = 0;
 }
 
 /* There is a region, or it is known that there can be none. */
@@ -525,6 +534,7 @@ void tier_fini(Engine *e) {
     ir_drop(&t->ir);
     ir_drop(&t->probe);
     vec_drop(&t->jobs);
+    vec_drop(&t->given_up);
     opt_drop(&t->opt);
     arena_drop(&t->arena);
     vec_drop(&t->copies);

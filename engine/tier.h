@@ -56,6 +56,9 @@ void tier_renumber(const RegionData *data, u8 *code, u32 number);
 /* Mappings changed: regions made of what lay there die. */
 void tier_invalidate(Engine *e, u64 start, u64 size);
 
+/* Before an image is written: marks what stands where regions were given up. */
+void tier_note_given_up(Engine *e);
+
 /* Lines for --stats. */
 void tier_print_stats(const Engine *e, Text *t);
 
