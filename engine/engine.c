@@ -464,7 +464,7 @@ static void settle_mode(Engine *e, Vcpu *cpu) {
     u32 mode = e->guest->mode(cpu);
     if (LIKELY(mode == cpu->mode)) return;
     cpu->mode = mode;
-    cpu->cached_generation = cpu->generation - 1;
+    if (!e->guest->paged) cpu->cached_generation = cpu->generation - 1; /* there, tags tell modes apart */
     e->host->sync_fp(cpu);
 }
 
