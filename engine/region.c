@@ -50,7 +50,12 @@ static bool touches_state(const IrFunc *f, u32 from) {
     return false;
 }
 
-static bool is_reached(Region *r, u64 pc) { return r->source->reached(r->source->ctx, pc); }
+/* The answer is kept: each branch of a callee is asked for at each of its calls, and images are large. */
+static bool is_reached(Region *r, u64 pc) {
+    RegionAnswer *a = &r->answers[hash_u64(pc) % REGION_ANSWERS];
+    if (a->round != r->round || a->pc != pc) *a = (RegionAnswer){pc, r->round, r->source->reached(r->source->ctx, pc)};
+    return a->yes;
+}
 
 /* --- which callees are small ------------------------------------------------------------------------ */
 
@@ -512,6 +517,7 @@ bool region_build(Region *r, const RegionSource *source, const RegionLimits *lim
     r->ranges.len = r->callees.len = r->nodes.len = r->contexts.len = r->lens.len = r->work.len = 0;
     r->insns = r->loops = r->inlined = r->entry = 0;
     r->recursive = false;
+    r->round++;
     r->why = NULL;
     vec_push(&r->contexts, ((RegionContext){.entry = pc}));
     discover_all(r, pc, mode);

@@ -49,6 +49,13 @@ typedef struct RegionContext { /* an inlined call */
     u32 depth;
 } RegionContext;
 
+enum { REGION_ANSWERS = 512 };
+typedef struct RegionAnswer { /* of RegionSource.reached */
+    u64 pc;
+    u32 round;
+    bool yes;
+} RegionAnswer;
+
 typedef struct Region {
     VEC(RegionRange) ranges;  /* sorted, disjoint; valid until the next region_build */
     VEC(u64) callees;         /* targets of direct calls that were not taken in */
@@ -58,6 +65,8 @@ typedef struct Region {
     /* private */
     u32 entry;                /* node that the region begins with */
     bool cycle;               /* the region is what leads back to its head */
+    RegionAnswer answers[REGION_ANSWERS];
+    u32 round;                /* number of the build under way */
     const RegionSource *source;
     const Guest *guest;
     RegionLimits limits;
