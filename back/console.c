@@ -60,7 +60,7 @@ void console_restore(void) {
 
 /* --- input -------------------------------------------------------------------------------- */
 
-static const char help[] = "\r\nCtrl-A x  end the machine\r\nCtrl-A c  menu\r\nCtrl-A Ctrl-A  send Ctrl-A\r\nCtrl-A h  this help\r\n";
+static const char help[] = "\r\nCtrl-A x  end the machine\r\nCtrl-A s  snapshot\r\nCtrl-A Ctrl-A  send Ctrl-A\r\nCtrl-A h  this help\r\n";
 
 /* Takes a byte from the terminal; false: it is none for the guest. */
 static bool escape_filter(Console *c, u8 byte) {
@@ -69,7 +69,7 @@ static bool escape_filter(Console *c, u8 byte) {
     c->escaped = false;
     if (byte == ESCAPE) return true;
     if (byte == 'h' || byte == '?') console_write(c, help, sizeof(help) - 1);
-    else if ((byte == 'x' || byte == 'c') && c->escape) c->escape(c->escape_ctx, (char)byte);
+    else if ((byte == 'x' || byte == 's') && c->escape) c->escape(c->escape_ctx, (char)byte);
     return false;
 }
 

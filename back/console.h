@@ -6,7 +6,7 @@
  * than the ring holds, so a guest that does not listen costs nothing. Writes never block for longer than the host's side takes; a
  * pty or socket that nobody reads loses bytes rather than to stop the guest.
  *
- * On stdio Ctrl-A is the escape: Ctrl-A x ends the machine, Ctrl-A c opens the menu, Ctrl-A h tells this, Ctrl-A Ctrl-A sends one.
+ * On stdio Ctrl-A is the escape: Ctrl-A x ends the machine, Ctrl-A s writes a snapshot, Ctrl-A h tells this, Ctrl-A Ctrl-A sends one.
  */
 #ifndef BACK_CONSOLE_H
 #define BACK_CONSOLE_H
@@ -21,7 +21,7 @@ typedef struct ConsoleUser {
     void (*ready)(void *ctx);
 } ConsoleUser;
 
-/* What an escape asks for: 'x' (end), 'c' (menu); on the console's thread. May be NULL. */
+/* What an escape asks for: 'x' (end), 's' (snapshot); on the console's thread. May be NULL. */
 typedef void ConsoleEscape(void *ctx, char what);
 
 /* NULL: `why` says why. */

@@ -19,6 +19,7 @@ struct ShareFile {
     Share *share;
     int path; /* O_PATH */
     int fd;   /* open, or -1 */
+    int flags; /* as opened */
 };
 
 enum { LIST_SIZE = 32768 };
@@ -71,7 +72,7 @@ void share_drop(Share *s) {
 static int handle_make(Share *s, int path, ShareFile **out) {
     if (path < 0) return -errno;
     *out = back_alloc(sizeof(**out));
-    **out = (ShareFile){s, path, -1};
+    **out = (ShareFile){s, path, -1, 0};
     return 0;
 }
 
@@ -87,6 +88,38 @@ void share_close(ShareFile *f) {
     if (f->fd >= 0) close(f->fd);
     close(f->path);
     free(f);
+}
+
+int share_flags(const ShareFile *f) { return f->fd < 0 ? -1 : f->flags; }
+
+int share_where(const ShareFile *f, char *to, size_t size) {
+    char root[4096], path[4096];
+    ssize_t n = readlink(proc_name(f->share->root).text, root, sizeof(root) - 1), m = readlink(proc_name(f->path).text, path, sizeof(path) - 1);
+    if (n < 0 || m < 0) return -errno;
+    if (n == 1) n = 0; /* the host's whole tree */
+    if (m < n || memcmp(root, path, (size_t)n) || (m > n && path[n] != '/')) return -ENOENT;
+    size_t rest = (size_t)(m - n) - (m > n);
+    if (rest >= size) return -ENAMETOOLONG;
+    memcpy(to, path + m - rest, rest);
+    to[rest] = 0;
+    return 0;
+}
+
+int share_find(Share *s, const char *where, ShareFile **out) {
+    char name[256];
+    ShareFile *next;
+    int err = share_root(s, out);
+    while (!err && *where) {
+        size_t len = strcspn(where, "/");
+        if (len >= sizeof(name)) err = -ENAMETOOLONG;
+        memcpy(name, where, MIN(len, sizeof(name) - 1));
+        name[MIN(len, sizeof(name) - 1)] = 0;
+        where += len + (where[len] == '/');
+        if (!err) err = share_walk(*out, name, &next);
+        share_close(*out);
+        if (!err) *out = next;
+    }
+    return err;
 }
 
 /* --- looking ------------------------------------------------------------------------------ */
@@ -130,6 +163,7 @@ int share_open(ShareFile *f, int flags) {
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return S_ISLNK(st.st_mode) ? -ELOOP : -ENXIO;
     if (f->share->read_only && writes(flags)) return -EROFS;
     f->fd = open(proc_name(f->path).text, open_flags(flags));
+    f->flags = flags & ~(O_TRUNC | O_EXCL);
     return failure(f->fd);
 }
 
@@ -154,7 +188,7 @@ int share_create(ShareFile *dir, const char *name, int flags, u32 mode, u32 gid)
     if (dir->fd >= 0) return -EBUSY;
     int made = openat(dir->path, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (made < 0 && (errno != EEXIST || (flags & O_EXCL))) return -errno;
-    ShareFile file = {dir->share, openat(dir->path, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), -1};
+    ShareFile file = {dir->share, openat(dir->path, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), -1, 0};
     err = file.path < 0 ? -errno : share_open(&file, flags);
     if (!err && made >= 0) err = entry_settle(file.path, mode, gid);
     if (made >= 0) close(made);

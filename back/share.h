@@ -26,6 +26,11 @@ int share_walk(const ShareFile *from, const char *name, ShareFile **out);
 int share_copy(const ShareFile *from, ShareFile **out);
 void share_close(ShareFile *f);
 
+/* Where it is, from the shared folder on ("" is that), and back, name by name; for snapshots. share_flags: as opened, without what acts once; -1: not open. */
+int share_where(const ShareFile *f, char *to, size_t size);
+int share_find(Share *s, const char *where, ShareFile **out);
+int share_flags(const ShareFile *f);
+
 int share_stat(const ShareFile *f, struct stat *out);
 int share_statfs(const ShareFile *f, struct statfs *out);
 /* Length of the target, at most size - 1; a NUL follows. */

@@ -16,12 +16,11 @@ static void try_one(const char *folder, const char *rest, char **argv) {
     fprintf(stderr, "isomer: %s: %s\n", path, strerror(errno));
 }
 
-int cmd_boot(int argc, char **argv) {
+static int become(char **argv, const char *name) {
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
     char *slash = len > 0 ? (self[len] = 0, strrchr(self, '/')) : NULL;
-    (void)argc;
-    argv[0] = (char *)"isomer boot";
+    argv[0] = (char *)name;
     if (slash) {
         *slash = 0;
         try_one(self, "isomer-vm", argv);
@@ -30,4 +29,14 @@ int cmd_boot(int argc, char **argv) {
     try_one("/usr/libexec/isomer", "isomer-vm", argv);
     fprintf(stderr, "isomer: isomer-vm, the program that boots machines, is not there: it belongs beside this one (`./dev build` makes both)\n");
     return 1;
+}
+
+int cmd_boot(int argc, char **argv) {
+    (void)argc;
+    return become(argv, "isomer boot");
+}
+
+int cmd_snapshot(int argc, char **argv) {
+    (void)argc;
+    return become(argv, "isomer snapshot");
 }

@@ -22,6 +22,7 @@ typedef struct Command {
 static const Command commands[] = {
     {"run", cmd_run, "run a program of another instruction set (isomer run -h: options)"},
     {"boot", cmd_boot, "boot a machine: a kernel, or an operating system (isomer boot --help)"},
+    {"snapshot", cmd_snapshot, "write a running machine to a file, for boot --resume (isomer snapshot SOCKET FILE)"},
     {"cache", cmd_cache, "the persistent translation cache: status, clear, warm (isomer cache -h)"},
     {"explain", cmd_explain, "show an instruction as bits, assembly, IR and host code"},
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isomer-vm: a machine from the command line. Options are rows of one table; what they say goes into a MachineConfig. */
 #include "back/back.h"
+#include "machine/control.h"
 #include "machine/machine.h"
 #include <errno.h>
 #include <signal.h>
@@ -15,6 +16,7 @@ typedef struct Vm {
     BoardNet nets[DEVICES];
     BoardShare shares[DEVICES];
     bool stats, help;
+    const char *resume, *control; /* NULL: none */
 } Vm;
 
 typedef struct Option {
@@ -61,6 +63,8 @@ static bool set_serial(Vm *v, const char *arg) { return v->config.board.serial =
 static bool set_console(Vm *v, const char *arg) { return v->config.board.console = arg, true; }
 static bool set_aia(Vm *v, const char *arg) { return (void)arg, v->config.board.aia = true; }
 static bool set_no_reboot(Vm *v, const char *arg) { return (void)arg, v->config.no_reboot = true; }
+static bool set_resume(Vm *v, const char *arg) { return v->resume = arg, true; }
+static bool set_control(Vm *v, const char *arg) { return v->control = arg, true; }
 static bool set_stats(Vm *v, const char *arg) { return (void)arg, v->stats = true; }
 static bool set_help(Vm *v, const char *arg) { return (void)arg, v->help = true; }
 
@@ -192,6 +196,8 @@ static const Option options[] = {
     {"serial", "stdio | file:PATH | pty | socket:PATH | null", set_serial, "where the serial port comes out; default stdio"},
     {"console", "KIND", set_console, "a virtio console besides, likewise"},
     {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC"},
+    {"resume", "FILE", set_resume, "go on from a snapshot: of a machine with the same options"},
+    {"control", "PATH", set_control, "a Unix socket to look after the machine (isomer snapshot PATH FILE)"},
     {"no-reboot", NULL, set_no_reboot, "end when the guest reboots"},
     {"engine", "optimising | quick | interp", set_engine, "how code is executed"},
     {"cache-size", "SIZE", set_cache, "generated code to keep; default 64M"},
@@ -273,9 +279,18 @@ static void on_end(int sig) {
     _exit(128 + sig);
 }
 
+/* Ctrl-A s. On the console's thread, which sees no keys meanwhile. */
+static void write_snapshot(void) {
+    char why[512], path[64];
+    snprintf(path, sizeof path, "isomer-%d.snapshot", (int)getpid());
+    if (machine_snapshot(machine, path, why, sizeof why)) fprintf(stderr, "\r\nisomer boot: the machine is in %s; --resume %s goes on from there\r\n", path, path);
+    else fprintf(stderr, "\r\nisomer boot: no snapshot: %s\r\n", why);
+}
+
 static void on_escape(void *ctx, char what) {
     (void)ctx;
     if (what == 'x') machine_stop(machine, PLATFORM_POWEROFF, 0);
+    if (what == 's') write_snapshot();
 }
 
 static int run(const Vm *v) {
@@ -287,16 +302,29 @@ static int run(const Vm *v) {
     signal(SIGHUP, on_end);
     signal(SIGPIPE, SIG_IGN);
     console_on_escape(board_serial(machine_board(machine)), on_escape, NULL);
+    if (v->resume && !machine_resume(machine, v->resume, why, sizeof why)) return console_restore(), refuse("cannot go on from the snapshot", why), 1;
+    Control *control = v->control ? control_new(machine, v->control, why, sizeof why) : NULL;
+    if (v->control && !control) return console_restore(), refuse("no control socket", why), 1;
     int status = machine_run(machine, why, sizeof why);
     console_restore();
+    control_drop(control);
     if (status < 0) refuse("the machine cannot be started", why), status = 1;
     if (v->stats) print_stats(machine);
     machine_drop(machine);
     return status;
 }
 
+/* isomer snapshot SOCKET FILE */
+static int snapshot(int argc, char **argv) {
+    char why[512];
+    if (argc != 3) return fprintf(stderr, "usage: isomer snapshot SOCKET FILE    (SOCKET: what the machine was given by --control)\n"), 2;
+    if (control_ask(argv[1], "snapshot", argv[2], why, sizeof why)) return 0;
+    return fprintf(stderr, "isomer snapshot: %s\n", why), 1;
+}
+
 int main(int argc, char **argv) {
     static Vm v;
+    if (argc && strstr(argv[0], "isomer snapshot")) return snapshot(argc, argv);
     defaults(&v);
     if (!parse(&v, argc, argv)) return 2;
     if (v.help || argc == 1) return usage(v.help ? stdout : stderr), v.help ? 0 : 2;

@@ -5,5 +5,7 @@
 
 /* Finds isomer-vm beside this program, or where a package puts it, and becomes it. Returns only if it cannot: exit status. */
 int cmd_boot(int argc, char **argv);
+/* Likewise; SOCKET FILE: writes a running machine to a file. */
+int cmd_snapshot(int argc, char **argv);
 
 #endif

@@ -112,6 +112,20 @@ void aclint_reset(Aclint *a) {
     pthread_mutex_unlock(&a->lock);
 }
 
+void aclint_state(Aclint *a, State *s) {
+    const Platform *p = a->platform;
+    pthread_mutex_lock(&a->lock);
+    state_u64(s, &a->offset);
+    for (u32 hart = 0; hart < p->harts; hart++) {
+        state_u64(s, &a->compare[hart]);
+        state_u8(s, &a->msip[hart]);
+        a->msip[hart] &= 1;
+        p->hart_interrupt(p->ctx, hart, HART_MSIP, a->msip[hart]);
+    }
+    timers_update(a);
+    pthread_mutex_unlock(&a->lock);
+}
+
 void aclint_drop(Aclint *a) {
     timer_drop(a->timer);
     pthread_mutex_destroy(&a->lock);

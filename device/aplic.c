@@ -184,6 +184,25 @@ void aplic_delegate_all(Aplic *a) {
     pthread_mutex_unlock(&a->lock);
 }
 
+/* Lines are set by their devices anew: one that is up already makes no message then. */
+void aplic_state(Aplic *a, State *s) {
+    pthread_mutex_lock(&a->lock);
+    state_bytes(s, a->msi_address, sizeof(a->msi_address));
+    for (u32 n = 0; n < APLIC_SOURCES; n++) state_bool(s, &a->line[n]);
+    for (u32 k = 0; k < DOMAINS; k++) {
+        Domain *d = &a->domain[k];
+        state_bool(s, &d->enabled);
+        for (u32 n = 0; n < APLIC_SOURCES; n++) {
+            state_u32(s, &d->source[n]);
+            state_u32(s, &d->target[n]);
+            state_bool(s, &d->pending[n]);
+            state_bool(s, &d->enable[n]);
+            d->source[n] &= SOURCE_DELEGATED | 7;
+        }
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
 Aplic *aplic_new(Imsic *imsic, u32 harts) {
     Aplic *a = back_alloc(sizeof(*a));
     pthread_mutex_init(&a->lock, NULL);

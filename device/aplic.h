@@ -16,6 +16,7 @@ void aplic_set(void *aplic, u32 source, bool level);
 void aplic_reset(Aplic *a);
 /* What firmware in M-mode does, for a machine that has none: every source is the child's. */
 void aplic_delegate_all(Aplic *a);
+void aplic_state(Aplic *a, State *s);
 void aplic_drop(Aplic *a);
 
 #endif

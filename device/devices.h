@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* device/devices: the platform devices of boards, all but those that have a header of their own. Each has NAME_new (never NULL),
- * NAME_reset (the state after power-on), NAME_drop, and NAME_ops: its registers, with what NAME_new gave as `dev`. */
+ * NAME_reset (the state after power-on), NAME_state (all of it, for snapshots), NAME_drop, and NAME_ops: its registers, with what NAME_new gave as `dev`. */
 #ifndef DEVICE_DEVICES_H
 #define DEVICE_DEVICES_H
 
 #include "back/console.h"
+#include "back/state.h"
 #include "device/device.h"
 
 /* --- ending the machine: `dev` is the Platform --- */
@@ -15,6 +16,7 @@ typedef struct Uart Uart;
 extern const IoOps uart_ops;
 Uart *uart_new(Console *console, Irq irq);
 void uart_reset(Uart *u);
+void uart_state(Uart *u, State *s);
 void uart_drop(Uart *u);
 
 /* --- ACLINT: MSWI at 0, MTIMER at 0x4000, as the older CLINT; a thread of its own waits for the timers --- */
@@ -22,6 +24,7 @@ typedef struct Aclint Aclint;
 extern const IoOps aclint_ops;
 Aclint *aclint_new(const Platform *platform);
 void aclint_reset(Aclint *a);
+void aclint_state(Aclint *a, State *s);
 void aclint_drop(Aclint *a);
 
 /* --- PLIC with contexts M, S per hart; sources 1..PLIC_SOURCES - 1; lines by plic_set --- */
@@ -31,6 +34,7 @@ extern const IoOps plic_ops;
 Plic *plic_new(const Platform *platform);
 void plic_set(void *plic, u32 source, bool level);
 void plic_reset(Plic *p);
+void plic_state(Plic *p, State *s);
 void plic_drop(Plic *p);
 
 /* --- goldfish RTC: the host's wall clock, with an alarm --- */
@@ -38,6 +42,7 @@ typedef struct Rtc Rtc;
 extern const IoOps rtc_ops;
 Rtc *rtc_new(Irq irq);
 void rtc_reset(Rtc *r);
+void rtc_state(Rtc *r, State *s);
 void rtc_drop(Rtc *r);
 
 /* --- fw_cfg: files for firmware, with DMA --- */
@@ -48,6 +53,7 @@ FwCfg *fw_cfg_new(Physical *memory);
 void fw_cfg_add(FwCfg *f, u16 selector, const void *data, u32 size);
 void fw_cfg_add_file(FwCfg *f, const char *name, const void *data, u32 size);
 void fw_cfg_reset(FwCfg *f);
+void fw_cfg_state(FwCfg *f, State *s);
 void fw_cfg_drop(FwCfg *f);
 
 /* --- parallel flash, Intel command set, two chips of 16 bits side by side --- */
@@ -58,6 +64,7 @@ extern const IoOps flash_ops;
 Flash *flash_new(int fd, bool read_only);
 const u8 *flash_bytes(const Flash *f);
 void flash_reset(Flash *f);
+void flash_state(Flash *f, State *s);
 void flash_drop(Flash *f);
 
 #endif

@@ -195,6 +195,31 @@ void flash_reset(Flash *f) {
     pthread_mutex_unlock(&f->lock);
 }
 
+/* What it holds is saved though a file may hold it, too: the file may have been written since. */
+void flash_state(Flash *f, State *s) {
+    pthread_mutex_lock(&f->lock);
+    u32 mode = f->mode, step = f->step;
+    state_below(s, &mode, READ_QUERY + 1);
+    state_below(s, &step, LOCK_SECOND + 1);
+    f->mode = (FlashMode)mode;
+    f->step = (FlashStep)step;
+    state_u8(s, &f->status);
+    state_below(s, &f->buffer_left, BUFFER_WORDS + 1);
+    state_below(s, &f->buffer_len, BUFFER_WORDS + 1);
+    for (u32 k = 0; k < f->buffer_len; k++) {
+        state_u64(s, &f->buffer[k].at);
+        state_u32(s, &f->buffer[k].word);
+        if (f->buffer[k].at > FLASH_SIZE - 4) state_bad(s), f->buffer[k].at = 0;
+    }
+    if (f->step == BUFFER_DATA && f->buffer_left + f->buffer_len > BUFFER_WORDS) state_bad(s), f->step = IDLE;
+    if (f->step == BUFFER_DATA && !f->buffer_left) state_bad(s), f->step = IDLE;
+    bool blank = !f->bytes[0] && !memcmp(f->bytes, f->bytes + 1, FLASH_SIZE - 1);
+    state_bool(s, &blank);
+    if (!blank) state_bytes(s, f->bytes, FLASH_SIZE);
+    else if (s->loading) memset(f->bytes, 0, FLASH_SIZE);
+    pthread_mutex_unlock(&f->lock);
+}
+
 void flash_drop(Flash *f) {
     munmap(f->bytes, FLASH_SIZE);
     pthread_mutex_destroy(&f->lock);

@@ -153,6 +153,15 @@ void fw_cfg_reset(FwCfg *f) {
     pthread_mutex_unlock(&f->lock);
 }
 
+/* The items are the board's, which makes them anew. */
+void fw_cfg_state(FwCfg *f, State *s) {
+    pthread_mutex_lock(&f->lock);
+    state_u16(s, &f->selected);
+    state_u32(s, &f->at);
+    state_u64(s, &f->dma);
+    pthread_mutex_unlock(&f->lock);
+}
+
 void fw_cfg_drop(FwCfg *f) {
     for (u32 k = 0; k < ITEMS; k++) free(f->item[k].data);
     pthread_mutex_destroy(&f->lock);

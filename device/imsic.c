@@ -136,6 +136,19 @@ void imsic_reset(Imsic *im) {
     }
 }
 
+void imsic_state(Imsic *im, State *s) {
+    for (u32 k = 0; k < im->platform.harts * FILES; k++) {
+        IntFile *f = &im->files[k];
+        pthread_mutex_lock(&f->lock);
+        state_bytes(s, f->pending, sizeof(f->pending));
+        state_bytes(s, f->enabled, sizeof(f->enabled));
+        state_below(s, &f->threshold, IMSIC_IDS + 1);
+        state_bool(s, &f->delivery);
+        file_update(im, k / FILES, (ImsicFile)(k % FILES));
+        pthread_mutex_unlock(&f->lock);
+    }
+}
+
 void imsic_drop(Imsic *im) {
     for (u32 k = 0; k < im->platform.harts * FILES; k++) pthread_mutex_destroy(&im->files[k].lock);
     free(im->files);

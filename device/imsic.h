@@ -7,6 +7,7 @@
 #ifndef DEVICE_IMSIC_H
 #define DEVICE_IMSIC_H
 
+#include "back/state.h"
 #include "device/device.h"
 
 typedef struct Imsic Imsic;
@@ -16,6 +17,7 @@ enum { IMSIC_IDS = 255 /* identities are 1..IMSIC_IDS */ };
 
 Imsic *imsic_new(const Platform *platform);
 void imsic_reset(Imsic *im);
+void imsic_state(Imsic *im, State *s);
 void imsic_drop(Imsic *im);
 /* One page per hart from offset 0: `dev` of these ops is what imsic_file_io gives. */
 extern const IoOps imsic_ops;

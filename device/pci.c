@@ -293,6 +293,30 @@ void pci_reset(PciBus *bus) {
     pthread_mutex_unlock(&bus->lock);
 }
 
+static void device_state(PciDevice *d, State *s) {
+    u8 config[PCI_CONFIG_SIZE];
+    memcpy(config, d->config, sizeof(config));
+    state_bytes(s, config, sizeof(config));
+    for (u32 at = 0; at < PCI_CONFIG_SIZE; at++) d->config[at] = (u8)((d->config[at] & ~d->writable[at]) | (config[at] & d->writable[at]));
+    for (u32 k = 0; k < d->vectors; k++) {
+        state_u64(s, &d->message[k].address);
+        state_u32(s, &d->message[k].data);
+        state_bool(s, &d->message[k].masked);
+        state_bool(s, &d->message[k].pending);
+    }
+    wire_update(d);
+}
+
+/* Wires are set by the devices. */
+void pci_state(PciBus *bus, State *s) {
+    pthread_mutex_lock(&bus->lock);
+    pthread_mutex_lock(&bus->wire_lock);
+    for (u32 slot = 0; slot < PCI_SLOTS; slot++)
+        if (bus->slot[slot]) device_state(bus->slot[slot], s);
+    pthread_mutex_unlock(&bus->wire_lock);
+    pthread_mutex_unlock(&bus->lock);
+}
+
 PciBus *pci_new(Physical *memory, const Irq lines[PCI_LINES], bool msi) {
     PciBus *bus = back_alloc(sizeof(*bus));
     pthread_mutex_init(&bus->lock, NULL);

@@ -8,6 +8,7 @@
 #ifndef DEVICE_PCI_H
 #define DEVICE_PCI_H
 
+#include "back/state.h"
 #include "device/device.h"
 
 enum { PCI_SLOTS = 32, PCI_BARS = 6, PCI_CONFIG_SIZE = 256, PCI_LINES = 4, PCI_VECTORS_MAX = 64 };
@@ -45,6 +46,7 @@ typedef struct PciDevice {
 PciBus *pci_new(Physical *memory, const Irq lines[PCI_LINES], bool msi);
 void pci_drop(PciBus *bus);
 void pci_reset(PciBus *bus);
+void pci_state(PciBus *bus, State *s);
 extern const IoOps pci_config_ops; /* ECAM; dev: the bus */
 extern const IoOps pci_window_ops; /* memory and port windows; dev: by pci_window */
 enum { PCI_WINDOWS = 3 };

@@ -158,6 +158,20 @@ void plic_reset(Plic *p) {
     pthread_mutex_unlock(&p->lock);
 }
 
+/* Pending bits follow from the lines, which their devices set. */
+void plic_state(Plic *p, State *s) {
+    pthread_mutex_lock(&p->lock);
+    state_bytes(s, p->priority, sizeof(p->priority));
+    state_bytes(s, p->claimed, sizeof(p->claimed));
+    for (u32 k = 0; k < p->contexts; k++) {
+        state_bytes(s, p->context[k].enable, sizeof(p->context[k].enable));
+        state_u32(s, &p->context[k].threshold);
+    }
+    for (u32 source = 1; source < PLIC_SOURCES; source++) gateway_update(p, source);
+    contexts_update(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
 void plic_drop(Plic *p) {
     pthread_mutex_destroy(&p->lock);
     free(p->context);

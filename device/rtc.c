@@ -109,6 +109,20 @@ void rtc_reset(Rtc *r) {
     pthread_mutex_unlock(&r->lock);
 }
 
+void rtc_state(Rtc *r, State *s) {
+    pthread_mutex_lock(&r->lock);
+    state_u64(s, &r->offset);
+    state_u32(s, &r->time_high);
+    state_u32(s, &r->set_high);
+    state_u64(s, &r->alarm);
+    state_u32(s, &r->alarm_high);
+    state_bool(s, &r->armed);
+    state_bool(s, &r->pending);
+    state_bool(s, &r->enabled);
+    rtc_update(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
 void rtc_drop(Rtc *r) {
     timer_drop(r->timer);
     pthread_mutex_destroy(&r->lock);

@@ -168,6 +168,19 @@ void uart_reset(Uart *u) {
     pthread_mutex_unlock(&u->lock);
 }
 
+void uart_state(Uart *u, State *s) {
+    pthread_mutex_lock(&u->lock);
+    u8 *bytes[] = {&u->ier, &u->lcr, &u->mcr, &u->scr, &u->fcr, &u->divisor[0], &u->divisor[1]};
+    for (u32 k = 0; k < ARRAY_LEN(bytes); k++) state_u8(s, bytes[k]);
+    state_bool(s, &u->sent);
+    state_bool(s, &u->overrun);
+    state_bytes(s, u->fifo, FIFO);
+    state_below(s, &u->head, FIFO);
+    state_below(s, &u->len, FIFO + 1);
+    irq_update(u);
+    pthread_mutex_unlock(&u->lock);
+}
+
 void uart_drop(Uart *u) {
     pthread_mutex_destroy(&u->lock);
     free(u);

@@ -153,6 +153,32 @@ void board_reset(Board *b) {
     if (b->imsic) imsic_reset(b->imsic);
 }
 
+/* --- snapshots ---------------------------------------------------------------------------- */
+
+void board_pause(Board *b) { board_virtio_pause(b, true); }
+void board_continue(Board *b) { board_virtio_pause(b, false); }
+
+/* Interrupt controllers first: lines that devices raise while they are loaded are known to them already. */
+void board_state(Board *b, State *s) {
+    if (b->imsic) imsic_state(b->imsic, s);
+    if (b->aplic) aplic_state(b->aplic, s);
+    if (b->plic) plic_state(b->plic, s);
+    aclint_state(b->aclint, s);
+    uart_state(b->uart, s);
+    rtc_state(b->rtc, s);
+    fw_cfg_state(b->fw_cfg, s);
+    flash_state(b->flash[0], s);
+    flash_state(b->flash[1], s);
+    state_bytes(s, b->rom, virt_map[VIRT_ROM].size);
+    board_virtio_state(b, s);
+}
+
+bool board_identity(Board *b, Text *out, char *why, size_t why_size) {
+    text_print(out, "harts: %u\nmemory: %llu\ninterrupts: %s\n", b->config.harts, (unsigned long long)b->config.memory, b->config.aia ? "aia" : "plic");
+    text_print(out, "isa: %s\n", b->config.cpu.isa ? b->config.cpu.isa : "");
+    return board_virtio_identity(b, out, why, why_size);
+}
+
 Physical *board_physical(Board *b) { return &b->memory; }
 Imsic *board_imsic(Board *b) { return b->imsic; }
 Console *board_serial(Board *b) { return b->serial; }

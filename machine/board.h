@@ -10,6 +10,7 @@
 #define MACHINE_BOARD_H
 
 #include "back/console.h"
+#include "back/state.h"
 #include "device/device.h"
 #include "device/imsic.h"
 
@@ -97,6 +98,13 @@ bool board_load(Board *b, const BoardImages *images, BoardStart *start, char *wh
 void board_reset(Board *b);
 /* The device tree as a blob in the board's memory. */
 const void *board_fdt(Board *b, u32 *size);
+/* For snapshots, with all harts stopped: nothing moves between the two. */
+void board_pause(Board *b);
+void board_continue(Board *b);
+/* Of a paused board: every device's state; the same functions load it. */
+void board_state(Board *b, State *s);
+/* What the board is made of and its disks contain, as lines; disks are flushed before. False: why it cannot be told. */
+bool board_identity(Board *b, Text *out, char *why, size_t why_size);
 /* Memory that the guest is asked to give up, in bytes (false: there is no balloon), and what it has given up. */
 bool board_balloon_want(Board *b, u64 size);
 u64 board_balloon_size(Board *b);

@@ -3,7 +3,10 @@
 #include "device/pci.h"
 #include "device/virtio/devices.h"
 #include "machine/board_parts.h"
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG, PLUG_SHARE, PLUG_BALLOON, PLUG_VSOCK } PlugKind;
 
@@ -173,6 +176,45 @@ void board_virtio_reset(Board *b) {
         if (p->pci) virtio_pci_reset(p->pci);
     }
     pci_reset(b->virtio->pci);
+}
+
+void board_virtio_pause(Board *b, bool pause) {
+    for (u32 k = 0; k < b->virtio->plug_len; k++) (pause ? virtio_pause : virtio_continue)(b->virtio->plug[k].virtio);
+}
+
+/* The bus first: whether messages are on is known when devices set their wires. */
+void board_virtio_state(Board *b, State *s) {
+    pci_state(b->virtio->pci, s);
+    for (u32 k = 0; k < b->virtio->plug_len; k++) {
+        Plug *p = &b->virtio->plug[k];
+        if (p->mmio) virtio_mmio_state(p->mmio, s);
+        if (p->pci) virtio_pci_state(p->pci, s);
+    }
+}
+
+/* A disk is the same if its file is: place, size and time of the last write. Flushing twice leaves nothing to be written later: what the first
+ * one freed goes with the second. */
+static bool disk_identity(const BoardDisk *c, Block *block, Text *out, char *why, size_t why_size) {
+    struct stat st;
+    char path[PATH_MAX];
+    if (c->snapshot) return back_fail(why, why_size, "%s: what is written to it is kept in memory only, and cannot be in a snapshot", c->path);
+    int err = block_flush(block);
+    if (!err) err = block_flush(block);
+    if (err) return back_fail(why, why_size, "%s: %s", c->path, strerror(-err));
+    if (!realpath(c->path, path) || stat(path, &st)) return back_fail(why, why_size, "%s: %s", c->path, strerror(errno));
+    text_print(out, " %s size %llu written %lld.%09ld%s", path, (unsigned long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, c->read_only ? " read-only" : "");
+    return true;
+}
+
+bool board_virtio_identity(Board *b, Text *out, char *why, size_t why_size) {
+    u32 disk = 0;
+    for (u32 k = 0; k < b->virtio->plug_len; k++) {
+        const Plug *p = &b->virtio->plug[k];
+        text_print(out, "%s at %s, %u queues:", p->virtio->kind.name, p->pci ? "pci" : "mmio", p->virtio->kind.queues);
+        if (p->kind == PLUG_DISK && !disk_identity(&b->config.disks[disk++], p->back, out, why, why_size)) return false;
+        text_char(out, '\n');
+    }
+    return !out->cut || back_fail(why, why_size, "the machine has too many parts");
 }
 
 /* After the reset the device does nothing with its back end any more, but the threads of some still call the device. */

@@ -4,6 +4,7 @@
 #include "back/back.h"
 #include "device/timer.h"
 #include "machine/riscv/hart.h"
+#include "machine/snapshot.h"
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -12,6 +13,13 @@ typedef struct Suspect { /* a page of code that some hart might write unseen */
     u64 physical, epoch;
     const Hart *self; /* who found it, and forgot that it may write it */
 } Suspect;
+
+typedef struct Request {
+    const char *path;
+    char *why;
+    size_t why_size;
+    bool done, good;
+} Request;
 
 struct Machine {
     MachineConfig config;
@@ -30,6 +38,9 @@ struct Machine {
     bool stopping;
     PlatformStop how;
     u32 code;
+    pthread_cond_t changed; /* any of: */
+    bool ended, paused, resumed;
+    Request *request; /* a snapshot that somebody waits for */
     Lock code_lock;
     u64 code_epoch; /* atomic */
     VEC(Suspect) suspects;
@@ -89,6 +100,10 @@ static void platform_interrupt(void *ctx, u32 hart, u32 cause, bool level) {
 static u64 platform_now(void *ctx) { return machine_time(ctx); }
 static void platform_stop(void *ctx, PlatformStop how, u32 code) { machine_stop(ctx, how, code); }
 
+static void ask_all(Machine *m) {
+    for (u32 k = 0; k < m->hart_count; k++) hart_ask(m->harts[k], ASK_STOP);
+}
+
 void machine_stop(Machine *m, PlatformStop how, u32 code) {
     pthread_mutex_lock(&m->lock);
     if (!m->stopping) {
@@ -96,8 +111,9 @@ void machine_stop(Machine *m, PlatformStop how, u32 code) {
         m->how = how;
         m->code = code;
     }
+    pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
-    for (u32 k = 0; k < m->hart_count; k++) hart_ask(m->harts[k], ASK_STOP);
+    ask_all(m);
 }
 
 bool machine_start_hart(Machine *m, u32 n, u64 pc, u64 arg) {
@@ -256,6 +272,7 @@ Machine *machine_new(const MachineConfig *config, char *why, size_t why_size) {
     m->start_ns = back_now();
     m->timer_at = ~0ull;
     pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->changed, NULL);
     m->platform = (Platform){.ctx = m, .harts = config->board.harts, .hart_interrupt = platform_interrupt, .now = platform_now, .stop = platform_stop};
     m->harts = back_alloc(config->board.harts * sizeof(Hart *));
     m->board = board_new(&config->board, &m->platform, why, why_size);
@@ -278,6 +295,7 @@ void machine_drop(Machine *m) {
     for (u32 k = 0; k < m->hart_count; k++) hart_drop(m->harts[k]);
     if (m->engine) engine_drop(m->engine);
     pthread_mutex_destroy(&m->lock);
+    pthread_cond_destroy(&m->changed);
     vec_drop(&m->mixed);
     vec_drop(&m->suspects);
     free(m->harts);
@@ -308,11 +326,122 @@ static bool run_harts(Machine *m, char *why, size_t why_size) {
     return good;
 }
 
-int machine_run(Machine *m, char *why, size_t why_size) {
+/* --- snapshots ------------------------------------------------------------------------------------------------------ */
+
+static void machine_part(void *ctx, State *s) {
+    Machine *m = ctx;
+    u64 time = machine_time(m);
+    state_u64(s, &time);
+    if (s->loading) m->start_ns = back_now() - time * NS_PER_TICK;
+    state_bool(s, &m->start.machine_mode);
+    state_u64(s, &m->start.pc);
+    state_u64(s, &m->start.fdt);
+    state_u64(s, &m->start.info);
+}
+
+static void harts_part(void *ctx, State *s) {
+    Machine *m = ctx;
+    for (u32 k = 0; k < m->hart_count; k++) hart_state(m->harts[k], s);
+}
+
+static void board_part(void *ctx, State *s) { board_state(((Machine *)ctx)->board, s); }
+
+/* Of the order: time is what timers are set by, and harts are told of interrupts by the board. */
+static const SnapshotPart parts[] = {{"machine", 1, machine_part}, {"harts", 1, harts_part}, {"board", 1, board_part}};
+
+static bool snapshot_do(Machine *m, const char *path, bool load, char *why, size_t why_size) {
+    enum { IDENTITY_SIZE = 32768 };
+    char *identity = back_alloc(IDENTITY_SIZE);
+    Text text = text_init(identity, IDENTITY_SIZE);
+    SnapshotOf of = {identity, parts, ARRAY_LEN(parts), m, m->memory};
+    board_pause(m->board);
+    bool good = board_identity(m->board, &text, why, why_size) && (load ? snapshot_load : snapshot_save)(path, &of, why, why_size);
+    board_continue(m->board);
+    free(identity);
+    return good;
+}
+
+bool machine_resume(Machine *m, const char *path, char *why, size_t why_size) {
+    return m->resumed = snapshot_do(m, path, true, why, why_size);
+}
+
+bool machine_snapshot(Machine *m, const char *path, char *why, size_t why_size) {
+    Request r = {path, why, why_size, false, false};
+    pthread_mutex_lock(&m->lock);
+    while (m->request && !m->ended) pthread_cond_wait(&m->changed, &m->lock);
+    bool taken = !m->ended;
+    if (taken) m->request = &r;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+    if (!taken) return back_fail(why, why_size, "the machine has ended");
+    ask_all(m);
+    pthread_mutex_lock(&m->lock);
+    while (!r.done) pthread_cond_wait(&m->changed, &m->lock);
+    pthread_mutex_unlock(&m->lock);
+    return r.good;
+}
+
+static void set_paused(Machine *m, bool paused) {
+    pthread_mutex_lock(&m->lock);
+    m->paused = paused;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+    if (paused) ask_all(m);
+}
+
+bool machine_is_paused(Machine *m) {
+    pthread_mutex_lock(&m->lock);
+    bool paused = m->paused;
+    pthread_mutex_unlock(&m->lock);
+    return paused;
+}
+
+void machine_pause(Machine *m) { set_paused(m, true); }
+void machine_continue(Machine *m) { set_paused(m, false); }
+
+/* With m->lock held. */
+static void answer_request(Machine *m, bool can) {
+    Request *r = m->request;
+    if (!r) return;
+    pthread_mutex_unlock(&m->lock);
+    r->good = can ? snapshot_do(m, r->path, false, r->why, r->why_size) : back_fail(r->why, r->why_size, "the machine has ended");
+    pthread_mutex_lock(&m->lock);
+    m->request = NULL;
+    r->done = true;
+    pthread_cond_broadcast(&m->changed);
+}
+
+/* All harts have stopped. True: they are to go on where they were. */
+static bool between(Machine *m) {
+    pthread_mutex_lock(&m->lock);
+    while (!m->stopping && (m->request || m->paused)) {
+        if (m->request) answer_request(m, true);
+        else pthread_cond_wait(&m->changed, &m->lock);
+    }
+    bool go_on = !m->stopping;
+    /* Who asks from now on asks anew: machine_stop and the like set what they want first, with the lock held. */
+    for (u32 k = 0; k < m->hart_count && go_on; k++) __atomic_fetch_and(&m->harts[k]->requests, ~(u32)ASK_STOP, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&m->lock);
+    return go_on;
+}
+
+/* --- running -------------------------------------------------------------------------------------------------------- */
+
+static bool begin(Machine *m, char *why, size_t why_size) {
+    bool resumed = m->resumed;
+    m->resumed = false;
+    if (resumed) return true;
+    if (!board_load(m->board, &m->config.images, &m->start, why, why_size)) return false;
+    prepare_harts(m);
+    return true;
+}
+
+static int run(Machine *m, char *why, size_t why_size) {
     for (;;) {
-        if (!board_load(m->board, &m->config.images, &m->start, why, why_size)) return -1;
-        prepare_harts(m);
-        if (!run_harts(m, why, why_size)) return -1;
+        if (!begin(m, why, why_size)) return -1;
+        do {
+            if (!run_harts(m, why, why_size)) return -1;
+        } while (between(m));
         pthread_mutex_lock(&m->lock);
         bool again = m->how == PLATFORM_REBOOT && !m->config.no_reboot;
         m->stopping = false;
@@ -320,6 +449,16 @@ int machine_run(Machine *m, char *why, size_t why_size) {
         if (!again) return (int)m->code;
         board_reset(m->board);
     }
+}
+
+int machine_run(Machine *m, char *why, size_t why_size) {
+    int status = run(m, why, why_size);
+    pthread_mutex_lock(&m->lock);
+    m->ended = true;
+    answer_request(m, false);
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+    return status;
 }
 
 void machine_stats_print(const Machine *m, Text *out) { engine_stats_print(m->engine, out); }

@@ -28,6 +28,15 @@ int machine_run(Machine *m, char *why, size_t why_size);
 void machine_drop(Machine *m);
 /* Any thread: the harts stop soon. The first one that asks counts. */
 void machine_stop(Machine *m, PlatformStop how, u32 code);
+/* True while harts are stopped at somebody's wish. */
+bool machine_is_paused(Machine *m);
+/* Any thread, while machine_run runs: the harts stop where they are, and go on. A pause outlasts snapshots. */
+void machine_pause(Machine *m);
+void machine_continue(Machine *m);
+/* Writes all of the machine to a file, and lets it go on. False: why. Any thread but a hart's or a device's. */
+bool machine_snapshot(Machine *m, const char *path, char *why, size_t why_size);
+/* Before machine_run, which then goes on from there instead of loading images. False: why. */
+bool machine_resume(Machine *m, const char *path, char *why, size_t why_size);
 /* "key: value" lines. */
 void machine_stats_print(const Machine *m, Text *out);
 Board *machine_board(Machine *m);

@@ -63,6 +63,9 @@ static void balloon_notify(void *dev, u32 queue) { virt_worker_kick(((VirtioBall
 static void balloon_reset(void *dev) { virt_worker_drain(((VirtioBalloon *)dev)->worker); }
 static void balloon_written(void *dev, u32 offset, u32 size) {} /* `actual` is for reading back */
 
+/* Its configuration is all that it has: what is wanted, and what the driver gave. */
+static void balloon_state(void *dev, State *s) { state_bytes(s, ((VirtioBalloon *)dev)->virtio.config, sizeof(BalloonConfig)); }
+
 void virtio_balloon_want(VirtioBalloon *d, u64 size) {
     u32 pages = (u32)(size >> PFN_SHIFT);
     pthread_mutex_lock(&d->virtio.lock);
@@ -82,7 +85,7 @@ u64 virtio_balloon_size(VirtioBalloon *d) {
 VirtioBalloon *virtio_balloon_new(Physical *memory) {
     VirtioBalloon *d = back_alloc(sizeof(*d));
     VirtioKind kind = {.name = "balloon", .id = VIRTIO_BALLOON, .class = 0x00ff00, .features = F_DEFLATE_ON_OOM | F_REPORTING, .queues = QUEUES, .queue_size = QUEUE_SIZE,
-                       .config_size = sizeof(BalloonConfig), .reset = balloon_reset, .notify = balloon_notify, .config_written = balloon_written};
+                       .config_size = sizeof(BalloonConfig), .reset = balloon_reset, .quiesce = balloon_reset, .notify = balloon_notify, .config_written = balloon_written, .state = balloon_state};
     virtio_init(&d->virtio, &kind, d, memory);
     d->worker = virt_worker_new(1, balloon_run, d);
     return d;

@@ -148,7 +148,7 @@ VirtioBlk *virtio_blk_new(Physical *memory, Block *block, u32 queues, const char
     VirtioKind kind = {
         .name = "blk", .id = VIRTIO_BLK, .class = 0x010000, .queues = queues, .queue_size = QUEUE_SIZE, .config_size = sizeof(BlkConfig),
         .features = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_MQ | (block->read_only ? F_RO : F_DISCARD | F_WRITE_ZEROES),
-        .reset = blk_reset, .notify = blk_notify,
+        .reset = blk_reset, .quiesce = blk_reset, .notify = blk_notify,
     };
     d->block = block;
     if (serial) memcpy(d->id, serial, MIN(strlen(serial), (size_t)ID_SIZE));

@@ -52,7 +52,7 @@ static void console_reset(void *dev) { virt_worker_drain(((VirtioConsole *)dev)-
 VirtioConsole *virtio_console_new(Physical *memory, Console *console) {
     VirtioConsole *d = back_alloc(sizeof(*d));
     VirtioKind kind = {.name = "console", .id = VIRTIO_CONSOLE, .class = 0x078000, .queues = QUEUES, .queue_size = QUEUE_SIZE, .config_size = 12,
-                       .reset = console_reset, .notify = console_notify};
+                       .reset = console_reset, .quiesce = console_reset, .notify = console_notify};
     d->console = console;
     virtio_init(&d->virtio, &kind, d, memory);
     d->worker = virt_worker_new(1, console_run, d);

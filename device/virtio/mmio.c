@@ -129,6 +129,16 @@ void virtio_mmio_reset(VirtioMmio *m) {
     m->offered_half = m->taken_half = m->queue = 0;
 }
 
+void virtio_mmio_state(VirtioMmio *m, State *s) {
+    if (!m->v) return;
+    virtio_state(m->v, s);
+    state_u32(s, &m->offered_half);
+    state_u32(s, &m->taken_half);
+    state_u32(s, &m->queue);
+    state_below(s, &m->interrupts, (USED | CHANGED) + 1);
+    interrupts_change(m, 0, 0);
+}
+
 void virtio_mmio_drop(VirtioMmio *m) {
     pthread_mutex_destroy(&m->irq_lock);
     free(m);

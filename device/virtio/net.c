@@ -189,6 +189,13 @@ static void net_reset(void *dev) {
     pthread_mutex_unlock(&d->lock);
 }
 
+static void net_quiesce(void *dev) {
+    VirtioNet *d = dev;
+    virt_worker_drain(d->worker);
+    pthread_mutex_lock(&d->lock);
+    pthread_mutex_unlock(&d->lock);
+}
+
 static u64 features(const Net *net) {
     u64 f = F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_MRG_RXBUF | F_STATUS;
     return net_features(net) & NET_OFFLOAD ? f | F_GUEST_TSO4 | F_GUEST_TSO6 | F_HOST_TSO4 | F_HOST_TSO6 : f;
@@ -197,7 +204,7 @@ static u64 features(const Net *net) {
 VirtioNet *virtio_net_new(Physical *memory, Net *net, const u8 mac[6]) {
     VirtioNet *d = back_alloc(sizeof(*d));
     VirtioKind kind = {.name = "net", .id = VIRTIO_NET, .class = 0x020000, .queues = QUEUES, .queue_size = QUEUE_SIZE, .config_size = sizeof(NetConfig),
-                       .features = features(net), .ready = net_ready, .reset = net_reset, .notify = net_notify};
+                       .features = features(net), .ready = net_ready, .reset = net_reset, .quiesce = net_quiesce, .notify = net_notify};
     NetConfig c = {.status = net_link(net), .max_pairs = 1, .mtu = (u16)net_mtu(net)};
     memcpy(c.mac, mac, 6);
     d->net = net;

@@ -478,6 +478,48 @@ static int request_do(Request *r, u8 type) {
     return -EOPNOTSUPP;
 }
 
+/* --- snapshots ---------------------------------------------------------------------------- */
+
+enum { WHERE_SIZE = 4096, FLAGS_NONE = (int)0xffffffff };
+
+/* A file that is not found again leaves no fid: the guest's use of it fails. */
+static void fid_load(Virtio9p *d, State *s) {
+    char where[WHERE_SIZE];
+    u32 id, flags, len;
+    ShareFile *file;
+    state_u32(s, &id);
+    state_u32(s, &flags);
+    state_below(s, &len, WHERE_SIZE);
+    state_bytes(s, where, len);
+    where[len] = 0;
+    if (s->bad || share_find(d->share, where, &file)) return;
+    if (flags != (u32)FLAGS_NONE) share_open(file, (int)flags);
+    fid_add(d, id, file);
+}
+
+static void fid_save(const Fid *f, State *s) {
+    char where[WHERE_SIZE];
+    u32 id = f->id, flags = (u32)share_flags(f->file), len;
+    if (share_where(f->file, where, sizeof(where))) strcpy(where, "/"); /* no name that share_find would find */
+    len = (u32)strlen(where);
+    state_u32(s, &id);
+    state_u32(s, &flags);
+    state_u32(s, &len);
+    state_bytes(s, where, len);
+}
+
+static void p9_state(void *dev, State *s) {
+    Virtio9p *d = dev;
+    u32 count = d->fid_len;
+    if (s->loading) fids_drop(d);
+    state_below(s, &d->msize, MSIZE_MAX + 1);
+    state_u64(s, &d->root_dev);
+    state_below(s, &count, FIDS_MAX + 1);
+    for (u32 k = 0; s->loading && k < count && !s->bad; k++) fid_load(d, s);
+    for (u32 k = 0; !s->loading && k < BUCKETS; k++)
+        for (const Fid *f = d->bucket[k]; f; f = f->next) fid_save(f, s);
+}
+
 /* --- the device --------------------------------------------------------------------------- */
 
 static u32 reply_finish(Request *r, u8 type, u16 tag, int err) {
@@ -528,6 +570,7 @@ static void p9_run(void *ctx, u32 queue, VirtChain *c) {
 }
 
 static void p9_notify(void *dev, u32 queue) { virt_worker_kick(((Virtio9p *)dev)->worker, queue); }
+static void p9_quiesce(void *dev) { virt_worker_drain(((Virtio9p *)dev)->worker); }
 static void p9_reset(void *dev) {
     Virtio9p *d = dev;
     virt_worker_drain(d->worker);
@@ -538,7 +581,7 @@ Virtio9p *virtio_9p_new(Physical *memory, Share *share, const char *tag) {
     Virtio9p *d = back_alloc(sizeof(*d));
     u16 len = (u16)MIN(strlen(tag), (size_t)TAG_MAX);
     VirtioKind kind = {.name = "9p", .id = VIRTIO_9P, .class = 0x000200, .features = 1 /* a tag in the configuration */, .queues = 1, .queue_size = QUEUE_SIZE,
-                       .config_size = 2u + len, .reset = p9_reset, .notify = p9_notify};
+                       .config_size = 2u + len, .reset = p9_reset, .quiesce = p9_quiesce, .state = p9_state, .notify = p9_notify};
     d->share = share;
     d->msize = MSIZE_MIN;
     virtio_init(&d->virtio, &kind, d, memory);

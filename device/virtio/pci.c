@@ -220,6 +220,23 @@ void virtio_pci_reset(VirtioPci *p) {
     registers_reset(p);
 }
 
+void virtio_pci_state(VirtioPci *p, State *s) {
+    virtio_state(p->v, s);
+    state_u32(s, &p->offered_half);
+    state_u32(s, &p->taken_half);
+    state_u32(s, &p->queue);
+    state_u16(s, &p->config_vector);
+    p->config_vector = vector_check(p, p->config_vector);
+    for (u32 k = 0; k < p->v->kind.queues; k++) {
+        state_u16(s, &p->queue_vector[k]);
+        p->queue_vector[k] = vector_check(p, p->queue_vector[k]);
+    }
+    pthread_mutex_lock(&p->isr_lock);
+    state_u8(s, &p->isr);
+    pci_wire_set(&p->pci, p->isr != 0);
+    pthread_mutex_unlock(&p->isr_lock);
+}
+
 void virtio_pci_drop(VirtioPci *p) {
     pthread_mutex_destroy(&p->isr_lock);
     free(p);

@@ -36,11 +36,13 @@ static bool rings_find(VirtQueue *q) {
     return q->desc && q->avail && q->used;
 }
 
+static bool size_check(const VirtQueue *q) { return q->size && q->size <= q->virtio->kind.queue_size && !(q->size & (q->size - 1)); }
+
 void virtq_enable(VirtQueue *q, bool on) {
     bool ok = true;
     pthread_mutex_lock(&q->lock);
     if (on && !q->enabled) {
-        ok = q->size && q->size <= q->virtio->kind.queue_size && !(q->size & (q->size - 1)) && rings_find(q);
+        ok = size_check(q) && rings_find(q);
         q->next_avail = q->next_used = q->signalled = 0;
         q->enabled = ok;
     }
@@ -54,6 +56,23 @@ void virtq_reset(VirtQueue *q) {
     q->size = q->virtio->kind.queue_size;
     q->desc_at = q->avail_at = q->used_at = 0;
     q->desc = q->avail = q->used = NULL;
+    pthread_mutex_unlock(&q->lock);
+}
+
+void virtq_state(VirtQueue *q, State *s) {
+    pthread_mutex_lock(&q->lock);
+    state_u32(s, &q->size);
+    state_u64(s, &q->desc_at);
+    state_u64(s, &q->avail_at);
+    state_u64(s, &q->used_at);
+    state_bool(s, &q->enabled);
+    state_u16(s, &q->next_avail);
+    state_u16(s, &q->next_used);
+    state_u16(s, &q->signalled);
+    if (s->loading && q->enabled && !(size_check(q) && rings_find(q))) {
+        state_bad(s);
+        q->enabled = false;
+    }
     pthread_mutex_unlock(&q->lock);
 }
 

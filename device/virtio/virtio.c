@@ -25,7 +25,8 @@ void virtio_fini(Virtio *v) {
 }
 
 bool virtio_is_live(const Virtio *v) {
-    return (__atomic_load_n(&v->status, __ATOMIC_ACQUIRE) & VIRTIO_DRIVER_OK) && !__atomic_load_n(&v->broken, __ATOMIC_ACQUIRE);
+    return (__atomic_load_n(&v->status, __ATOMIC_ACQUIRE) & VIRTIO_DRIVER_OK) && !__atomic_load_n(&v->broken, __ATOMIC_ACQUIRE) &&
+           !__atomic_load_n(&v->paused, __ATOMIC_ACQUIRE);
 }
 
 u8 virtio_status_get(const Virtio *v) { return v->status | (__atomic_load_n(&v->broken, __ATOMIC_ACQUIRE) ? VIRTIO_NEEDS_RESET : 0); }
@@ -69,6 +70,36 @@ void virtio_status_set(Virtio *v, u8 status) {
     if ((status & VIRTIO_DRIVER_OK) && !(status & VIRTIO_FEATURES_OK)) status &= (u8)~VIRTIO_DRIVER_OK;
     __atomic_store_n(&v->status, status & (u8)~VIRTIO_NEEDS_RESET, __ATOMIC_RELEASE);
     if (starts && v->kind.ready) v->kind.ready(v->dev);
+}
+
+void virtio_pause(Virtio *v) {
+    __atomic_store_n(&v->paused, true, __ATOMIC_SEQ_CST);
+    if (v->kind.quiesce) v->kind.quiesce(v->dev);
+}
+
+void virtio_continue(Virtio *v) {
+    __atomic_store_n(&v->paused, false, __ATOMIC_SEQ_CST);
+    for (u32 k = 0; k < v->kind.queues; k++)
+        if (v->queue[k].enabled) virtio_kick(v, k);
+}
+
+/* What the device says of itself (features offered, configuration) is not the file's to say. */
+void virtio_state(Virtio *v, State *s) {
+    pthread_mutex_lock(&v->lock);
+    u8 status = v->status;
+    state_u8(s, &status);
+    state_u64(s, &v->features);
+    state_bool(s, &v->broken);
+    state_u32(s, &v->generation);
+    if (s->loading && (((status & VIRTIO_FEATURES_OK) && !features_check(v)) || ((status & VIRTIO_DRIVER_OK) && !(status & VIRTIO_FEATURES_OK)))) {
+        state_bad(s);
+        status = 0;
+    }
+    v->status = status;
+    for (u32 k = 0; k < v->kind.queues; k++) virtq_state(&v->queue[k], s);
+    if (v->kind.state) v->kind.state(v->dev, s);
+    if (s->loading && (status & VIRTIO_DRIVER_OK) && v->kind.ready) v->kind.ready(v->dev);
+    pthread_mutex_unlock(&v->lock);
 }
 
 u32 virtio_offered_get(const Virtio *v, u32 half) { return half < 2 ? half_of(v->offered, half) : 0; }

@@ -15,6 +15,7 @@
 #define DEVICE_VIRTIO_VIRTIO_H
 
 #include "back/back.h"
+#include "back/state.h"
 #include "device/device.h"
 #include <sys/uio.h>
 
@@ -39,6 +40,8 @@ typedef struct VirtioKind {
     void (*reset)(void *dev);             /* back to the start */
     void (*notify)(void *dev, u32 queue); /* a kick; the queue is ready. On a hart's thread, without v->lock. */
     void (*config_written)(void *dev, u32 offset, u32 size); /* v->config has the bytes already */
+    void (*quiesce)(void *dev);           /* queues give no chains just now: returns when none is in a thread's hands */
+    void (*state)(void *dev, State *s);   /* what the device has beside its queues, for snapshots */
 } VirtioKind;
 
 /* --- queues ------------------------------------------------------------------------------- */
@@ -99,6 +102,7 @@ struct Virtio {
     u64 offered, features; /* features: what the driver took */
     u8 status;
     bool broken;           /* atomic */
+    bool paused;           /* atomic: queues give no chains */
     u32 generation;        /* of config; atomic */
     u8 config[VIRTIO_CONFIG_MAX];
     VirtQueue queue[VIRTIO_QUEUES_MAX];
@@ -115,6 +119,11 @@ void virtio_reset(Virtio *v);
 void virtio_break(Virtio *v);
 /* v->config was changed by the device. */
 void virtio_config_changed(Virtio *v);
+/* For snapshots: nothing moves between the two. After the second, what the driver has offered is looked at again. */
+void virtio_pause(Virtio *v);
+void virtio_continue(Virtio *v);
+/* While paused. */
+void virtio_state(Virtio *v, State *s);
 static inline bool virtio_has(const Virtio *v, u64 feature) { return v->features & feature; }
 /* True: queues work. Any thread. */
 bool virtio_is_live(const Virtio *v);
@@ -132,6 +141,7 @@ void virtio_config_write(Virtio *v, u32 offset, unsigned size, u64 value);
 VirtQueue *virtio_queue(Virtio *v, u32 index);
 void virtq_enable(VirtQueue *q, bool on);
 void virtq_reset(VirtQueue *q);
+void virtq_state(VirtQueue *q, State *s);
 /* Without v->lock. */
 void virtio_kick(Virtio *v, u32 index);
 
@@ -142,6 +152,7 @@ extern const IoOps virtio_mmio_ops;
 /* v NULL: an empty slot, whose registers say that there is no device. */
 VirtioMmio *virtio_mmio_new(Virtio *v, Irq irq);
 void virtio_mmio_reset(VirtioMmio *m);
+void virtio_mmio_state(VirtioMmio *m, State *s); /* of the device, too */
 void virtio_mmio_drop(VirtioMmio *m);
 
 typedef struct PciBus PciBus;
@@ -149,6 +160,7 @@ typedef struct VirtioPci VirtioPci;
 /* NULL: the bus is full. */
 VirtioPci *virtio_pci_new(Virtio *v, PciBus *bus);
 void virtio_pci_reset(VirtioPci *p);
+void virtio_pci_state(VirtioPci *p, State *s);
 void virtio_pci_drop(VirtioPci *p);
 
 #endif

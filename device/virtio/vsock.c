@@ -49,6 +49,7 @@ struct VirtioVsock {
     char path[96];
     int listener, wake;
     bool stopping, starved; /* starved: the guest has no buffers */
+    bool announce;          /* the guest is to be told that its connections are gone */
     u32 next_port;
     Connection *connection[CONNECTIONS];
     u32 connection_len;
@@ -223,9 +224,19 @@ static void transmit(VirtioVsock *d, VirtQueue *q, VirtChain *chain) {
     thread_wake(d); /* what is owed is sent there */
 }
 
+/* The only event there is: the transport was reset. [virtio 5.10.6.7] */
+static void event_send(VirtioVsock *d, VirtQueue *q, VirtChain *chain) {
+    u32 reset = 0;
+    if (!d->announce || !virtq_pop(q, chain)) return;
+    d->announce = false;
+    virtq_push(q, chain, (u32)virt_chain_write(chain, 0, &reset, sizeof(reset)));
+    virtq_signal(q);
+}
+
 static void vsock_run(void *ctx, u32 queue, VirtChain *chain) {
     VirtioVsock *d = ctx;
     if (queue == TRANSMIT) transmit(d, &d->virtio.queue[queue], chain);
+    if (queue == EVENT) event_send(d, &d->virtio.queue[queue], chain);
     if (queue != RECEIVE) return;
     pthread_mutex_lock(&d->lock);
     d->starved = false;
@@ -392,12 +403,24 @@ static void vsock_reset(void *dev) {
     pthread_mutex_unlock(&d->lock);
 }
 
+static void vsock_quiesce(void *dev) {
+    VirtioVsock *d = dev;
+    virt_worker_drain(d->worker);
+    pthread_mutex_lock(&d->lock);
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* Connections end with the process: the host's programs are not in the snapshot. */
+static void vsock_state(void *dev, State *s) {
+    if (s->loading) ((VirtioVsock *)dev)->announce = true;
+}
+
 VirtioVsock *virtio_vsock_new(Physical *memory, u32 cid, const char *path, char *why, size_t why_size) {
     int listener = vsock_listen(path, why, why_size);
     if (listener < 0) return NULL;
     VirtioVsock *d = back_alloc(sizeof(*d));
     VirtioKind kind = {.name = "vsock", .id = VIRTIO_VSOCK, .class = 0x078000, .features = 1 /* streams */, .queues = QUEUES, .queue_size = QUEUE_SIZE, .config_size = 8,
-                       .ready = vsock_ready, .reset = vsock_reset, .notify = vsock_notify};
+                       .ready = vsock_ready, .reset = vsock_reset, .quiesce = vsock_quiesce, .state = vsock_state, .notify = vsock_notify};
     strcpy(d->path, path); /* vsock_listen has looked at its length */
     d->listener = listener;
     d->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

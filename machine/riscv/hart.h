@@ -11,6 +11,7 @@
 #ifndef MACHINE_RISCV_HART_H
 #define MACHINE_RISCV_HART_H
 
+#include "back/state.h"
 #include "device/imsic.h"
 #include "engine/engine.h"
 #include "isa/riscv/riscv.h"
@@ -175,6 +176,9 @@ void hart_flush_set(Hart *h, unsigned set);
 bool pmp_allows(const Hart *h, u64 pa, u64 size, Access access, unsigned priv, bool *whole);
 bool pmp_csr_write(Hart *h, u32 csr, u64 value);
 u64 pmp_csr_read(const Hart *h, u32 csr);
+
+/* --- state.c --- */
+void hart_state(Hart *h, State *s); /* for snapshots; the hart does not run */
 
 /* --- sbi.c --- */
 void sbi_call(Hart *h);
