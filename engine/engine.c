@@ -578,9 +578,11 @@ static void kill_in_half(Engine *e, Pool *h, u64 start, u64 size) {
 void engine_invalidate(Engine *e, u64 start, u64 size) {
     if (!size) return;
     lock_take(&e->lock);
+    e->region_died = false;
     kill_in_half(e, cache_half(&e->cache), start, size);
     image_invalidate(e, start, size);
     tier_invalidate(e, start, size);
+    if (e->region_died) kick_all(e); /* who goes round in one leaves at the next poll */
     lock_give(&e->lock);
 }
 

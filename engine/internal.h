@@ -28,6 +28,7 @@ struct Engine {
     EngineStats stats;
     u32 epoch;          /* goes up when code is not to be returned to any more, though its generation lives */
     Tier *tier;         /* NULL: nothing is optimised */
+    bool region_died;   /* since engine_invalidate last began */
     struct Lockstep *lockstep; /* lockstep.c; NULL: nothing is compared */
     Store store;
     Digest store_context; /* all that generated code depends on, but the guest's */

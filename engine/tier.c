@@ -442,7 +442,7 @@ void tier_kill(Engine *e, Pool *p, Block *b) {
         cache_own(&e->cache, p->rw + at - HOST_PAD, HOST_PAD + 2);
         e->host->unlink_entry(&e->cache.stubs, p->rw + at, p->rx + at);
     }
-    kick_all(e); /* who goes round in it leaves at the next poll */
+    e->region_died = true;
 }
 
 static bool range_touches(const RegionRange *r, u32 count, u64 start, u64 size) {
