@@ -68,6 +68,20 @@ static void emit_random(void) {
     }
 }
 
+/* A word of 2, 4 or 8 bytes that is read byte by byte, in any order, swapped or not; sometimes a store comes between. */
+static void emit_word(void) {
+    static const u8 join[] = {6, 0, 4}; /* or, add, xor */
+    u32 size = 2u << pick(3), from = pick(64), first = pick(size), sum = 5 + pick(4), more = 9 + pick(4);
+    bool swap = pick(2), word = size == 4 && pick(2);
+    for (u32 k = 0; k < size; k++) {
+        u32 byte = (k + first) % size, reg = k ? more : sum, sign = word && byte == 3 && pick(2);
+        emit(0x03 | reg << 7 | (sign ? 0u : 4u) << 12 | BASE << 15 | (from + (swap ? size - 1 - byte : byte)) << 20, 4);
+        if (byte) emit((word ? 0x1b : 0x13) | reg << 7 | 1 << 12 | reg << 15 | 8 * byte << 20, 4);
+        if (k) emit(0x33 | sum << 7 | (u32)join[pick(8) ? 0 : pick(3)] << 12 | sum << 15 | more << 20, 4);
+        if (!pick(16)) emit(0x23 | (from + pick(8)) % 32 << 7 | BASE << 15 | (5 + pick(8)) << 20 | (from + 8) / 32 << 25, 4);
+    }
+}
+
 static u32 branch_bits(u32 kind, unsigned rs1, unsigned rs2, i32 off) {
     u32 o = (u32)off;
     return 0x63 | kind << 12 | rs1 << 15 | rs2 << 20 | (o >> 11 & 1) << 7 | (o >> 1 & 15) << 8 | (o >> 5 & 63) << 25 | (o >> 12 & 1) << 31;
@@ -97,6 +111,7 @@ static void emit_pass(void) {
     for (u32 n = 0; n < BLOCKS; n++) {
         block_at[n] = code_len;
         for (u32 k = pick(9); k; k--) emit_random();
+        if (!pick(4)) emit_word();
         emit_end(n);
     }
     block_at[BLOCKS] = code_len;
