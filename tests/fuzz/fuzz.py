@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 BUILD, SEED = os.environ["BUILD"], os.environ.get("SEED", "1")
-COUNTS = {"fuzz_lift": "3000", "fuzz_ir_text": "20000", "fuzz_elf": "20000"}
+COUNTS = {"fuzz_lift": "3000", "fuzz_state": "1000", "fuzz_qcow2": "5000", "fuzz_ir_text": "20000", "fuzz_elf": "20000"}
 
 
 def main():
