@@ -224,7 +224,9 @@ static bool access_part(Hart *h, u64 va, u32 size, bool write, u64 *v) {
 static bool access_split(Hart *h, u64 va, u32 size, bool write, u64 *v) {
     u32 first = (u32)(PAGE_BYTES - (va & (PAGE_BYTES - 1)));
     u64 pa, high = *v >> 8 * first, low = *v;
-    if (!hart_translate(h, va + first, write ? ACCESS_STORE : ACCESS_LOAD, data_priv(h), &pa)) return false; /* before anything is written */
+    Access access = write ? ACCESS_STORE : ACCESS_LOAD;
+    /* both, before anything is written */
+    if (!hart_translate(h, va, access, data_priv(h), &pa) || !hart_translate(h, va + first, access, data_priv(h), &pa)) return false;
     for (u32 k = 0; k < first; k++) {
         u64 byte = low >> 8 * k & 0xff;
         if (!access_part(h, va + k, 1, write, &byte)) return false;

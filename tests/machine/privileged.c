@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs on a bare machine, in M-mode: random uses of the privileged architecture, whose outcome is printed for another emulator to agree with
+ * (privileged.py). What is left open by the manual is masked out.
+ *
+ * A trial goes to some mode with mret and executes a few instructions there; all of them end in a trap, taken in M-mode or delegated to S-mode, whose handler
+ * comes on to M-mode with ecall. Page tables: the first levels map the program onto itself for S-mode, one page table has the random entries. */
+typedef unsigned long u64;
+typedef unsigned int u32;
+
+#define SEED_DEFAULT 1
+#ifndef SEED
+#define SEED SEED_DEFAULT
+#endif
+
+/* --- output --- */
+
+static void put(char c) { *(volatile char *)0x10000000 = c; }
+static void text(const char *s) {
+    while (*s) put(*s++);
+}
+static void hex(u64 v) {
+    int started = 0;
+    put(' ');
+    for (int k = 60; k >= 0; k -= 4) {
+        unsigned d = v >> k & 15;
+        if (d || started || !k) put("0123456789abcdef"[d]), started = 1;
+    }
+}
+
+static u64 state = SEED * 0x9e3779b97f4a7c15ul + 1;
+static u64 rnd(void) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+static u64 pick(u64 n) { return (rnd() >> 20) % n; }
+static int flip(void) { return rnd() >> 40 & 1; }
+
+#define READ(csr) ({ u64 v_; __asm__ volatile("csrr %0, " #csr : "=r"(v_)); v_; })
+#define WRITE(csr, v) __asm__ volatile("csrw " #csr ", %0" ::"r"((u64)(v)) : "memory")
+#define FENCE() __asm__ volatile("sfence.vma; fence.i" ::: "memory")
+
+/* --- going to another mode and coming back --- */
+
+typedef struct Outcome {
+    u64 cause, epc, tval, status, a0; /* of the last trap, in M-mode */
+    u64 s_cause, s_epc, s_tval, s_status; /* of the one that was delegated before; s_cause ~0: none */
+} Outcome;
+Outcome outcome;
+u64 saved[16];
+
+void go(u64 pc, u64 a0, u64 a1, u64 a2);
+__asm__(".section .text.unlikely,\"ax\"\n.globl _start\n_start: la sp, stack_end; la t0, m_handler; csrw mtvec, t0; la t0, s_handler; csrw stvec, t0\n"
+        " li t0, -1; srli t0, t0, 10; csrw pmpaddr0, t0; li t0, 0x1f; csrw pmpcfg0, t0; call main\n1: j 1b\n"
+        ".macro callee op\n \\op ra, 0(t0); \\op sp, 8(t0); \\op s0, 16(t0); \\op s1, 24(t0); \\op s2, 32(t0); \\op s3, 40(t0); \\op s4, 48(t0); \\op s5, 56(t0); \\op s6, 64(t0)\n"
+        " \\op s7, 72(t0); \\op s8, 80(t0); \\op s9, 88(t0); \\op s10, 96(t0); \\op s11, 104(t0); \\op gp, 112(t0); \\op tp, 120(t0)\n.endm\n"
+        ".globl go\ngo: la t0, saved; callee sd; csrw mepc, a0; mv a0, a1; mv a1, a2; mv a2, a3; mret\n"
+        ".balign 4\nm_handler: la t0, outcome; csrr t1, mcause; sd t1, 0(t0); csrr t1, mepc; sd t1, 8(t0); csrr t1, mtval; sd t1, 16(t0); csrr t1, mstatus; sd t1, 24(t0); sd a0, 32(t0)\n"
+        " csrw satp, zero; li t1, 0x20000; csrc mstatus, t1; la t0, saved; callee ld; ret\n"
+        ".balign 4\n.globl s_handler\ns_handler: la t0, outcome; csrr t1, scause; sd t1, 40(t0); csrr t1, sepc; sd t1, 48(t0); csrr t1, stval; sd t1, 56(t0); csrr t1, sstatus; sd t1, 64(t0); ecall\n"
+        ".bss\n.balign 16\nstack: .space 16384\nstack_end:\n.text\n");
+
+#define STATUS_MASK 0x7e19aaul /* SIE MIE SPIE MPIE SPP MPP MPRV SUM MXR TVM TW TSR */
+
+static void report(const char *what, u64 base) {
+    text(what);
+    if (outcome.s_cause != ~0ul) {
+        text(" S");
+        hex(outcome.s_cause), hex(outcome.s_epc - base), hex(outcome.s_tval), hex(outcome.s_status & 0xc0122);
+    }
+    text(" M");
+    hex(outcome.cause);
+    if (outcome.s_cause == ~0ul) hex(outcome.epc - base), hex(outcome.tval);
+    hex(outcome.status & STATUS_MASK & ~0x20000ul), hex(outcome.a0);
+    put('\n');
+}
+
+static void enter(u64 priv, u64 status) { WRITE(mstatus, (READ(mstatus) & ~(STATUS_MASK & ~0x20000ul)) | (status & STATUS_MASK & ~(0x1800ul | 0x20000ul)) | priv << 11); }
+
+/* --- registers --- */
+
+#define TRY(csr, mask) { WRITE(csr, v); text(" " #csr); hex(READ(csr) & (mask)); }
+
+static void registers(void) {
+    u64 v = rnd() & (flip() ? ~0ul : rnd());
+    if ((v >> 11 & 3) == 2) v ^= 1ul << 11; /* no mode: what is written then is open */
+    text("csr");
+    u64 status = READ(mstatus), mtvec = READ(mtvec), stvec = READ(stvec);
+    WRITE(mstatus, v & 0x7e19aaul & ~0x20000ul);
+    text(" mstatus");
+    hex(READ(mstatus) & 0x7e19aaul);
+    text(" sstatus");
+    hex(READ(sstatus) & 0xc0122);
+    WRITE(mstatus, status);
+    TRY(mscratch, ~0ul) TRY(sscratch, ~0ul) TRY(mepc, ~1ul) TRY(sepc, ~1ul) TRY(mtval, ~0ul) TRY(stval, ~0ul) TRY(mideleg, 0x222) TRY(medeleg, 0xb1fe) TRY(mie, 0xaaa)
+    text(" sie");
+    hex(READ(sie) & 0x222);
+    TRY(mcounteren, 7) TRY(scounteren, 7)
+    v &= ~3ul;
+    TRY(mtvec, ~2ul) TRY(stvec, ~2ul)
+    WRITE(mtvec, mtvec);
+    WRITE(stvec, stvec);
+    WRITE(mie, 0);
+    WRITE(mideleg, 0);
+    WRITE(medeleg, 0);
+    WRITE(satp, 0);
+    u64 mode = pick(16) << 60;
+    WRITE(satp, mode | 0x1234567);
+    text(" satp");
+    hex(READ(satp));
+    WRITE(satp, 0);
+    put('\n');
+}
+
+/* --- instructions --- */
+
+static u32 code[64] __attribute__((aligned(4096)));
+
+static const u32 tries[] = {
+    0x00000073, 0x00100073, 0x00000000, 0xffffffff, 0x10200073, 0x30200073, 0x12000073, 0x10500073 | 0, /* ecall ebreak illegal illegal sret mret sfence.vma (wfi) */
+    0x30002573, 0x10002573, 0x18002573, 0xc0002573, 0xc0102573, 0x14051073, 0x34051073, 0xc0101073, /* csrr mstatus sstatus satp cycle time; csrw sscratch mscratch time */
+    0x7a002573, 0x5c002573, 0x00000001, 0x1005a52f, 0x00c5a52f, 0x0005b503, 0x00c5b023, 0x30102573, /* (7a0: see below) nonexistent c.nop lr.w amoadd.w ld sd csrr misa */
+    0x3a002573, 0xf1402573, 0x00052507, 0x02a57553, 0x16000073, 0x18000073, 0x18100073, 0x0000100f, /* pmpcfg0 mhartid flw fadd.d sinval sfence.w.inval .inval.ir fence.i */
+};
+
+static void instructions(void) {
+    u64 priv = pick(3), n = pick(sizeof tries / sizeof *tries);
+    priv = priv == 2 ? 3 : priv;
+    u32 insn = tries[n];
+    if (n == 7 || n == 16 || n == 11 || n == 28) insn = 0x00000013; /* wfi may wait; triggers, counters, and what sinval.vma tells are implementation's */
+    code[0] = insn;
+    code[1] = code[2] = code[3] = 0x00000073; /* ecall */
+    if (n == 10 || n == 9 || n == 23 || n == 8) code[1] = 0x00000513; /* li a0, 0: what they read is implementation's */
+    u64 status = rnd();
+    outcome.s_cause = ~0ul;
+    outcome.a0 = 0;
+    WRITE(medeleg, flip() ? rnd() & 0xb1ff & ~(1 << 9) : 0);
+    WRITE(mcounteren, rnd() & 7);
+    WRITE(scounteren, rnd() & 7);
+    WRITE(sepc, &code[2]);
+    WRITE(satp, 0);
+    enter(priv, status & ~0xaul);
+    if (status >> 50 & 1) __asm__ volatile("csrs mstatus, %0" ::"r"(3ul << 13));
+    else __asm__ volatile("csrc mstatus, %0" ::"r"(3ul << 13));
+    FENCE();
+    static u64 data[4] __attribute__((aligned(64)));
+    data[0] = 0x1122334455667788;
+    u64 address = (u64)data + (flip() || n == 19 || n == 20 ? 0 : pick(8)); /* emulators differ in how misaligned atomics fail */
+    if (!priv && (n == 29 || n == 30)) code[0] = insn = 0x13; /* illegal, but not everywhere */
+    if (insn == 0x30200073 || (insn == 0x10200073 && priv == 3)) { code[0] = 0x13; insn = 0; } /* would go anywhere */
+    go((u64)code, 0, address, 5);
+    text("insn");
+    hex(insn), hex(priv);
+    if (outcome.tval - (u64)data < 64) outcome.tval -= (u64)data;
+    if (outcome.s_tval - (u64)data < 64) outcome.s_tval -= (u64)data;
+    if (n == 12) outcome.a0 = 0; /* the time */
+    if (outcome.cause == 3) outcome.tval = 0; /* pc or 0 */
+    if (outcome.s_cause == 3) outcome.s_tval = 0;
+    report("", (u64)code);
+    WRITE(medeleg, 0);
+}
+
+/* --- translation --- */
+
+#define PAGES 16
+static u64 root[512] __attribute__((aligned(4096))), level3[512] __attribute__((aligned(4096))), level2[512] __attribute__((aligned(4096))), level1[512] __attribute__((aligned(4096))),
+    leaves[512] __attribute__((aligned(4096)));
+static u64 pages[PAGES][512] __attribute__((aligned(65536)));
+enum { V = 1, R = 2, W = 4, X = 8, U = 16, G = 32, A = 64, D = 128 };
+
+static u64 pte(const void *to, u64 flags) { return (u64)to >> 12 << 10 | flags; }
+
+/* Virtual 0x40000000 + n pages: the random ones. The gigabyte from 0x80000000 is mapped onto itself for S-mode, and in the second gigabyte from 0 there is nothing else. */
+static u64 tables(unsigned levels) {
+    u64 *top = levels == 3 ? level2 : levels == 4 ? level3 : root;
+    for (int k = 0; k < 512; k++) root[k] = level3[k] = level2[k] = level1[k] = leaves[k] = 0;
+    if (levels == 5) root[0] = pte(level3, V);
+    if (levels >= 4) level3[0] = pte(level2, V);
+    level2[2] = pte((void *)0x80000000, V | R | W | X | A | D | G);
+    level2[1] = pte(level1, V);
+    level1[0] = pte(leaves, V);
+    if (!pick(8)) level1[0] |= 1ul << (4 + pick(4)); /* reserved in a pointer */
+    for (int k = 0; k < PAGES; k++) leaves[k] = pte(pages[k], rnd() & 0xff & (pick(3) ? ~0ul : rnd())) | (pick(4) ? V : 0);
+    if (!pick(8)) level1[1] = pte(pages, (rnd() & 0xff) | V); /* a superpage, perhaps misaligned */
+    return (u64)(levels + 5) << 60 | (u64)top >> 12;
+}
+
+static void translation(void) {
+    unsigned levels = 3 + pick(MAX_LEVELS - 2);
+    u64 satp = tables(levels);
+    for (int k = 0; k < PAGES; k++) {
+        pages[k][0] = 0x1000 + k;
+        ((u32 *)pages[k])[4] = 0x00000073; /* ecall at +16 */
+    }
+    for (int round = 0; round < 12; round++) {
+        static const u32 bodies[][3] = {{0x0005b503, 0x00000073, 0}, {0x00c5b023, 0x00000073, 0}, {0x00058067, 0x00000073, 0}, {0x00c5b52f, 0x00000073, 0}}; /* ld; sd; jr a1; amoadd.d a0,a2,(a1) */
+        u64 n = pick(4), page = pick(PAGES), priv = flip(), status = rnd();
+        u64 address = 0x40000000 + page * 4096 + (n == 2 ? 16 : pick(4) ? 0 : n == 3 ? 8 : pick(3) == 0 ? 4090 : pick(8));
+        if (!pick(12)) address = pick(2) ? 1ul << (30 + pick(34)) : 0x40200000 + pick(2) * 4096;
+        /* U-mode needs code of its own: page 15 is that, and the same for S-mode where it is told so. */
+        if (n == 3) leaves[page] |= A; /* some emulators load first, and some do not */
+        leaves[PAGES] = pte(code, V | R | X | A | D | (priv ? 0 : U));
+        for (int k = 0; k < 3; k++) code[k] = bodies[n][k];
+        outcome.s_cause = ~0ul;
+        outcome.a0 = 0;
+        WRITE(medeleg, flip() ? 0xb000 : 0);
+        WRITE(satp, satp);
+        FENCE();
+        enter(priv, status & ~0xaul);
+        u64 base = 0x40000000 + PAGES * 4096;
+        go(base, 0, address, 7);
+        if (!pick(3)) FENCE();
+        text("vm");
+        hex(levels), hex(n), hex(priv), hex(address), hex(leaves[page] & 0xff), hex(status >> 18 & 3);
+        /* The part of an access over two pages that faulted may be told, or the access; and who cannot be read is no atomic's load. */
+        if (outcome.tval == (address | 4095) + 1) outcome.tval = address;
+        if (outcome.s_tval == (address | 4095) + 1) outcome.s_tval = address;
+        if (n == 3 && outcome.cause == 13) outcome.cause = 15;
+        if (n == 3 && outcome.s_cause == 13) outcome.s_cause = 15;
+        report("", base);
+        WRITE(medeleg, 0);
+    }
+    u64 sum = 0;
+    for (int k = 0; k < PAGES; k++) sum = sum * 31 + pages[k][0] + (leaves[k] & 0xff);
+    text("sum");
+    hex(sum);
+    put('\n');
+}
+
+/* --- interrupts --- */
+
+static void interrupts(void) {
+    u64 priv = flip() ? 3 : flip(), status = rnd(), pending = rnd() & 0x222, enabled = 1ul << (1 + 4 * pick(3)), delegated = rnd() & 0x222;
+    code[0] = code[1] = 0x00000013;
+    code[2] = 0x00000073;
+    outcome.s_cause = ~0ul;
+    outcome.a0 = 0;
+    WRITE(mideleg, delegated);
+    WRITE(mie, enabled);
+    WRITE(mip, pending);
+    FENCE();
+    enter(priv, status);
+    if (priv == 3) __asm__ volatile("csrc mstatus, %0" ::"r"(8ul | 1ul << 7)); /* or the handler would be interrupted */
+    __asm__ volatile("csrc mstatus, %0" ::"r"(8ul));
+    go((u64)code, 0, 0, 0);
+    text("irq");
+    hex(priv), hex(pending), hex(enabled), hex(delegated), hex(READ(mip) & 0x222);
+    if (outcome.s_cause != ~0ul) outcome.s_epc = outcome.s_epc == (u64)code || outcome.s_epc > (u64)code ? (u64)code : 0;
+    if (outcome.cause >> 63) outcome.epc = (u64)code;
+    report("", (u64)code);
+    WRITE(mie, 0);
+    WRITE(mip, 0);
+    WRITE(mideleg, 0);
+}
+
+int main(void) {
+    text("begin\n");
+    for (int k = 0; k < ROUNDS; k++) {
+        registers();
+        for (int n = 0; n < 8; n++) instructions();
+        translation();
+        for (int n = 0; n < 4; n++) interrupts();
+    }
+    text("end\n");
+    *(volatile u32 *)0x100000 = 0x5555;
+    for (;;) {}
+}

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The privileged architecture against another emulator: privileged.c does random things to a bare machine and prints what came of them; every
+engine must print what the distribution's qemu-system-riscv64 prints. $SEED chooses what is done."""
+import difflib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VM = os.path.join(os.path.dirname(os.environ["ISOMER"]), "isomer-vm")
+SEED = int(os.environ.get("SEED") or "1")
+ENGINES = {"quick": [], "interpreter": ["--engine", "interp"], "one instruction at a time": ["--one-insn"], "small cache": ["--cache-size", "1M"]}
+
+
+def build(path, seed, rounds, levels):
+    subprocess.run(["riscv64-linux-gnu-gcc", "-O1", "-march=rv64gc_zicsr_zifencei", "-mabi=lp64", "-mcmodel=medany", "-static", "-nostdlib", "-ffreestanding", "-fno-pic", "-fno-builtin",
+                    "-fno-tree-loop-distribute-patterns", "-Wl,-N,--no-warn-rwx-segments,-Ttext=0x80000000", "-Wl,--build-id=none", "-Wl,-e,_start", "-DSEED=%dul" % seed, "-DROUNDS=%d" % rounds, "-DMAX_LEVELS=%d" % levels,
+                    os.path.join(HERE, "privileged.c"), "-o", path], check=True)
+
+
+def run(command, seconds=120):
+    r = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds)
+    return r.stdout.decode(errors="replace").replace("\r", "").splitlines()
+
+
+def main():
+    qemu = shutil.which("qemu-system-riscv64")
+    if not qemu:
+        print("skipped: qemu-system-riscv64 is not installed")
+        print("0 passed, 0 failed, 1 skipped")
+        return 0
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as tmp:
+        for seed in range(SEED * 1000, SEED * 1000 + 4):
+            image = tmp + "/image"
+            build(image, seed, 60, 5)
+            expected = run([qemu, "-M", "virt", "-m", "128M", "-cpu", "rv64,svinval=true,svnapot=true,svpbmt=true", "-display", "none", "-serial", "stdio", "-monitor", "none", "-bios", image])
+            for name, options in ENGINES.items():
+                seen = run([VM, "--firmware", image, "--memory", "128M", "--net", "none", "--no-reboot", *options])
+                good = seen == expected and "end" in seen
+                passed += good
+                failed += not good
+                if not good:
+                    print("FAILED seed %d, %s: %d lines of %d" % (seed, name, len(seen), len(expected)))
+                    print("\n".join(list(difflib.unified_diff(expected, seen, "qemu", "isomer", lineterm="", n=1))[:40]))
+    print("%d passed, %d failed" % (passed, failed))
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
