@@ -61,20 +61,36 @@ static void queue(u32 k, u32 q, Input *in) {
     wr(k, 0x44, 1);
 }
 
-/* Descriptors that mostly lie in memory and go on to the next. */
+typedef struct Desc {
+    u64 at;
+    u32 size;
+    u16 flags, next;
+} Desc;
+
+/* What a bad driver makes of a descriptor. */
+static void spoil(Desc *d, Input *in) {
+    u32 how = byte(in);
+    if (how & 1) d->at = BASE + (u64)word(in) * 16;
+    if (how & 2) d->size = word(in) << (how >> 6 & 3) * 4;
+    if (how & 4) d->flags ^= 1;
+    if (how & 8) d->flags ^= 2;
+    if (how & 16) d->next = (u16)byte(in);
+    if (how & 32) *d = (Desc){INDIRECT, (byte(in) & 15) * 16, 4, d->next};
+}
+
+/* Chains of three, as most requests are: a head, data (out or in), room for the answer; one descriptor in four is spoilt. */
 static void table(u64 at, u32 len, Input *in) {
     for (u32 i = 0; i < len; i++) {
-        u32 how = byte(in);
-        struct { u64 at; u32 size; u16 flags, next; } d = {how & 1 ? TEXT + byte(in) * 16 : BASE + (u64)word(in) * 16, how & 2 ? byte(in) : word(in), 0, (u16)(i + 1)};
-        d.flags = (u16)((how & 4 ? 1 : 0) | (how & 8 ? 2 : 0) | ((how & 0x70) == 0x70 ? 4 : 0));
-        if ((how & 0x30) == 0x30) d.at = INDIRECT, d.size = (byte(in) & 31) * 16;
-        if (how & 0x80) d.next = (u16)byte(in);
+        u32 how = byte(in), place = i % 3;
+        Desc d = {TEXT + (place ? 64 + 16 * (how >> 4) : 0), place == 0 ? 16 + (how >> 2 & 15) : 1 + how * 4, place < 2, (u16)(i + 1)};
+        if (place == 2 || (place == 1 && (how & 4))) d.flags |= 2;
+        if (!(how & 3)) spoil(&d, in);
         physical_write(&memory, at + 16 * i, &d, 16);
     }
 }
 
 static void wait_idle(Virtio *v) {
-    for (u32 tries = 0; tries < 20000; tries++) {
+    for (u32 tries = 0; tries < 300; tries++) {
         bool busy = false;
         for (u32 k = 0; k < v->kind.queues; k++) busy |= virtq_is_waiting(&v->queue[k]) && virtio_is_live(v);
         if (!busy) return;
@@ -92,7 +108,9 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     physical_write(&memory, AVAIL, avail, sizeof(avail));
     table(DESCS, QSIZE, &in);
     table(INDIRECT, 8, &in);
-    for (u32 i = 0; i < 128; i++) *physical_ram(&memory, TEXT + i, 1) = (u8)byte(&in);
+    u32 type = byte(&in) & 15; /* of a disk's request; its fifth byte is the type of a folder's */
+    physical_write(&memory, TEXT, &type, 4);
+    for (u32 i = 4; i < 128; i++) *physical_ram(&memory, TEXT + i, 1) = (u8)byte(&in);
     queue(k, q, &in);
     wr(k, 0x50, q);
     wait_idle(devices[k]);
