@@ -49,15 +49,20 @@ void *arena_alloc(Arena *a, size_t size) {
 }
 
 void arena_reset(Arena *a) {
-    if (!a->chunk) return;
-    while (a->chunk->next) {
-        ArenaChunk *old = a->chunk->next;
-        a->chunk->next = old->next;
-        sys_munmap(old, old->size);
+    ArenaChunk *kept = a->chunk, *next;
+    if (!kept) return;
+    for (ArenaChunk *c = a->chunk; c; c = c->next)
+        if (c->size > kept->size) kept = c;
+    u8 *start = (u8 *)align_up((u64)(kept + 1), 16), *end = (u8 *)kept + kept->size;
+    memset(start, 0, (kept == a->chunk ? a->at : end) - start);
+    for (ArenaChunk *c = a->chunk; c; c = next) {
+        next = c->next;
+        if (c != kept) sys_munmap(c, c->size);
     }
-    u8 *start = (u8 *)align_up((u64)(a->chunk + 1), 16);
-    memset(start, 0, a->at - start);
+    kept->next = NULL;
+    a->chunk = kept;
     a->at = start;
+    a->end = end;
 }
 
 void arena_drop(Arena *a) {

@@ -4,6 +4,7 @@
  * how far targets are (code only shrinks, but for alignment, which is counted in). */
 #include "host/x64/region.h"
 
+enum { ARENA_BYTES = 1 << 20 /* one piece that mostly suffices, and is kept */ };
 enum { HOT_ALIGN = 32, ENTRY_ALIGN = 16, LARGE = 1000 /* IR instructions */ };
 
 /* --- jumps between blocks ------------------------------------------------------------------------------- */
@@ -302,6 +303,7 @@ static Region *begin(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     Cg *g = cg_begin(stubs, f, code);
     if (!g->region_memory) g->region_memory = arena_alloc(&code->arena, sizeof(Region));
     Region *r = g->region = g->region_memory;
+    if (!r->arena.chunk) arena_alloc(&r->arena, ARENA_BYTES);
     arena_reset(&r->arena);
     r->g = g;
     r->too_hard = r->second_pass = false;
