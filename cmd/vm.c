@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isomer-vm: a machine from the command line. Options are rows of one table; what they say goes into a MachineConfig. */
 #include "back/back.h"
+#include "cmd/image.h"
 #include "machine/control.h"
 #include "machine/machine.h"
 #include <errno.h>
@@ -17,6 +18,11 @@ typedef struct Vm {
     BoardShare shares[DEVICES];
     bool stats, help;
     const char *resume, *control; /* NULL: none */
+    const char *system, *arch;    /* a named system; NULL: none */
+    const char *exec;             /* a command for it; NULL: none */
+    Image image;
+    ExecFolder exec_folder;
+    char append[1024];
 } Vm;
 
 typedef struct Option {
@@ -58,6 +64,8 @@ static bool set_smp(Vm *v, const char *arg) {
 static bool set_kernel(Vm *v, const char *arg) { return v->config.images.kernel = arg, true; }
 static bool set_initrd(Vm *v, const char *arg) { return v->config.images.initrd = arg, true; }
 static bool set_append(Vm *v, const char *arg) { return v->config.images.append = arg, true; }
+static bool set_arch(Vm *v, const char *arg) { return v->arch = arg, true; }
+static bool set_exec(Vm *v, const char *arg) { return v->exec = arg, true; }
 static bool set_firmware(Vm *v, const char *arg) { return v->config.images.firmware = arg, true; }
 static bool set_serial(Vm *v, const char *arg) { return v->config.board.serial = arg, true; }
 static bool set_console(Vm *v, const char *arg) { return v->config.board.console = arg, true; }
@@ -182,6 +190,8 @@ static bool set_perfmap(Vm *v, const char *arg) { return (void)arg, v->config.en
 /* ---------------------------------------------------------------------------------------------------------------------------- */
 
 static const Option options[] = {
+    {"exec", "COMMAND", set_exec, "run a shell command in the system instead of logging in; its exit status is ours"},
+    {"arch", "riscv64", set_arch, "architecture of a named system"},
     {"kernel", "FILE", set_kernel, "the kernel: an Image (also gzip or EFI zboot), or ELF"},
     {"initrd", "FILE", set_initrd, "its initial RAM disk"},
     {"append", "TEXT", set_append, "its command line"},
@@ -210,8 +220,10 @@ static const Option options[] = {
 };
 
 static void usage(FILE *to) {
-    fprintf(to, "usage: isomer boot --kernel FILE [--initrd FILE] [--append TEXT] [--disk FILE] [OPTIONS]\n\n"
-                "Boots a riscv64 machine (the virt board). On the terminal Ctrl-A x ends it, Ctrl-A h helps.\n\n");
+    fprintf(to, "usage: isomer boot debian[:SUITE] [--exec COMMAND] [OPTIONS]\n"
+                "       isomer boot --kernel FILE [--initrd FILE] [--append TEXT] [--disk FILE] [OPTIONS]\n\n"
+                "Boots a riscv64 machine (the virt board). On the terminal Ctrl-A x ends it, Ctrl-A h helps. The image of a named system is made when it is\n"
+                "asked for the first time, and kept; its root logs in without a password.\n\n");
     for (size_t k = 0; k < ARRAY_LEN(options); k++) {
         const Option *o = &options[k];
         fprintf(to, "  --%s%s%s\n      %s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "", o->help);
@@ -227,7 +239,11 @@ static const Option *find_option(const char *text, size_t len) {
 static bool parse(Vm *v, int argc, char **argv) {
     for (int k = 1; k < argc; k++) {
         const char *text = argv[k];
-        if (text[0] != '-') return refuse(text, "what is this? (isomer boot --help)");
+        if (text[0] != '-') {
+            if (v->system) return refuse(text, "one system at a time (isomer boot --help)");
+            v->system = text;
+            continue;
+        }
         text += text[1] == '-' ? 2 : 1;
         size_t len = strcspn(text, "=");
         const Option *o = find_option(!strcmp(text, "h") ? "help" : text, !strcmp(text, "h") ? 4 : len);
@@ -239,6 +255,34 @@ static bool parse(Vm *v, int argc, char **argv) {
         }
         if (!o->set(v, arg)) return false;
     }
+    return true;
+}
+
+/* --- named systems ----------------------------------------------------------------------------------------------------------- */
+
+/* The command has the virtio console to itself; what the system says goes nowhere. */
+static bool add_exec(Vm *v, char *why, size_t why_size) {
+    BoardConfig *b = &v->config.board;
+    if (!v->system) return back_fail(why, why_size, "--exec wants a named system, such as debian");
+    if (b->share_len == DEVICES) return back_fail(why, why_size, "too many shares");
+    if (!exec_prepare(&v->exec_folder, v->exec, why, why_size)) return false;
+    v->shares[b->share_len++] = (BoardShare){.path = v->exec_folder.path, .tag = "isomer-exec"};
+    b->serial = "null";
+    b->console = "stdio";
+    return true;
+}
+
+/* What the user has not said. */
+static bool name_system(Vm *v, char *why, size_t why_size) {
+    BoardImages *im = &v->config.images;
+    if (!image_find(v->system, v->arch, &v->image, why, why_size)) return false;
+    if (v->config.board.disk_len == DEVICES) return back_fail(why, why_size, "too many disks");
+    memmove(v->disks + 1, v->disks, v->config.board.disk_len++ * sizeof *v->disks);
+    v->disks[0] = (BoardDisk){.path = v->image.disk, .format = "raw"};
+    if (!im->kernel) im->kernel = v->image.kernel;
+    if (!im->initrd) im->initrd = v->image.initrd;
+    snprintf(v->append, sizeof v->append, "root=LABEL=isomer-root rw quiet console=%s%s%s", v->exec ? "ttyS0 isomer.exec" : "ttyS0", im->append ? " " : "", im->append ? im->append : "");
+    im->append = v->append;
     return true;
 }
 
@@ -258,6 +302,7 @@ static void defaults(Vm *v) {
                "zknd_zkne_zknh_zksed_zksh_zkt_sstc_svadu_svinval_svnapot_svpbmt",
         .isa_base = "rv64i", .extensions = extensions, .mmu = "riscv,sv57", .cbom_size = 64, .cboz_size = 64, .cbop_size = 64,
     };
+    v->arch = "riscv64";
     b->harts = 1;
     b->memory = GIB(1);
     b->serial = "stdio";
@@ -293,8 +338,10 @@ static void on_escape(void *ctx, char what) {
     if (what == 's') write_snapshot();
 }
 
-static int run(const Vm *v) {
+static int run(Vm *v) {
     char why[512];
+    if (v->exec && !add_exec(v, why, sizeof why)) return refuse("--exec", why), 2;
+    if (v->system && !name_system(v, why, sizeof why)) return refuse(v->system, why), 1;
     machine = machine_new(&v->config, why, sizeof why);
     if (!machine) return refuse("the machine cannot be made", why), 1;
     signal(SIGTERM, on_end);
@@ -311,6 +358,11 @@ static int run(const Vm *v) {
     if (status < 0) refuse("the machine cannot be started", why), status = 1;
     if (v->stats) print_stats(machine);
     machine_drop(machine);
+    if (v->exec) {
+        int code = exec_status(&v->exec_folder);
+        if (code < 0) refuse("--exec", "the machine ended before the command did");
+        status = code < 0 ? 1 : code;
+    }
     return status;
 }
 
