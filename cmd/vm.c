@@ -4,7 +4,9 @@
 #include "cmd/image.h"
 #include "machine/control.h"
 #include "machine/machine.h"
+#include "machine/trace.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -185,6 +187,13 @@ static bool set_dump(Vm *v, const char *arg) {
     return v->config.engine.dump || refuse(arg, "what to dump is asm, ir, host");
 }
 
+static bool set_trace(Vm *v, const char *arg) { return trace_parse(arg, &v->config.trace) || refuse(arg, "what to trace is priv, mmio, virtio"); }
+
+static bool set_trace_file(Vm *v, const char *arg) {
+    v->config.trace_fd = open(arg, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    return v->config.trace_fd >= 0 || refuse(arg, strerror(errno));
+}
+
 static bool set_perfmap(Vm *v, const char *arg) { return (void)arg, v->config.engine.perfmap = true; }
 
 /* ---------------------------------------------------------------------------------------------------------------------------- */
@@ -214,6 +223,8 @@ static const Option options[] = {
     {"one-insn", NULL, set_one, "translate one instruction at a time"},
     {"host-features", "-avx,-bmi2,...", set_features, "host instructions not to use"},
     {"dump", "asm,ir,host", set_dump, "print translations as they are made"},
+    {"trace", "priv,mmio,virtio", set_trace, "print traps and returns, accesses to devices, what happens to virtio queues"},
+    {"trace-file", "FILE", set_trace_file, "where to; default stderr"},
     {"perfmap", NULL, set_perfmap, "tell perf of generated code: /tmp/perf-PID.map"},
     {"stats", NULL, set_stats, "print numbers at the end"},
     {"help", NULL, set_help, "this text"},
@@ -281,7 +292,7 @@ static bool name_system(Vm *v, char *why, size_t why_size) {
     v->disks[0] = (BoardDisk){.path = v->image.disk, .format = "raw"};
     if (!im->kernel) im->kernel = v->image.kernel;
     if (!im->initrd) im->initrd = v->image.initrd;
-    snprintf(v->append, sizeof v->append, "root=LABEL=isomer-root rw quiet console=%s%s%s", v->exec ? "ttyS0 isomer.exec" : "ttyS0", im->append ? " " : "", im->append ? im->append : "");
+    snprintf(v->append, sizeof v->append, "root=LABEL=isomer-root rw quiet console=%s%s%s", v->exec ? "ttyS0 isomer.exec systemd.getty_auto=no" : "ttyS0", im->append ? " " : "", im->append ? im->append : "");
     im->append = v->append;
     return true;
 }
@@ -303,6 +314,7 @@ static void defaults(Vm *v) {
         .isa_base = "rv64i", .extensions = extensions, .mmu = "riscv,sv57", .cbom_size = 64, .cboz_size = 64, .cbop_size = 64,
     };
     v->arch = "riscv64";
+    v->config.trace_fd = 2;
     b->harts = 1;
     b->memory = GIB(1);
     b->serial = "stdio";

@@ -5,6 +5,7 @@
 #include "device/timer.h"
 #include "machine/riscv/hart.h"
 #include "machine/snapshot.h"
+#include "machine/trace.h"
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -280,10 +281,15 @@ Machine *machine_new(const MachineConfig *config, char *why, size_t why_size) {
         m->memory = board_physical(m->board);
         m->memory->ctx = m;
         m->memory->code_written = code_written;
+        trace_attach(m->memory, config->trace, config->trace_fd);
     }
     if (!m->board || !make_engine(m, why, why_size) || !make_harts(m, why, why_size)) {
         machine_drop(m);
         return NULL;
+    }
+    for (u32 k = 0; k < m->hart_count; k++) {
+        m->harts[k]->trace = config->trace & TRACE_PRIV;
+        m->harts[k]->trace_fd = config->trace_fd;
     }
     catch_faults();
     return m;

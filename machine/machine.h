@@ -19,6 +19,8 @@ typedef struct MachineConfig {
     BoardImages images;
     EngineOptions engine;
     bool no_reboot; /* a reboot ends the machine, too */
+    u32 trace;      /* TRACE_*: machine/trace.h */
+    int trace_fd;   /* where to */
 } MachineConfig;
 
 /* NULL: `why` (of at least 256 bytes) says why. */

@@ -77,7 +77,8 @@ const u8 *physical_code(const Physical *p, u64 pa, u64 *avail) {
 
 bool physical_io(const Physical *p, u64 pa, unsigned size, bool write, u64 *value) {
     const PhysRegion *r = physical_find(p, pa);
-    if (!r || (size & (size - 1)) || pa & (size - 1)) return false;
+    if (!r || (size & (size - 1))) return false;
+    if ((pa & (size - 1)) && (write || !r->bytes)) return false; /* memory that only reads as such may be read anyhow */
     u64 offset = pa - r->start;
     if (size > r->size - offset) return false;
     if (!r->ops) {
@@ -89,6 +90,7 @@ bool physical_io(const Physical *p, u64 pa, unsigned size, bool write, u64 *valu
     if (!(r->ops->sizes & size)) return false;
     if (write) r->ops->write(r->dev, offset, size, low_bits(*value, size * 8));
     else *value = low_bits(r->ops->read(r->dev, offset, size), size * 8);
+    if (UNLIKELY(p->trace.io != NULL)) p->trace.io(&p->trace, r, offset, size, write, *value);
     return true;
 }
 

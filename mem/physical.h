@@ -25,7 +25,7 @@ enum {
 typedef struct IoOps {
     u64 (*read)(void *dev, u64 offset, unsigned size);
     void (*write)(void *dev, u64 offset, unsigned size, u64 value);
-    u8 sizes; /* sum of the access sizes (1, 2, 4, 8) that the device knows; others are refused, so are unaligned ones */
+    u8 sizes; /* sum of the access sizes (1, 2, 4, 8) that the device knows; others are refused, so are unaligned ones, but for reads where there are `bytes` */
 } IoOps;
 
 typedef struct PhysRegion {
@@ -36,6 +36,14 @@ typedef struct PhysRegion {
     const char *name; /* for traces */
 } PhysRegion;
 
+/* Who wants to know of accesses to devices, and of what these do with them. NULL: nobody. */
+typedef struct PhysicalTrace PhysicalTrace;
+struct PhysicalTrace {
+    void (*io)(const PhysicalTrace *t, const PhysRegion *r, u64 offset, unsigned size, bool write, u64 value);
+    void (*event)(const PhysicalTrace *t, const char *who, const char *what, u64 a, u64 b);
+    int fd;
+};
+
 typedef struct Physical {
     u64 ram_start, ram_size; /* page aligned */
     u8 *ram;
@@ -44,6 +52,7 @@ typedef struct Physical {
     void *ctx;
     /* A write hit pages with PHYS_CODE; [pa, pa + size) lies in RAM. May be NULL. Any thread. */
     void (*code_written)(void *ctx, u64 pa, u64 size);
+    PhysicalTrace trace; /* set before the first access */
 } Physical;
 
 /* 0 or -errno. RAM reads as zeros, and takes host memory only where it is written. */

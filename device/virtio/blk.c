@@ -91,6 +91,7 @@ static u8 ranges_do(VirtioBlk *d, const VirtChain *c, bool zero) {
 static u8 request_do(VirtioBlk *d, const VirtChain *c, u32 *written) {
     Request r;
     virt_chain_read(c, 0, &r, sizeof(r));
+    virtio_trace(&d->virtio, "request: type, sector", r.type, r.sector);
     switch (r.type) {
     case T_IN: return read_do(d, c, r.sector, written);
     case T_OUT: return write_do(d, c, r.sector);

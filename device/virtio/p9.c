@@ -449,6 +449,7 @@ static int do_remove(Request *r) {
 static int do_flush(Request *r) { return 0; } /* requests are done one by one: the old one has been answered */
 
 static int request_do(Request *r, u8 type) {
+    virtio_trace(&r->d->virtio, "request: type, size", type, r->in.size);
     switch (type) {
     case T_VERSION: return do_version(r);
     case T_ATTACH: return do_attach(r);

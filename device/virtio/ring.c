@@ -132,6 +132,7 @@ bool virtq_pop(VirtQueue *q, VirtChain *c) {
     Pop pop = chain_take(q, c);
     pthread_mutex_unlock(&q->lock);
     if (pop == POP_BAD) virtio_break(q->virtio);
+    if (pop == POP_CHAIN) virtio_trace(q->virtio, "takes a chain: queue, bytes out", q->index, c->out_size);
     return pop == POP_CHAIN;
 }
 
@@ -207,6 +208,7 @@ void virtq_signal(VirtQueue *q) {
     pthread_mutex_lock(&q->lock);
     bool wanted = signal_wanted(q);
     pthread_mutex_unlock(&q->lock);
+    if (wanted) virtio_trace(q->virtio, "interrupts: queue, used", q->index, q->next_used);
     if (wanted) q->virtio->interrupt(q->virtio->transport, (int)q->index);
 }
 

@@ -38,6 +38,7 @@ void virtio_config_changed(Virtio *v) {
 
 /* The driver hears of it only if it said that it drives the device. [virtio 2.1.2] */
 void virtio_break(Virtio *v) {
+    virtio_trace(v, "is broken", 0, 0);
     bool was = __atomic_exchange_n(&v->broken, true, __ATOMIC_ACQ_REL);
     if (!was && (__atomic_load_n(&v->status, __ATOMIC_ACQUIRE) & VIRTIO_DRIVER_OK)) v->interrupt(v->transport, -1);
 }
@@ -65,6 +66,7 @@ void virtio_status_set(Virtio *v, u8 status) {
         return;
     }
     u8 now = v->status;
+    virtio_trace(v, "status, features", status, v->features);
     if ((status & ~now & VIRTIO_FEATURES_OK) && !features_check(v)) status &= (u8)~VIRTIO_FEATURES_OK;
     bool starts = (status & ~now & VIRTIO_DRIVER_OK) && (status & VIRTIO_FEATURES_OK);
     if ((status & VIRTIO_DRIVER_OK) && !(status & VIRTIO_FEATURES_OK)) status &= (u8)~VIRTIO_DRIVER_OK;
@@ -126,5 +128,6 @@ void virtio_config_write(Virtio *v, u32 offset, unsigned size, u64 value) {
 VirtQueue *virtio_queue(Virtio *v, u32 index) { return index < v->kind.queues ? &v->queue[index] : NULL; }
 
 void virtio_kick(Virtio *v, u32 index) {
+    virtio_trace(v, "kick of queue", index, 0);
     if (index < v->kind.queues && v->kind.notify && virtio_is_live(v)) v->kind.notify(v->dev, index);
 }

@@ -128,6 +128,12 @@ static inline bool virtio_has(const Virtio *v, u64 feature) { return v->features
 /* True: queues work. Any thread. */
 bool virtio_is_live(const Virtio *v);
 
+/* A line for those who trace. */
+static inline void virtio_trace(const Virtio *v, const char *what, u64 a, u64 b) {
+    const PhysicalTrace *t = &v->memory->trace;
+    if (__builtin_expect(t->event != NULL, 0)) t->event(t, v->kind.name, what, a, b);
+}
+
 /* --- for transports, with v->lock held ---------------------------------------------------- */
 
 u8 virtio_status_get(const Virtio *v);

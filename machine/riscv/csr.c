@@ -3,6 +3,7 @@
  * (11:10); the rest of the checks, the values and their legal bits are here. What generated code does by itself is in sem_priv.c. */
 #include "machine/riscv/hart.h"
 #include "machine/machine.h"
+#include "machine/trace.h"
 
 enum {
     CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3,
@@ -258,6 +259,7 @@ static bool write_supervisor(Hart *h, u32 csr, u64 v) {
     case CSR_SATP:
         if (!satp_allowed(h)) return false;
         hart_new_satp(h, v);
+        if (UNLIKELY(h->trace)) trace_satp(h);
         return true;
     default: return false;
     }

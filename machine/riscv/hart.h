@@ -112,6 +112,9 @@ struct Hart {
     u32 running;  /* atomic: 1 while it may execute guest code without having looked at requests */
     u32 state;    /* atomic: HartState */
     u64 start_pc, start_arg; /* of HART_START_PENDING */
+
+    bool trace;   /* machine/trace.h, priv */
+    int trace_fd;
 };
 
 /* --- hart.c --- */

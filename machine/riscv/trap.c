@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Exceptions and interrupts in, sret and mret out [priv, "supervisor trap handling", "machine-level ISA"]. */
 #include "machine/riscv/hart.h"
+#include "machine/trace.h"
 
 /* --- interrupts ----------------------------------------------------------------------------------------- */
 
@@ -76,10 +77,12 @@ static void enter_m(Hart *h, u64 cause, u64 tval) {
 }
 
 void hart_raise(Hart *h, u64 cause, u64 tval) {
+    u64 from = h->s->priv, epc = h->cpu->pc;
     if (delegated(h, cause)) enter_s(h, cause, tval);
     else enter_m(h, cause, tval);
     h->s->user.resv_addr = RV_NO_RESERVATION;
     hart_settle(h);
+    if (UNLIKELY(h->trace)) trace_trap(h, from, cause, epc, tval);
 }
 
 /* --- out --------------------------------------------------------------------------------------------------- */
@@ -92,6 +95,7 @@ void hart_sret(Hart *h) {
     h->cpu->pc = s->sepc;
     s->user.resv_addr = RV_NO_RESERVATION;
     hart_settle(h);
+    if (UNLIKELY(h->trace)) trace_return(h, RV_S);
 }
 
 void hart_mret(Hart *h) {
@@ -103,4 +107,5 @@ void hart_mret(Hart *h) {
     h->cpu->pc = h->mepc;
     s->user.resv_addr = RV_NO_RESERVATION;
     hart_settle(h);
+    if (UNLIKELY(h->trace)) trace_return(h, RV_M);
 }
