@@ -163,7 +163,10 @@ static void note_step(const Engine *e, const Vcpu *cpu, u32 n) {
 
 static void go_into(Lockstep *l, const Pool *p, const Block *b) {
     l->pool = p, l->block = b;
-    if (b->region) l->limit = MIN(l->limit + tier_data(p, b)->insns, (u32)STEPS_MAX);
+    if (b->region) l->limit += tier_data(p, b)->insns;
+    if (l->limit <= STEPS_MAX) return;
+    l->limit = STEPS_MAX;
+    l->vague = true; /* several large regions: code may go further */
 }
 
 /* The region that a return to the cpu's pc leads into, if it is none of a call taken in; NULL: out. */
