@@ -24,7 +24,7 @@ static const u8 image_magic[8] = "isomer\1\n";
 
 enum { WRITE_NS = 5 /* a byte of an image, all in all: made, digested, written */ };
 enum { CHECK_STEP = 1 << 20 /* bytes, whole pages */ };
-enum { HEAD_BYTES = 4096, COLD_WORTH = 65536 /* what finding out costs, likewise */, REGION_WORTH = 64 /* what a byte of a region costs to make, in bytes of quick code */ };
+enum { HEAD_BYTES = 4096, COLD_WORTH = 4096 /* what finding out costs, likewise */, REGION_WORTH = 64 /* what a byte of a region costs to make, in bytes of quick code */ };
 
 /* Where files are placed: above programs that want fixed addresses, below where the guest's own mappings go. */
 static const u64 area_start = 1ull << 36, area_end = 1ull << 37;
