@@ -286,6 +286,8 @@ void console_on_escape(Console *c, ConsoleEscape *escape, void *ctx) {
     c->escape = escape;
 }
 
+bool console_is_stdio(const Console *c) { return c->kind == KIND_STDIO; }
+
 const char *console_name(const Console *c) { return c->name; }
 
 void console_drop(Console *c) {

@@ -34,6 +34,8 @@ void console_on_escape(Console *c, ConsoleEscape *escape, void *ctx);
 size_t console_read(Console *c, void *to, size_t size);
 /* Any thread. */
 void console_write(Console *c, const void *from, size_t size);
+/* Its output and input are the program's own: escapes belong here. */
+bool console_is_stdio(const Console *c);
 /* Path of the pty, or of the socket, or "". */
 const char *console_name(const Console *c);
 

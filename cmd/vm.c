@@ -3,6 +3,7 @@
 #include "back/back.h"
 #include "cmd/image.h"
 #include "machine/control.h"
+#include "machine/gdb.h"
 #include "machine/machine.h"
 #include "machine/trace.h"
 #include <errno.h>
@@ -19,7 +20,8 @@ typedef struct Vm {
     BoardNet nets[DEVICES];
     BoardShare shares[DEVICES];
     bool stats, help;
-    const char *resume, *control; /* NULL: none */
+    const char *resume, *control, *gdb; /* NULL: none */
+    bool gdb_wait;
     const char *system, *arch;    /* a named system; NULL: none */
     const char *exec;             /* a command for it; NULL: none */
     Image image;
@@ -74,6 +76,8 @@ static bool set_console(Vm *v, const char *arg) { return v->config.board.console
 static bool set_aia(Vm *v, const char *arg) { return (void)arg, v->config.board.aia = true; }
 static bool set_no_reboot(Vm *v, const char *arg) { return (void)arg, v->config.no_reboot = true; }
 static bool set_resume(Vm *v, const char *arg) { return v->resume = arg, true; }
+static bool set_gdb(Vm *v, const char *arg) { return v->gdb = arg, true; }
+static bool set_gdb_wait(Vm *v, const char *arg) { return v->gdb_wait = true, set_gdb(v, arg); }
 static bool set_control(Vm *v, const char *arg) { return v->control = arg, true; }
 static bool set_stats(Vm *v, const char *arg) { return (void)arg, v->stats = true; }
 static bool set_help(Vm *v, const char *arg) { return (void)arg, v->help = true; }
@@ -217,6 +221,8 @@ static const Option options[] = {
     {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC"},
     {"resume", "FILE", set_resume, "go on from a snapshot: of a machine with the same options"},
     {"control", "PATH", set_control, "a Unix socket to look after the machine (isomer snapshot PATH FILE)"},
+    {"gdb", "PORT | PATH", set_gdb, "let GDB debug the machine (target remote), harts as threads"},
+    {"gdb-wait", "PORT | PATH", set_gdb_wait, "the same, and wait for it before the first instruction"},
     {"no-reboot", NULL, set_no_reboot, "end when the guest reboots"},
     {"engine", "optimising | quick | interp", set_engine, "how code is executed"},
     {"cache-size", "SIZE", set_cache, "generated code to keep; default 64M"},
@@ -360,12 +366,16 @@ static int run(Vm *v) {
     signal(SIGINT, on_end);
     signal(SIGHUP, on_end);
     signal(SIGPIPE, SIG_IGN);
-    console_on_escape(board_serial(machine_board(machine)), on_escape, NULL);
+    Console *console = board_stdio(machine_board(machine));
+    if (console) console_on_escape(console, on_escape, NULL);
     if (v->resume && !machine_resume(machine, v->resume, why, sizeof why)) return console_restore(), refuse("cannot go on from the snapshot", why), 1;
     Control *control = v->control ? control_new(machine, v->control, why, sizeof why) : NULL;
+    Gdb *gdb = v->gdb ? gdb_new(machine, v->gdb, v->gdb_wait, why, sizeof why) : NULL;
+    if (v->gdb && !gdb) return console_restore(), refuse("no debugger", why), 1;
     if (v->control && !control) return console_restore(), refuse("no control socket", why), 1;
     int status = machine_run(machine, why, sizeof why);
     console_restore();
+    gdb_drop(gdb, status);
     control_drop(control);
     if (status < 0) refuse("the machine cannot be started", why), status = 1;
     if (v->stats) print_stats(machine);

@@ -182,6 +182,10 @@ bool board_identity(Board *b, Text *out, char *why, size_t why_size) {
 Physical *board_physical(Board *b) { return &b->memory; }
 Imsic *board_imsic(Board *b) { return b->imsic; }
 Console *board_serial(Board *b) { return b->serial; }
+Console *board_stdio(Board *b) {
+    Console *other = board_virtio_console(b);
+    return console_is_stdio(b->serial) ? b->serial : other && console_is_stdio(other) ? other : NULL;
+}
 void board_console_put(Board *b, u8 byte) { console_write(b->serial, &byte, 1); }
 int board_console_get(Board *b) {
     u8 byte;

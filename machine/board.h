@@ -110,6 +110,8 @@ bool board_balloon_want(Board *b, u64 size);
 u64 board_balloon_size(Board *b);
 /* The serial port's back end: for escapes (console_on_escape), and the pty's name. */
 Console *board_serial(Board *b);
+/* That of the consoles which is on stdio: where escapes are typed; NULL: none is. */
+Console *board_stdio(Board *b);
 /* For a built-in SBI's console: a byte to and from the serial port's back end; -1: none there. */
 void board_console_put(Board *b, u8 byte);
 int board_console_get(Board *b);

@@ -38,6 +38,7 @@ Irq board_irq(Board *b, u32 line);
 bool board_virtio_new(Board *b, char *why, size_t why_size);
 void board_virtio_reset(Board *b);
 void board_virtio_drop(Board *b);
+Console *board_virtio_console(Board *b); /* NULL: there is none */
 void board_virtio_pause(Board *b, bool pause);
 void board_virtio_state(Board *b, State *s);
 bool board_virtio_identity(Board *b, Text *out, char *why, size_t why_size);

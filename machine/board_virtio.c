@@ -114,6 +114,12 @@ static bool console_make(Board *b, char *why, size_t why_size) {
     return plug(b, (Plug){.kind = PLUG_CONSOLE, .device = d, .virtio = virtio_console_virtio(d), .back = console}, BOARD_PCI, why, why_size);
 }
 
+Console *board_virtio_console(Board *b) {
+    for (u32 k = 0; k < b->virtio->plug_len; k++)
+        if (b->virtio->plug[k].kind == PLUG_CONSOLE) return b->virtio->plug[k].back;
+    return NULL;
+}
+
 static bool rng_make(Board *b, char *why, size_t why_size) {
     if (b->config.no_rng) return true;
     VirtioRng *d = virtio_rng_new(&b->memory);

@@ -41,6 +41,9 @@ struct Machine {
     u32 code;
     pthread_cond_t changed; /* any of: */
     bool ended, paused, resumed;
+    bool standing; /* paused, and the harts have stopped */
+    bool (*met)(void *ctx, u32 hart, u64 pc); /* a debugger, or NULL */
+    void *met_ctx;
     Request *request; /* a snapshot that somebody waits for */
     Lock code_lock;
     u64 code_epoch; /* atomic */
@@ -395,6 +398,21 @@ static void set_paused(Machine *m, bool paused) {
     if (paused) ask_all(m);
 }
 
+bool machine_wait_paused(Machine *m) {
+    pthread_mutex_lock(&m->lock);
+    while (!m->ended && !m->stopping && !(m->paused && m->standing)) pthread_cond_wait(&m->changed, &m->lock);
+    bool good = !m->ended && !m->stopping;
+    pthread_mutex_unlock(&m->lock);
+    return good;
+}
+
+void machine_on_breakpoint(Machine *m, bool (*met)(void *ctx, u32 hart, u64 pc), void *ctx) {
+    m->met = met;
+    m->met_ctx = ctx;
+}
+
+bool machine_breakpoint(Machine *m, u32 hart, u64 pc) { return m->met && m->met(m->met_ctx, hart, pc); }
+
 bool machine_is_paused(Machine *m) {
     pthread_mutex_lock(&m->lock);
     bool paused = m->paused;
@@ -417,12 +435,20 @@ static void answer_request(Machine *m, bool can) {
     pthread_cond_broadcast(&m->changed);
 }
 
+/* With m->lock held, until something changes. */
+static void stand(Machine *m) {
+    m->standing = true;
+    pthread_cond_broadcast(&m->changed);
+    pthread_cond_wait(&m->changed, &m->lock);
+    m->standing = m->paused;
+}
+
 /* All harts have stopped. True: they are to go on where they were. */
 static bool between(Machine *m) {
     pthread_mutex_lock(&m->lock);
     while (!m->stopping && (m->request || m->paused)) {
         if (m->request) answer_request(m, true);
-        else pthread_cond_wait(&m->changed, &m->lock);
+        else stand(m);
     }
     bool go_on = !m->stopping;
     /* Who asks from now on asks anew: machine_stop and the like set what they want first, with the lock held. */
@@ -445,9 +471,8 @@ static bool begin(Machine *m, char *why, size_t why_size) {
 static int run(Machine *m, char *why, size_t why_size) {
     for (;;) {
         if (!begin(m, why, why_size)) return -1;
-        do {
+        while (between(m)) /* before the first time, too: somebody may want it to stand still from the start */
             if (!run_harts(m, why, why_size)) return -1;
-        } while (between(m));
         pthread_mutex_lock(&m->lock);
         bool again = m->how == PLATFORM_REBOOT && !m->config.no_reboot;
         m->stopping = false;

@@ -35,6 +35,11 @@ bool machine_is_paused(Machine *m);
 /* Any thread, while machine_run runs: the harts stop where they are, and go on. A pause outlasts snapshots. */
 void machine_pause(Machine *m);
 void machine_continue(Machine *m);
+/* Until the harts stand still. False: the machine has ended. */
+bool machine_wait_paused(Machine *m);
+/* A debugger: `met` is asked, on the hart's thread, at every breakpoint instruction; true: it is the debugger's, and the hart stays there. Before machine_run. */
+void machine_on_breakpoint(Machine *m, bool (*met)(void *ctx, u32 hart, u64 pc), void *ctx);
+bool machine_breakpoint(Machine *m, u32 hart, u64 pc);
 /* Writes all of the machine to a file, and lets it go on. False: why. Any thread but a hart's or a device's. */
 bool machine_snapshot(Machine *m, const char *path, char *why, size_t why_size);
 /* Before machine_run, which then goes on from there instead of loading images. False: why. */

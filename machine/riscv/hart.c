@@ -171,6 +171,13 @@ static void wait_for_interrupt(Hart *h) {
     }
 }
 
+static void start(Hart *h) {
+    const BoardStart *start = machine_start(h->machine);
+    if (start->machine_mode) enter_firmware(h, start);
+    else enter_supervisor(h, h->start_pc, h->start_arg);
+    __atomic_store_n(&h->state, HART_STARTED, __ATOMIC_SEQ_CST);
+}
+
 static void wait_for_start(Hart *h) {
     __atomic_store_n(&h->running, 0, __ATOMIC_SEQ_CST);
     u32 seen = __atomic_load_n(&h->wake, __ATOMIC_SEQ_CST);
@@ -180,10 +187,7 @@ static void wait_for_start(Hart *h) {
         sleep_until(h, seen, ~0ull);
         return;
     }
-    const BoardStart *start = machine_start(h->machine);
-    if (start->machine_mode) enter_firmware(h, start);
-    else enter_supervisor(h, h->start_pc, h->start_arg);
-    __atomic_store_n(&h->state, HART_STARTED, __ATOMIC_SEQ_CST);
+    start(h);
 }
 
 /* --- privileged instructions -------------------------------------------------------------------------------------- */
@@ -296,7 +300,9 @@ static void misaligned(Hart *h) {
 static void act(Hart *h, TrapCode trap) {
     switch (trap) {
     case TRAP_SYSCALL: environment_call(h); break;
-    case TRAP_BREAKPOINT: hart_raise(h, CAUSE_BREAKPOINT, h->cpu->pc); break;
+    case TRAP_BREAKPOINT:
+        if (!machine_breakpoint(h->machine, h->id, h->cpu->pc)) hart_raise(h, CAUSE_BREAKPOINT, h->cpu->pc);
+        break;
     case TRAP_ILLEGAL: illegal(h, (u32)h->cpu->trap_arg); break;
     case TRAP_PRIV: privileged(h, h->cpu->trap_arg ? (u32)h->cpu->trap_arg : instruction(h)); break; /* conditional traps do not tell */
     case TRAP_MISALIGNED: misaligned(h); break;
@@ -312,6 +318,16 @@ static void act(Hart *h, TrapCode trap) {
     case TRAP_POLL:
     case TRAP_NONE:
     case TRAP_MODE: break;
+    }
+}
+
+/* One instruction, for a debugger: interrupts wait. A hart that does not run yet begins to, if it is to. */
+void hart_step(Hart *h) {
+    if (h->state == HART_STARTED) {
+        hart_answer(h);
+        act(h, engine_step(h->cpu));
+    } else if (h->state == HART_START_PENDING) {
+        start(h);
     }
 }
 

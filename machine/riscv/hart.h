@@ -124,6 +124,8 @@ void hart_drop(Hart *h);
 void hart_reset(Hart *h);
 /* Runs until asked to stop. */
 void hart_run(Hart *h);
+/* Executes one instruction, while nobody runs it. */
+void hart_step(Hart *h);
 /* Any thread. */
 void hart_line(Hart *h, unsigned irq, bool level);
 void hart_ask(Hart *h, u32 what);
