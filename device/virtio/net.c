@@ -31,7 +31,7 @@ struct VirtioNet {
     VirtWorker *worker;
     pthread_mutex_t lock; /* of receiving: frames keep their order */
     Frame *first, **last; /* frames that wait for buffers */
-    size_t waiting;       /* bytes */
+    size_t waiting;       /* bytes; written with the lock held, read by net_notify without */
     VirtChain *chain;     /* for receiving */
     u8 frame[NET_FRAME_MAX]; /* for transmitting */
 };
@@ -85,14 +85,14 @@ static void backlog_add(VirtioNet *d, const NetHeader *header, const u8 *bytes, 
     memcpy(f->bytes, bytes, size);
     *d->last = f;
     d->last = &f->next;
-    d->waiting += size;
+    __atomic_store_n(&d->waiting, d->waiting + size, __ATOMIC_RELAXED);
 }
 
 static void backlog_pop(VirtioNet *d) {
     Frame *f = d->first;
     d->first = f->next;
     if (!d->first) d->last = &d->first;
-    d->waiting -= f->size;
+    __atomic_store_n(&d->waiting, d->waiting - f->size, __ATOMIC_RELAXED);
     free(f);
 }
 
