@@ -2,7 +2,7 @@
 /* Threads that serve queues: worker.h. */
 #include "device/virtio/worker.h"
 
-enum { THREADS_MAX = 16 };
+enum { THREADS_MAX = 16, SPIN_NS = 20000 };
 
 struct VirtWorker {
     pthread_mutex_t lock;
@@ -10,12 +10,28 @@ struct VirtWorker {
     u32 kicked;  /* bit: queue */
     u32 running; /* threads */
     u32 waiting; /* threads without work */
+    bool spinning; /* some thread looks for kicks, and need not be woken */
     bool stopping;
     VirtWorkerRun *run;
     void *ctx;
     u32 threads;
     pthread_t thread[THREADS_MAX];
 };
+
+/* With the lock held; spin looks without. */
+static void kicked_set(VirtWorker *w, u32 to) { __atomic_store_n(&w->kicked, to, __ATOMIC_RELAXED); }
+
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+/* After some work the next kick often comes at once: a driver that waits for one request makes the next. To go to sleep and be woken takes longer than
+ * this looks for it. Without the lock. */
+static void spin(const VirtWorker *w) {
+    for (u64 start = back_now(); back_now() - start < SPIN_NS && !__atomic_load_n(&w->kicked, __ATOMIC_RELAXED);) relax();
+}
 
 static void *worker_run(void *arg) {
     VirtWorker *w = arg;
@@ -29,12 +45,18 @@ static void *worker_run(void *arg) {
             continue;
         }
         u32 queue = (u32)__builtin_ctz(w->kicked);
-        w->kicked &= w->kicked - 1;
+        kicked_set(w, w->kicked & (w->kicked - 1));
         w->running++;
         pthread_mutex_unlock(&w->lock);
         w->run(w->ctx, queue, chain);
         pthread_mutex_lock(&w->lock);
         if (!--w->running) pthread_cond_broadcast(&w->idle);
+        if (w->kicked || w->spinning) continue; /* one thread that looks is enough */
+        w->spinning = true;
+        pthread_mutex_unlock(&w->lock);
+        spin(w);
+        pthread_mutex_lock(&w->lock);
+        w->spinning = false;
     }
     pthread_mutex_unlock(&w->lock);
     free(chain);
@@ -55,15 +77,15 @@ VirtWorker *virt_worker_new(u32 threads, VirtWorkerRun *run, void *ctx) {
 
 void virt_worker_kick(VirtWorker *w, u32 queue) {
     pthread_mutex_lock(&w->lock);
-    bool wake = !(w->kicked >> queue & 1) && w->waiting;
-    w->kicked |= 1u << queue;
+    bool wake = !(w->kicked >> queue & 1) && w->waiting && !w->spinning;
+    kicked_set(w, w->kicked | 1u << queue);
     pthread_mutex_unlock(&w->lock);
     if (wake) pthread_cond_signal(&w->work);
 }
 
 void virt_worker_drain(VirtWorker *w) {
     pthread_mutex_lock(&w->lock);
-    w->kicked = 0;
+    kicked_set(w, 0);
     while (w->running) pthread_cond_wait(&w->idle, &w->lock);
     pthread_mutex_unlock(&w->lock);
 }
