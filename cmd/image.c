@@ -80,23 +80,49 @@ bool image_find(const char *name, const char *arch, Image *out, char *why, size_
 
 /* --- commands --------------------------------------------------------------------------------------------------------- */
 
+/* `text` NULL: empty. */
 static bool write_file(const char *folder, const char *name, const char *text) {
     char path[128];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = fopen(path, "w");
-    return f && fprintf(f, "%s\n", text) > 0 && fclose(f) == 0;
+    return f && (!text || fprintf(f, "%s\n", text) > 0) && fclose(f) == 0;
+}
+
+/* Copies what comes in to a file that the guest reads as it grows; another says that there is no more. */
+static void *pump(void *arg) {
+    const ExecFolder *e = arg;
+    char path[128], buf[65536];
+    ssize_t n = 0;
+    snprintf(path, sizeof path, "%s/input", e->path);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    while (fd >= 0 && (n = read(e->input, buf, sizeof buf)) > 0)
+        if (write(fd, buf, (size_t)n) != n) break;
+    if (fd >= 0) close(fd);
+    write_file(e->path, "input.done", "");
+    return NULL;
+}
+
+static bool take_input(ExecFolder *e) {
+    pthread_t thread;
+    e->input = dup(0);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (e->input < 0 || null < 0 || dup2(null, 0) < 0 || !write_file(e->path, "input", NULL) || !back_thread(&thread, pump, e)) return false;
+    pthread_detach(thread);
+    close(null);
+    return true;
 }
 
 bool exec_prepare(ExecFolder *e, const char *command, char *why, size_t why_size) {
     const char *terminal = getenv("TERM");
+    e->input = -1;
     strcpy(e->path, "/tmp/isomer-exec.XXXXXX");
     if (!mkdtemp(e->path) || !write_file(e->path, "command", command)) return back_fail(why, why_size, "%s: %s", e->path, strerror(errno));
-    if (isatty(0) && terminal && !write_file(e->path, "terminal", terminal)) return back_fail(why, why_size, "%s: %s", e->path, strerror(errno));
+    if (isatty(0) ? !write_file(e->path, "terminal", terminal ? terminal : "dumb") : !take_input(e)) return back_fail(why, why_size, "%s: %s", e->path, strerror(errno));
     return true;
 }
 
 int exec_status(ExecFolder *e) {
-    static const char *const files[] = {"command", "terminal", "status"};
+    static const char *const files[] = {"command", "terminal", "status", "input", "input.done"};
     char path[128];
     int status = -1;
     snprintf(path, sizeof path, "%s/status", e->path);

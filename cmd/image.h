@@ -15,7 +15,9 @@ bool image_find(const char *name, const char *arch, Image *out, char *why, size_
 /* A folder that is shared with the guest as isomer-exec: holds the command, and takes its exit status. */
 typedef struct ExecFolder {
     char path[64];
+    int input; /* our standard input, if that is no terminal: goes to the guest by a file, which has an end; else -1 */
 } ExecFolder;
+/* Takes standard input, if it is no terminal. */
 bool exec_prepare(ExecFolder *e, const char *command, char *why, size_t why_size);
 /* Its exit status; -1: the machine ended without one. The folder is removed. */
 int exec_status(ExecFolder *e);

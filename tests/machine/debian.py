@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`isomer boot debian`: makes the image (once; it is kept where the test trees are), boots it, and runs commands in it."""
+import os
+import shutil
+import subprocess
+import sys
+
+ISOMER = os.environ["ISOMER"]
+SLACK = float(os.environ.get("SLACK", "1"))
+CACHE = os.environ.get("ISOMER_TEST_CACHE") or os.path.expanduser("~/.cache/isomer-test")
+NEEDED = ["mmdebstrap", "mke2fs", "unshare"]
+
+
+class Tests:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.env = dict(os.environ, ISOMER_IMAGES=CACHE + "/images")
+
+    def check(self, name, options, status, expect, seconds=300, stdin=b""):
+        try:
+            r = subprocess.run([ISOMER, "boot", *options], input=stdin, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds * SLACK)
+            code, out = r.returncode, r.stdout.decode(errors="replace").replace("\r", "")
+        except subprocess.TimeoutExpired as e:
+            code, out = None, (e.stdout or b"").decode(errors="replace")
+        good = code == status and all(x in out for x in expect)
+        self.passed += good
+        self.failed += not good
+        if not good:
+            print("FAILED %s: status %s, wanted %s and %r in:\n%s" % (name, code, status, expect, out[-3000:]))
+
+
+def main():
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    missing = [n for n in NEEDED if not shutil.which(n, path=path)]
+    if missing:
+        print("skipped: %s is not installed" % ", ".join(missing))
+        print("0 passed, 0 failed, 1 skipped")
+        return 0
+    t = Tests()
+    t.check("a system that has no name here", ["plan9"], 1, ["the systems that have names are debian"])
+    t.check("a bad suite", ["debian:../x"], 1, ["the systems that have names are"])
+    t.check("exit status", ["debian", "--exec", "uname -m; echo to-stderr >&2; exit 7"], 7, ["riscv64", "to-stderr"], seconds=1500)
+    t.check("services and network", ["debian", "--smp", "2", "--exec", "systemctl --failed --no-legend | wc -l; nproc; ip -4 -o addr show scope global"], 0, ["0\n2\n", "10.0.2.15"])
+    t.check("input", ["debian", "--exec", "read line; echo got:$line:; wc -c"], 0, ["got:a line:", "100000"], stdin=b"a line\n" + bytes(100000))
+    t.check("packages", ["debian", "--smp", "2", "--exec", "apt-get -q update && apt-get -q -y install hello && hello"], 0, ["Hello, world!"], seconds=600)
+    print("%d passed, %d failed" % (t.passed, t.failed))
+    return t.failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
