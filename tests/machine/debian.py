@@ -38,6 +38,11 @@ def main():
         print("0 passed, 0 failed, 1 skipped")
         return 0
     t = Tests()
+    made = os.path.exists(t.env["ISOMER_IMAGES"] + "/debian-trixie-riscv64/disk.img")
+    if not made and subprocess.run(["unshare", "--user", "--mount", "true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        print("skipped: no image, and none can be made where there are no user namespaces (in a chroot, for example)")
+        print("0 passed, 0 failed, 1 skipped")
+        return 0
     t.check("a system that has no name here", ["plan9"], 1, ["the systems that have names are debian"])
     t.check("a bad suite", ["debian:../x"], 1, ["the systems that have names are"])
     t.check("exit status", ["debian", "--exec", "uname -m; echo to-stderr >&2; exit 7"], 7, ["riscv64", "to-stderr"], seconds=1500)
