@@ -386,7 +386,8 @@ class Runner:
         lines = [line for line in got.stdout.splitlines() if line.strip()]
         found = re.fullmatch(r"(\d+) passed, (\d+) failed(, \d+ skipped)?", lines[-1] if lines else "")
         if found and found.group(2) == "0" and got.status == 0:
-            print(f"{os.path.relpath(path, TOP)}: {lines[-1]}")
+            for line in [x for x in lines if x.startswith("skipped:")] + lines[-1:]:
+                print(f"{os.path.relpath(path, TOP)}: {line}")
             return None
         why = f"still running after {limit:g} s\n" if got.timed_out else f"exit status {got.status}\n"
         return why + "\n".join((got.stdout + got.stderr).splitlines()[-60:])
