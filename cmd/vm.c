@@ -169,10 +169,9 @@ static bool set_vsock(Vm *v, const char *arg) {
 /* --- the engine --------------------------------------------------------------------------------------------------------- */
 
 static bool set_engine(Vm *v, const char *arg) {
-    static const char *const names[] = {[ENGINE_OPTIMISING] = "optimising", [ENGINE_QUICK] = "quick", [ENGINE_INTERP] = "interp"};
-    for (unsigned k = 0; k < ARRAY_LEN(names); k++)
-        if (!strcmp(arg, names[k])) return v->config.engine.tier = (EngineTier)k, true;
-    return refuse(arg, "an engine is optimising, quick or interp");
+    bool quick = !strcmp(arg, "quick");
+    v->config.engine.tier = quick ? ENGINE_QUICK : ENGINE_INTERP;
+    return quick || !strcmp(arg, "interp") || refuse(arg, "an engine is quick or interp");
 }
 
 static bool set_cache(Vm *v, const char *arg) {
@@ -224,7 +223,7 @@ static const Option options[] = {
     {"gdb", "PORT | PATH", set_gdb, "let GDB debug the machine (target remote), harts as threads"},
     {"gdb-wait", "PORT | PATH", set_gdb_wait, "the same, and wait for it before the first instruction"},
     {"no-reboot", NULL, set_no_reboot, "end when the guest reboots"},
-    {"engine", "optimising | quick | interp", set_engine, "how code is executed"},
+    {"engine", "quick | interp", set_engine, "how code is executed: translated (default), or by the portable interpreter"},
     {"cache-size", "SIZE", set_cache, "generated code to keep; default 64M"},
     {"one-insn", NULL, set_one, "translate one instruction at a time"},
     {"host-features", "-avx,-bmi2,...", set_features, "host instructions not to use"},
@@ -325,7 +324,7 @@ static void defaults(Vm *v) {
     b->memory = GIB(1);
     b->serial = "stdio";
     b->disks = v->disks, b->nets = v->nets, b->shares = v->shares;
-    v->config.engine.tier = ENGINE_OPTIMISING;
+    v->config.engine.tier = ENGINE_QUICK; /* regions of paged guests are not made yet */
 }
 
 static void print_stats(const Machine *m) {
