@@ -79,7 +79,7 @@ def commands(kernel, disk, harts):
     append = "console=ttyS0 quiet panic=-1"
     isomer = [boot.VM, "--kernel", kernel.image, "--append", append, "--no-reboot", "--memory", "1G", "--smp", str(harts), "--disk", disk + ",format=raw", "--initrd"]
     qemu = [shutil.which("qemu-system-riscv64") or "", "-M", "virt", "-m", "1G", "-smp", str(harts), "-nographic", "-no-reboot", "-kernel", kernel.image, "-append", append,
-            "-drive", "file=%s,format=raw,if=none,id=d" % disk, "-device", "virtio-blk-pci,drive=d", "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n", "-initrd"]
+            "-drive", "file=%s,format=raw,if=none,id=d" % disk, "-device", "virtio-blk-pci,drive=d", "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,romfile=", "-initrd"]
     return {"isomer": isomer, "qemu": qemu} if qemu[0] else {"isomer": isomer}
 
 
@@ -94,14 +94,17 @@ def run(command, seconds=900):
 def idle(command, seconds):
     """Percent of a core of a guest that sleeps, and MiB of the process beyond the guest's memory (its largest mapping)."""
     p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    while b"asleep" not in p.stdout.readline():
-        pass
+    line = b"-"
+    while line and b"asleep" not in line:
+        line = p.stdout.readline()
+    if not line:
+        return math.nan, math.nan
     time.sleep(2)
     ticks = lambda: sum(map(int, open("/proc/%d/stat" % p.pid).read().rsplit(") ", 1)[1].split()[11:13]))  # noqa: E731
     first = ticks()
     time.sleep(seconds)
     used = (ticks() - first) / os.sysconf("SC_CLK_TCK") / seconds * 100
-    sizes = [(int(s), int(r)) for s, r in re.findall(r"\nSize: +(\d+) kB.*?\nRss: +(\d+) kB", open("/proc/%d/smaps" % p.pid).read(), re.S)]
+    sizes = [(int(s), int(r)) for s, r in re.findall(r"\nSize: +(\d+) kB.*?\nPss: +(\d+) kB", open("/proc/%d/smaps" % p.pid).read(), re.S)]
     own = (sum(r for _, r in sizes) - max((r for s, r in sizes if s >= 1 << 20), default=0)) / 1024
     p.terminate()
     p.wait()
