@@ -32,7 +32,7 @@ typedef struct TlbEntry {
     u64 tag;  /* virtual address of the page */
     u64 host; /* where it is in the host's memory */
 } TlbEntry;
-enum { VCPU_TLB_SETS = 5, VCPU_TLB_LEN = 1024 };
+enum { VCPU_TLB_SETS = 5, VCPU_TLB_LEN = 4096 };
 static inline u32 vcpu_tlb_index(u64 va) { return (u32)(va / PAGE_BYTES) & (VCPU_TLB_LEN - 1); }
 static inline u64 vcpu_tlb_none(u32 k) { return (u64)(k ^ 1) * PAGE_BYTES; }
 
