@@ -33,7 +33,8 @@ struct Machine {
     u32 hart_count;
     u64 start_ns; /* when guest time was 0 */
     Timer *timer;
-    u64 timer_at; /* atomic: guest time for which it is set */
+    Lock timer_lock;
+    u64 timer_at; /* guest time for which it is set */
     BoardStart start;
     pthread_mutex_t lock; /* of what follows */
     bool stopping;
@@ -71,12 +72,14 @@ enum { NS_PER_TICK = 1000000000 / PLATFORM_HZ };
 u64 machine_time(const Machine *m) { return (back_now() - m->start_ns) / NS_PER_TICK; }
 
 static void set_timer(Machine *m, u64 when) {
-    __atomic_store_n(&m->timer_at, when, __ATOMIC_SEQ_CST);
+    m->timer_at = when;
     timer_set(m->timer, when < ~0ull / NS_PER_TICK - m->start_ns ? m->start_ns + when * NS_PER_TICK : ~0ull);
 }
 
 void machine_wake_at(Machine *m, u64 when) {
-    if (when < __atomic_load_n(&m->timer_at, __ATOMIC_SEQ_CST)) set_timer(m, when);
+    lock_take(&m->timer_lock); /* of two harts the later one must not have the last word */
+    if (when < m->timer_at) set_timer(m, when);
+    lock_give(&m->timer_lock);
 }
 
 /* Harts whose time has come look at their interrupts; the next one's time is waited for. A hart that sets its timer meanwhile is seen here, or
@@ -84,7 +87,9 @@ void machine_wake_at(Machine *m, u64 when) {
 static void timer_fired(void *ctx) {
     Machine *m = ctx;
     u64 next = ~0ull;
-    __atomic_store_n(&m->timer_at, next, __ATOMIC_SEQ_CST);
+    lock_take(&m->timer_lock);
+    m->timer_at = next;
+    lock_give(&m->timer_lock);
     u64 now = machine_time(m);
     for (u32 k = 0; k < m->hart_count; k++) {
         u64 when = __atomic_load_n(&m->harts[k]->stimecmp, __ATOMIC_SEQ_CST);
