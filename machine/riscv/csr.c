@@ -140,11 +140,8 @@ static bool indirect_write(Hart *h, ImsicFile file, u64 select, u64 v) {
 
 /* mtopi, stopi: the interrupt that would be taken, of those for that mode: its number, and priority 1 [aia]. */
 static u64 top_interrupt(Hart *h, u64 of) {
-    u64 v = hart_pending(h) & h->mie & of;
-    static const u8 order[] = {IRQ_MEI, IRQ_MSI, IRQ_MTI, IRQ_SEI, IRQ_SSI, IRQ_STI, IRQ_LCOFI};
-    for (unsigned k = 0; k < ARRAY_LEN(order); k++)
-        if (v >> order[k] & 1) return (u64)order[k] << 16 | 1;
-    return 0;
+    u64 irq = hart_first_irq(hart_pending(h) & h->mie & of);
+    return irq ? irq << 16 | 1 : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------------- */

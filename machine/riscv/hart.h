@@ -143,6 +143,7 @@ static inline u64 *hart_x(Hart *h) { return h->s->user.x; }
 /* --- trap.c --- */
 void hart_raise(Hart *h, u64 cause, u64 tval); /* at cpu->pc */
 bool hart_interrupt(Hart *h);                  /* takes one if there is one to take */
+unsigned hart_first_irq(u64 pending);           /* the one that goes first, 0: none [priv 3.1.9] */
 u64 hart_pending(Hart *h);                     /* mip as software sees it */
 void hart_set_irq(Hart *h);                    /* RvSystem.irq */
 void hart_sret(Hart *h);

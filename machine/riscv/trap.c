@@ -13,8 +13,7 @@ u64 hart_pending(Hart *h) {
 
 void hart_set_irq(Hart *h) { h->s->irq = (hart_pending(h) & h->mie & h->mideleg) != 0; }
 
-/* The one that goes first [priv 3.1.9]. */
-static unsigned first_of(u64 pending) {
+unsigned hart_first_irq(u64 pending) {
     static const u8 order[] = {IRQ_MEI, IRQ_MSI, IRQ_MTI, IRQ_SEI, IRQ_SSI, IRQ_STI, IRQ_LCOFI};
     for (unsigned k = 0; k < ARRAY_LEN(order); k++)
         if (pending >> order[k] & 1) return order[k];
@@ -34,7 +33,7 @@ bool hart_interrupt(Hart *h) {
     if (priv == RV_M || (priv == RV_S && !(status & RV_SIE))) to_s = 0;
     u64 take = to_m ? to_m : to_s;
     if (!take) return false;
-    hart_raise(h, CAUSE_INTERRUPT | first_of(take), 0);
+    hart_raise(h, CAUSE_INTERRUPT | hart_first_irq(take), 0);
     return true;
 }
 
