@@ -92,8 +92,7 @@ void engine_save(Engine *e) {
 
 /* One mapping: guard page, shadow stack, sentinels, Vcpu. */
 static void empty_tlb(Vcpu *cpu) {
-    for (u32 set = 0; set < VCPU_TLB_SETS; set++)
-        for (u32 k = 0; k < VCPU_TLB_LEN; k++) cpu->tlb[set][0][k].tag = cpu->tlb[set][1][k].tag = vcpu_tlb_none(k);
+    for (u32 set = 0; set < VCPU_TLB_SETS; set++) vcpu_tlb_clear(cpu, set, false), vcpu_tlb_clear(cpu, set, true);
 }
 
 Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
@@ -246,10 +245,7 @@ const void *place_lookup(const Engine *e, u32 generation, const Place *at, u32 m
 }
 
 u64 engine_virtual(const Engine *e, const Vcpu *cpu, u64 pc) {
-    if (!e->guest->paged) return pc;
-    u64 page;
-    memcpy(&page, (const u8 *)cpu->state + e->guest->slots[e->guest->page_slot].offset, 8);
-    return page | (pc & (PAGE_BYTES - 1));
+    return e->guest->paged ? *guest_page(e->guest, cpu) | (pc & (PAGE_BYTES - 1)) : pc;
 }
 
 /* --- running ---------------------------------------------------------------------------------------------- */
@@ -322,8 +318,7 @@ static u64 tag_of(const Vcpu *cpu) { return cpu->context ^ (u64)(cpu->mode + 1) 
 
 /* A paged guest is about to run: generated code knows the page that it runs in, and what cached addresses are its own. */
 static void settle_page(const Engine *e, Vcpu *cpu) {
-    u64 page = align_down(cpu->pc, PAGE_BYTES);
-    memcpy((u8 *)cpu->state + e->guest->slots[e->guest->page_slot].offset, &page, 8);
+    *guest_page(e->guest, cpu) = align_down(cpu->pc, PAGE_BYTES);
     __atomic_store_n(&cpu->jump_tag, tag_of(cpu), __ATOMIC_SEQ_CST);
 }
 

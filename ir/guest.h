@@ -61,12 +61,12 @@ struct Guest {
     unsigned (*disasm)(u64 pc, const u8 *code, size_t avail, Text *out);
 };
 
+/* Of a paged guest: virtual address of the page that runs. */
+static inline u64 *guest_page(const Guest *g, const Vcpu *cpu) { return (u64 *)((u8 *)cpu->state + g->slots[g->page_slot].offset); }
+
 /* What the guest sees of a pc in f (ir.h, paged guests). */
 static inline u64 ir_virtual_pc(const IrFunc *f, const Vcpu *cpu, u64 pc) {
-    if (!f->guest->paged) return pc;
-    u64 page;
-    memcpy(&page, (const u8 *)cpu->state + f->guest->slots[f->guest->page_slot].offset, 8);
-    return page + (pc - align_down(f->pc, PAGE_BYTES));
+    return f->guest->paged ? *guest_page(f->guest, cpu) + (pc - align_down(f->pc, PAGE_BYTES)) : pc;
 }
 
 /* Does the guest stand behind the instruction when this trap is taken? */

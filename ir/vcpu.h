@@ -95,6 +95,11 @@ typedef struct Vcpu {
 #define EXIT_SITE_STALE (1ull << 63)
 enum { PHASE_VMM, PHASE_CODE, PHASE_HELPER, PHASE_INTERP };
 
+/* Empties a set, for reads or for writes. */
+static inline void vcpu_tlb_clear(Vcpu *cpu, unsigned set, bool write) {
+    for (u32 k = 0; k < VCPU_TLB_LEN; k++) cpu->tlb[set][write][k].tag = vcpu_tlb_none(k);
+}
+
 /* The counter of a branch target. */
 static inline u32 vcpu_count_of(u64 pc) { return (u32)(pc >> 1) & (VCPU_COUNTS - 1); }
 static inline void *vcpu_state(Vcpu *cpu) { return cpu->state; }

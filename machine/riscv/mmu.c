@@ -76,23 +76,27 @@ static bool leaf(const Hart *h, u64 va, Access access, unsigned priv, u64 *at, u
     return m == MARK_DONE;
 }
 
-static bool walk_once(const Hart *h, u64 va, Access access, unsigned priv, Walk *w, bool *again) {
-    unsigned levels = levels_of(h->satp), bits = 12 + 9 * levels;
-    if ((u64)sext_bits(va, bits) != va) return false;
+/* Goes down to the leaf of va: its place, its level, and w->pte. NULL: there is none, or w->access. `checked`: as the hart does it, by PMP. */
+static u64 *find_leaf(const Hart *h, u64 va, bool checked, Walk *w, unsigned *level) {
     u64 table = (h->satp & ((1ull << 44) - 1)) * PAGE_BYTES;
-    for (unsigned level = levels; level-- > 0;) {
-        u64 pa = table + (va >> (12 + 9 * level) & 511) * 8;
+    for (*level = levels_of(h->satp); (*level)-- > 0;) {
+        u64 pa = table + (va >> (12 + 9 * *level) & 511) * 8;
         u64 *at = (u64 *)physical_ram(h->memory, pa, 8);
-        if (!at || !pmp_allows(h, pa, 8, ACCESS_LOAD, RV_S, NULL)) {
-            w->access = true;
-            return false;
-        }
+        w->access = !at || (checked && !pmp_allows(h, pa, 8, ACCESS_LOAD, RV_S, NULL));
+        if (w->access) return NULL;
         w->pte = __atomic_load_n(at, __ATOMIC_RELAXED);
-        if (!well_formed(h, w->pte)) return false;
-        if (w->pte & (PTE_R | PTE_X)) return leaf(h, va, access, priv, at, level, w, again);
+        if (!well_formed(h, w->pte)) return NULL;
+        if (w->pte & (PTE_R | PTE_X)) return at;
         table = PTE_PPN(w->pte) * PAGE_BYTES;
     }
-    return false;
+    return NULL;
+}
+
+static bool walk_once(const Hart *h, u64 va, Access access, unsigned priv, Walk *w, bool *again) {
+    unsigned level, bits = 12 + 9 * levels_of(h->satp);
+    if ((u64)sext_bits(va, bits) != va) return false;
+    u64 *at = find_leaf(h, va, true, w, &level);
+    return at && leaf(h, va, access, priv, at, level, w, again);
 }
 
 /* False: *w says what is wrong. */
@@ -130,21 +134,13 @@ bool hart_translate(Hart *h, u64 va, Access access, unsigned priv, u64 *pa) {
 }
 
 bool hart_debug_translate(Hart *h, u64 va, u64 *pa) {
-    unsigned levels = h->s->priv == RV_M ? 0 : levels_of(h->satp);
+    Walk w;
+    unsigned level;
     *pa = va;
-    if (!levels) return true;
-    u64 table = (h->satp & ((1ull << 44) - 1)) * PAGE_BYTES, size;
-    for (unsigned level = levels; level-- > 0;) {
-        const u64 *at = (const u64 *)physical_ram(h->memory, table + (va >> (12 + 9 * level) & 511) * 8, 8);
-        if (!at || !well_formed(h, *at)) return false;
-        if (*at & (PTE_R | PTE_X)) {
-            if (!leaf_range(*at, level, pa, &size)) return false;
-            *pa = *pa * PAGE_BYTES | (va & (size - 1));
-            return true;
-        }
-        table = PTE_PPN(*at) * PAGE_BYTES;
-    }
-    return false;
+    if (h->s->priv == RV_M || !levels_of(h->satp)) return true;
+    if (!find_leaf(h, va, false, &w, &level) || !leaf_range(w.pte, level, pa, &w.size)) return false;
+    *pa = *pa * PAGE_BYTES | (va & (w.size - 1));
+    return true;
 }
 
 /* --- the TLB of loads and stores ---------------------------------------------------------------------------- */
@@ -322,7 +318,8 @@ void hart_flush_set(Hart *h, unsigned set) {
     if (log->count <= TLB_LOG) {
         for (u32 k = 0; k < log->count; k++) h->cpu->tlb[set][log->at[k] & 1][log->at[k] >> 1].tag = vcpu_tlb_none(log->at[k] >> 1);
     } else {
-        for (u32 k = 0; k < VCPU_TLB_LEN; k++) h->cpu->tlb[set][0][k].tag = h->cpu->tlb[set][1][k].tag = vcpu_tlb_none(k);
+        vcpu_tlb_clear(h->cpu, set, false);
+        vcpu_tlb_clear(h->cpu, set, true);
     }
     log->count = 0;
     log->super_base = log->super_mask = 0;
@@ -330,8 +327,7 @@ void hart_flush_set(Hart *h, unsigned set) {
 }
 
 void hart_flush_writes(Hart *h) {
-    for (unsigned set = 0; set < VCPU_TLB_SETS; set++)
-        for (u32 k = 0; k < VCPU_TLB_LEN; k++) h->cpu->tlb[set][1][k].tag = vcpu_tlb_none(k);
+    for (unsigned set = 0; set < VCPU_TLB_SETS; set++) vcpu_tlb_clear(h->cpu, set, true);
 }
 
 void hart_forget_writes(Hart *h, const u8 *page) {
@@ -357,16 +353,26 @@ static void new_contexts(Hart *h, bool supervisor) {
     h->cpu->context = h->context_of[h->s->priv];
 }
 
-static void forget_jumps(Hart *h, bool supervisor) {
+static void forget_jumps(Hart *h) {
     memset(h->contexts, 0, sizeof h->contexts);
     memset(h->fetched, 0, sizeof h->fetched);
+    forget_fetches(h, true);
+    new_contexts(h, true);
+}
+
+/* Forgets what is of satp's address space; `supervisor`: of S-mode, too, because it is not all global. */
+static void leave_space(Hart *h, bool supervisor) {
+    hart_flush_set(h, RV_TLB_U);
+    hart_flush_set(h, RV_TLB_SUM);
+    hart_flush_set(h, RV_TLB_MPRV);
+    if (supervisor) hart_flush_set(h, RV_TLB_S);
     forget_fetches(h, supervisor);
     new_contexts(h, supervisor);
 }
 
 void hart_flush_all(Hart *h) {
     for (unsigned set = 0; set < VCPU_TLB_SETS; set++) hart_flush_set(h, set);
-    forget_jumps(h, true);
+    forget_jumps(h);
 }
 
 void hart_new_satp(Hart *h, u64 satp) {
@@ -375,12 +381,7 @@ void hart_new_satp(Hart *h, u64 satp) {
     if (satp == h->satp) return;
     bool local = h->logs[RV_TLB_S].local || !levels_of(h->satp) || !mode;
     h->satp = satp;
-    hart_flush_set(h, RV_TLB_U);
-    hart_flush_set(h, RV_TLB_SUM);
-    hart_flush_set(h, RV_TLB_MPRV);
-    if (local) hart_flush_set(h, RV_TLB_S);
-    forget_fetches(h, local);
-    new_contexts(h, local);
+    leave_space(h, local);
 }
 
 /* False: the whole set has to go, since the page may be part of a larger one. */
@@ -401,19 +402,14 @@ static void fence_page(Hart *h, u64 va) {
     for (unsigned k = 0; k < ARRAY_LEN(sets); k++)
         if (!flush_page(h, sets[k], va)) hart_flush_set(h, sets[k]), whole = true;
     u64 bit, *word = filter_word(h, align_down(va, PAGE_BYTES), &bit);
-    if (whole || (*word & bit)) forget_jumps(h, true);
+    if (whole || (*word & bit)) forget_jumps(h);
 }
 
 /* What is global stays. */
 static void fence_space(Hart *h, u64 asid) {
     for (u32 k = 0; k < CONTEXTS; k++)
         if (asid_of(h->contexts[k].satp) == asid) h->contexts[k].number = 0;
-    if (asid_of(h->satp) != asid) return; /* of others nothing else is kept */
-    hart_flush_set(h, RV_TLB_U);
-    hart_flush_set(h, RV_TLB_SUM);
-    hart_flush_set(h, RV_TLB_MPRV);
-    forget_fetches(h, false);
-    new_contexts(h, false);
+    if (asid_of(h->satp) == asid) leave_space(h, false); /* of others nothing else is kept */
 }
 
 /* Pages one by one where they are few. */
