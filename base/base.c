@@ -243,6 +243,16 @@ bool parse_u64(const char *s, const char **end, u64 *out) {
     return end || !*s;
 }
 
+bool parse_size(const char *s, u64 unit, u64 *out) {
+    const char *end;
+    u64 v, scale = unit;
+    if (!parse_u64(s, &end, &v)) return false;
+    if (*end == 'K' || *end == 'k') scale = KIB(1), end++;
+    else if (*end == 'M' || *end == 'm') scale = MIB(1), end++;
+    else if (*end == 'G' || *end == 'g') scale = GIB(1), end++;
+    return !*end && !__builtin_mul_overflow(v, scale, out);
+}
+
 /* --- hash, lock --------------------------------------------------------------------------- */
 
 u64 hash_bytes(const void *data, size_t size, u64 seed) {

@@ -107,6 +107,8 @@ void text_vprint(Text *t, const char *fmt, va_list ap);
 void fd_print(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Reads an unsigned number: decimal, 0x hex, 0 octal. False if there is none or it overflows; *end (may be NULL) is set behind it. */
 bool parse_u64(const char *s, const char **end, u64 *out);
+/* A size in bytes, and nothing behind it: a number with a suffix K, M or G, or of `unit` if it has none. */
+bool parse_size(const char *s, u64 unit, u64 *out);
 
 /* --- hash, lock --------------------------------------------------------------------------- */
 

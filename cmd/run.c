@@ -48,17 +48,6 @@ static void remember(Run *r, const char *name, const char *arg) {
 
 /* --- numbers and lists ------------------------------------------------------------------------------------ */
 
-/* A number with a suffix K, M or G; `unit` if it has none. */
-static bool parse_size(const char *s, u64 unit, u64 *out) {
-    const char *end;
-    u64 v, scale = unit;
-    if (!parse_u64(s, &end, &v)) return false;
-    if (*end == 'K' || *end == 'k') scale = KIB(1), end++;
-    else if (*end == 'M' || *end == 'm') scale = MIB(1), end++;
-    else if (*end == 'G' || *end == 'g') scale = MIB(1024), end++;
-    return !*end && !__builtin_mul_overflow(v, scale, out);
-}
-
 /* Calls fn for each word of a list with commas. */
 static bool each_word(Run *r, const char *list, bool (*fn)(Run *r, const char *word)) {
     char *copy = strdup(list), *rest = copy, *word;

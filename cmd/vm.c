@@ -42,17 +42,6 @@ static bool refuse(const char *what, const char *why) {
 
 /* --- values --------------------------------------------------------------------------------------------------------- */
 
-/* Bytes, with K, M, G; without a letter in units of `unit`. */
-static bool parse_size(const char *s, u64 unit, u64 *out) {
-    static const char letters[] = "KMG";
-    const char *end;
-    u64 v;
-    if (!parse_u64(s, &end, &v)) return false;
-    const char *letter = *end ? strchr(letters, *end & ~0x20) : NULL;
-    if (letter) unit = 1ull << 10 * (letter - letters + 1), end++;
-    return !*end && !__builtin_mul_overflow(v, unit, out);
-}
-
 static bool set_memory(Vm *v, const char *arg) {
     return parse_size(arg, MIB(1), &v->config.board.memory) || refuse(arg, "a size such as 2G or 512M is wanted");
 }
