@@ -39,3 +39,18 @@ bool back_option(const char **spec, char *key, char *value, size_t size) {
     *spec = s + len + (s[len] == ',');
     return true;
 }
+
+u32 iov_slice(const struct iovec *iov, u32 len, u64 offset, u64 size, struct iovec *to) {
+    u32 n = 0;
+    for (u32 i = 0; i < len && size; i++) {
+        if (offset >= iov[i].iov_len) {
+            offset -= iov[i].iov_len;
+            continue;
+        }
+        u64 part = MIN(size, iov[i].iov_len - offset);
+        to[n++] = (struct iovec){(u8 *)iov[i].iov_base + offset, part};
+        size -= part;
+        offset = 0;
+    }
+    return n;
+}

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 
 /* Zeroed; no memory at all is the end. free() gives it back. */
 static inline void *back_alloc(size_t size) {
@@ -27,5 +28,8 @@ bool back_fail(char *why, size_t why_size, const char *fmt, ...) __attribute__((
 /* Options as users write them, "kind,key=value,flag": the next one, whose parts are put into key and value (cut at `size`); a flag's
  * value is "on". False: there is none left. *spec moves on. */
 bool back_option(const char **spec, char *key, char *value, size_t size);
+
+/* The part [offset, offset + size) of `len` iovecs goes to `to`, which has room for as many. Returns how many it is. */
+u32 iov_slice(const struct iovec *iov, u32 len, u64 offset, u64 size, struct iovec *to);
 
 #endif

@@ -555,22 +555,6 @@ static int entry_fetch(Qcow2 *q, u64 entry, u64 offset, const struct iovec *iov,
     return is_aligned(q, at) ? file_read(q->fd, at + in, iov, len) : -EIO;
 }
 
-/* The part [offset, offset + size) of iovecs; to has room for len. */
-static u32 slice(const struct iovec *iov, u32 len, u64 offset, u64 size, struct iovec *to) {
-    u32 n = 0;
-    for (u32 i = 0; i < len && size; i++) {
-        if (offset >= iov[i].iov_len) {
-            offset -= iov[i].iov_len;
-            continue;
-        }
-        u64 part = MIN(size, iov[i].iov_len - offset);
-        to[n++] = (struct iovec){(u8 *)iov[i].iov_base + offset, part};
-        size -= part;
-        offset = 0;
-    }
-    return n;
-}
-
 static u64 total(const struct iovec *iov, u32 len) {
     u64 size = 0;
     for (u32 i = 0; i < len; i++) size += iov[i].iov_len;
@@ -604,7 +588,7 @@ static int qcow2_read(Block *b, u64 offset, const struct iovec *iov, u32 len) {
             continue;
         }
         u64 n = err ? 0 : run_size(q, offset + done, size - done, entry);
-        if (!err) err = entry_fetch(q, entry, offset + done, part, slice(iov, len, done, n, part));
+        if (!err) err = entry_fetch(q, entry, offset + done, part, iov_slice(iov, len, done, n, part));
         pthread_rwlock_unlock(&q->busy);
         done += n;
     }
@@ -683,7 +667,7 @@ static bool write_in_place(Qcow2 *q, u64 offset, const struct iovec *iov, u32 le
     *err = entry_read(q, offset + done, false, &entry);
     bool own = !*err && is_own(q, entry) && is_aligned(q, entry & OFFSET_MASK);
     *n = own ? run_size(q, offset + done, size - done, entry) : MIN(size - done, q->cluster_size - in);
-    if (own) *err = file_write(q->fd, (entry & OFFSET_MASK) + in, part, slice(iov, len, done, *n, part));
+    if (own) *err = file_write(q->fd, (entry & OFFSET_MASK) + in, part, iov_slice(iov, len, done, *n, part));
     pthread_rwlock_unlock(&q->busy);
     if (*err == -EAGAIN) *err = 0;
     return own || *err;
@@ -696,7 +680,7 @@ static int qcow2_write(Block *b, u64 offset, const struct iovec *iov, u32 len) {
     int err = 0;
     while (done < size && !err) {
         if (!write_in_place(q, offset, iov, len, done, size, part, &n, &err))
-            err = allocating_write(q, offset + done, part, slice(iov, len, done, n, part), n);
+            err = allocating_write(q, offset + done, part, iov_slice(iov, len, done, n, part), n);
         done += n;
     }
     free(part);

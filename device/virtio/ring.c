@@ -258,17 +258,5 @@ u64 virt_chain_write(const VirtChain *c, u64 offset, const void *from, u64 size)
 }
 
 u32 virt_chain_slice(const VirtChain *c, bool in, u64 offset, u64 size, struct iovec *to) {
-    const struct iovec *iov = in ? c->iov + c->out_len : c->iov;
-    u32 len = in ? c->in_len : c->out_len, n = 0;
-    for (u32 i = 0; i < len && size; i++) {
-        if (offset >= iov[i].iov_len) {
-            offset -= iov[i].iov_len;
-            continue;
-        }
-        u64 part = MIN(size, iov[i].iov_len - offset);
-        to[n++] = (struct iovec){(u8 *)iov[i].iov_base + offset, part};
-        size -= part;
-        offset = 0;
-    }
-    return n;
+    return in ? iov_slice(c->iov + c->out_len, c->in_len, offset, size, to) : iov_slice(c->iov, c->out_len, offset, size, to);
 }
