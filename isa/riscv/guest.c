@@ -131,44 +131,26 @@ static unsigned disasm(u64 pc, const u8 *code, size_t avail, Text *out) {
     return len;
 }
 
+#define BOTH_GUESTS                                                                                                  \
+    .name = "riscv64", .elf_machine = 243 /* EM_RISCV */, .hot_slots = hot_slots, .hot_count = ARRAY_LEN(hot_slots), .hot_fslots = hot_fslots,  \
+    .hot_fcount = ARRAY_LEN(hot_fslots), .helpers = helpers, .helper_count = HELPER_COUNT, .insn_align = 2, .insn_max = 4, .lift = lift, .disasm = disasm
+
 const Guest riscv_guest = {
-    .name = "riscv64",
-    .elf_machine = 243, /* EM_RISCV */
+    BOTH_GUESTS,
     .slots = slots,
     .slot_count = SLOT_COUNT,
     .state_size = sizeof(RvState),
-    .hot_slots = hot_slots,
-    .hot_count = ARRAY_LEN(hot_slots),
-    .hot_fslots = hot_fslots,
-    .hot_fcount = ARRAY_LEN(hot_fslots),
-    .helpers = helpers,
-    .helper_count = HELPER_COUNT,
-    .insn_align = 2,
-    .insn_max = 4,
     .mode = mode,
-    .lift = lift,
-    .disasm = disasm,
 };
 
 const Guest riscv_system_guest = {
-    .name = "riscv64",
-    .elf_machine = 243,
+    BOTH_GUESTS,
     .slots = system_slots,
     .slot_count = SLOT_SYSTEM_COUNT,
     .state_size = sizeof(RvSystem),
-    .hot_slots = hot_slots,
-    .hot_count = ARRAY_LEN(hot_slots),
-    .hot_fslots = hot_fslots,
-    .hot_fcount = ARRAY_LEN(hot_fslots),
-    .helpers = helpers,
-    .helper_count = HELPER_COUNT,
-    .insn_align = 2,
-    .insn_max = 4,
     .paged = true,
     .page_slot = SLOT_PAGE,
     .length = length,
     .tlb_set = system_tlb_set,
     .mode = system_mode,
-    .lift = lift,
-    .disasm = disasm,
 };
