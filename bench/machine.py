@@ -3,7 +3,7 @@
 """Whole machines: Debian's riscv64 kernel with a busybox, under Isomer and under qemu-system-riscv64, interleaved.
 
 Prints the CPU time of the whole process (user and system) to boot to user space and power off; then, as the guest's own clock sees them, programs of bench/src and
-loads on the kernel (system calls, pipes, fork and exec, page faults, files in memory, disk, network), as ratios QEMU / Isomer: the least of N rounds each. Then what
+loads on the kernel (system calls, pipes, fork and exec, page faults, files in memory, disk, network), as ratios other / Isomer: the least of N rounds each. Then what
 an idle guest costs, in percent of a core, and the memory of the process over what the guest has touched.
 """
 import argparse
@@ -58,11 +58,11 @@ class Bytes(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def script(port):
+def script(port, names):
     text = "cat > /bin/tm <<'X'\n#!/bin/sh\na=$(cut -d' ' -f1 /proc/uptime | tr -d .)\n\"$@\" > /dev/null 2>&1\nb=$(cut -d' ' -f1 /proc/uptime | tr -d .)\necho BENCH $NAME $((b-a))\nX\nchmod +x /bin/tm\n"
     text += "ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; sleep 1\n"
-    text += "".join("NAME=%s tm /b/%s\n" % (p, p) for p in PROGRAMS)
-    return text + "".join("NAME=%s tm %s\n" % (n, c % port if "%d" in c else c) for n, c in LOADS.items())
+    text += "".join("NAME=%s tm /b/%s\n" % (p, p) for p in PROGRAMS if p in names)
+    return text + "".join("NAME=%s tm %s\n" % (n, c % port if "%d" in c else c) for n, c in LOADS.items() if n in names)
 
 
 def initrd(kernel, path, text, programs):
@@ -75,12 +75,17 @@ def initrd(kernel, path, text, programs):
         f.write(raw[:at] + extra + raw[at:])
 
 
-def commands(kernel, disk, harts):
+def commands(kernel, disk, o):
     append = "console=ttyS0 quiet panic=-1"
-    isomer = [boot.VM, "--kernel", kernel.image, "--append", append, "--no-reboot", "--memory", "1G", "--smp", str(harts), "--disk", disk + ",format=raw", "--initrd"]
-    qemu = [shutil.which("qemu-system-riscv64") or "", "-M", "virt", "-m", "1G", "-smp", str(harts), "-nographic", "-no-reboot", "-kernel", kernel.image, "-append", append,
+    isomer = [boot.VM, "--kernel", kernel.image, "--append", append, "--no-reboot", "--memory", "1G", "--smp", str(o.smp), "--disk", disk + ",format=raw", "--initrd"]
+    qemu = ["-M", "virt", "-m", "1G", "-smp", str(o.smp), "-nographic", "-no-reboot", "-kernel", kernel.image, "-append", append,
             "-drive", "file=%s,format=raw,if=none,id=d" % disk, "-device", "virtio-blk-pci,drive=d", "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,romfile=", "-initrd"]
-    return {"isomer": isomer, "qemu": qemu} if qemu[0] else {"isomer": isomer}
+    others = {"qemu": shutil.which("qemu-system-riscv64"), "newest": newest_qemu() if o.newest else None}
+    return {"isomer": isomer, **{v: [path, *qemu] for v, path in others.items() if path}}
+
+
+def newest_qemu():
+    return subprocess.run([os.path.join(TOP, "tests", "tools", "newest-qemu"), "system"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def run(command, seconds=900):
@@ -115,11 +120,41 @@ def geometric(values):
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
+def measure(vms, tmp, rounds):
+    """CPU seconds of each boot, and the least time of each piece of work, in hundredths of a second."""
+    cpu, best = {v: [] for v in vms}, {v: {} for v in vms}
+    for _ in range(rounds):
+        for v, command in vms.items():
+            out, seconds = run(command + [tmp + "/boot"])
+            cpu[v].append(seconds if "reached" in out else math.inf)
+        for v, command in vms.items():
+            for name, ticks in re.findall(r"BENCH (\S+) (\d+)", run(command + [tmp + "/work"])[0]):
+                best[v][name] = min(best[v].get(name, math.inf), max(int(ticks), 1))
+    return {v: min(c) for v, c in cpu.items()}, best
+
+
+def report(cpu, best):
+    others = [v for v in cpu if v != "isomer"]
+    print("boot to user space and off, CPU seconds: " + ", ".join("%s %.2f" % (v, c) for v, c in cpu.items()) +
+          "".join(" (isomer / %s %.2f)" % (v, cpu["isomer"] / cpu[v]) for v in others))
+    ratios = {v: {n: best[v][n] / t for n, t in best["isomer"].items() if n in best[v]} for v in others}
+    for n, ticks in best["isomer"].items():
+        print("%-16s isomer %6.2f s" % (n, ticks / 100) + "".join("   %s / isomer %6.2f" % (v, ratios[v][n]) for v in others if n in ratios[v]))
+    for v in others:
+        if ratios[v]:
+            least = min(ratios[v], key=ratios[v].get)
+            print("%s / isomer: geometric mean %.2f, least %.2f (%s)" % (v, geometric(ratios[v].values()), ratios[v][least], least))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="programs and loads; all of them by default")
     parser.add_argument("-n", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--smp", type=int, default=1, help="harts (default 1)")
+    parser.add_argument("--newest", action="store_true", help="compare with the newest QEMU too (tests/tools/newest-qemu)")
     o = parser.parse_args()
+    names = o.names or [*PROGRAMS, *LOADS]
+    programs = [n for n in PROGRAMS if n in names]
     kernel = boot.Kernel()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bytes)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -127,27 +162,12 @@ def main():
         disk = tmp + "/disk"
         with open(disk, "wb") as f:
             f.write(os.urandom(1 << 20) * 256)
-        pairs = bench.build(PROGRAMS, os.path.join(TOP, "build", "bench"))
+        pairs = bench.build(programs, os.path.join(TOP, "build", "bench"))
         initrd(kernel, tmp + "/boot", "echo reached", {})
-        initrd(kernel, tmp + "/work", script(server.server_port), {n: pairs[n][1] for n in PROGRAMS})
+        initrd(kernel, tmp + "/work", script(server.server_port, names), {n: pairs[n][1] for n in programs})
         initrd(kernel, tmp + "/idle", "echo asleep; sleep 60", {})
-        vms = commands(kernel, disk, o.smp)
-        cpu, best = {v: [] for v in vms}, {v: {} for v in vms}
-        for _ in range(o.n):
-            for v, command in vms.items():
-                out, seconds = run(command + [tmp + "/boot"])
-                cpu[v].append(seconds if "reached" in out else math.inf)
-            for v, command in vms.items():
-                for name, ticks in re.findall(r"BENCH (\S+) (\d+)", run(command + [tmp + "/work"])[0]):
-                    best[v][name] = min(best[v].get(name, math.inf), max(int(ticks), 1))
-        print("boot to user space and off, CPU seconds: " + ", ".join("%s %.2f" % (v, min(c)) for v, c in cpu.items()) +
-              (" (isomer / qemu %.2f)" % (min(cpu["isomer"]) / min(cpu["qemu"])) if "qemu" in cpu else ""))
-        ratios = {n: best["qemu"][n] / best["isomer"][n] for n in best["isomer"] if n in best.get("qemu", {})}
-        for n in best["isomer"]:
-            print("%-16s isomer %6.2f s%s" % (n, best["isomer"][n] / 100, "   qemu / isomer %6.2f" % ratios[n] if n in ratios else ""))
-        if ratios:
-            least = min(ratios, key=ratios.get)
-            print("qemu / isomer: geometric mean %.2f, least %.2f (%s)" % (geometric(ratios.values()), ratios[least], least))
+        vms = commands(kernel, disk, o)
+        report(*measure(vms, tmp, o.n))
         for v, command in vms.items():
             used, own = idle(command + [tmp + "/idle"], 10)
             print("%s, idle: %.1f %% of a core, %.0f MiB beyond the guest's memory" % (v, used, own))
