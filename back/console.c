@@ -2,7 +2,7 @@
 /* Consoles at the host's side: back/console.h. One thread per console polls; input waits in a ring until the device takes it. Output is
  * gathered to lines, since guests write byte by byte: the thread writes what no line's end has followed for a millisecond. */
 #include "back/console.h"
-#include "back/back.h"
+#include "back/gate.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -32,6 +32,7 @@ struct Console {
     u8 output[GATHER_SIZE];
     u32 output_len;  /* bytes that are not written yet */
     ConsoleUser user;
+    ConsoleTap tap;
     ConsoleEscape *escape;
     void *escape_ctx;
 };
@@ -80,11 +81,19 @@ static u32 room_get(Console *c) {
     return room;
 }
 
-static void input_add(Console *c, const u8 *bytes, size_t size) {
+void console_feed(Console *c, const u8 *bytes, size_t size) {
     pthread_mutex_lock(&c->lock);
     for (size_t i = 0; i < size && c->len < INPUT_SIZE; i++) c->input[(c->head + c->len++) % INPUT_SIZE] = bytes[i];
     pthread_mutex_unlock(&c->lock);
     if (size && c->user.ready) c->user.ready(c->user.ctx);
+}
+
+static void input_add(Console *c, const u8 *bytes, size_t size) {
+    if (c->tap.deaf || !size) return;
+    gate_enter(c->tap.gate);
+    if (c->tap.taken) c->tap.taken(c->tap.ctx, bytes, size);
+    console_feed(c, bytes, size);
+    gate_leave(c->tap.gate);
 }
 
 static void client_drop(Console *c) {
@@ -274,6 +283,8 @@ Console *console_new(const char *kind, char *why, size_t why_size) {
     console_drop(c);
     return NULL;
 }
+
+void console_set_tap(Console *c, const ConsoleTap *tap) { c->tap = *tap; }
 
 void console_attach(Console *c, const ConsoleUser *user) {
     c->user = *user;

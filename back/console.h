@@ -27,6 +27,17 @@ typedef void ConsoleEscape(void *ctx, char what);
 /* NULL: `why` says why. */
 Console *console_new(const char *kind, char *why, size_t why_size);
 void console_drop(Console *c);
+/* Of a machine that is recorded: what comes in is told, with the gate held (back/gate.h). Of one that is replayed: what comes in is lost (`deaf`), and
+ * console_feed says what came. Before console_attach. */
+typedef struct Gate Gate;
+typedef struct ConsoleTap {
+    Gate *gate;
+    void *ctx;
+    void (*taken)(void *ctx, const u8 *bytes, size_t size);
+    bool deaf;
+} ConsoleTap;
+void console_set_tap(Console *c, const ConsoleTap *tap);
+void console_feed(Console *c, const u8 *bytes, size_t size);
 /* The device at the guest's side; from now on the host's side is read. Once. */
 void console_attach(Console *c, const ConsoleUser *user);
 void console_on_escape(Console *c, ConsoleEscape *escape, void *ctx);

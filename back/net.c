@@ -28,6 +28,8 @@ void net_drop(Net *n) {
     if (n) n->ops->drop(n);
 }
 
+void net_set_gate(Net *n, Gate *gate) { n->gate = gate; }
+
 void net_attach(Net *n, const NetUser *user) {
     n->user = *user;
     if (n->ops->start && !n->ops->start(n)) BUG("no thread for a net");
@@ -40,6 +42,12 @@ void net_offload_set(Net *n, bool csum, bool tso4, bool tso6) {
 }
 u32 net_mtu(const Net *n) { return n->mtu; }
 bool net_link(const Net *n) { return n->link; }
+
+void net_receive(Net *n, const NetHeader *header, const struct iovec *iov, u32 len) {
+    gate_enter(n->gate);
+    n->user.received(n->user.ctx, header, iov, len);
+    gate_leave(n->gate);
+}
 
 size_t net_flatten(u8 *to, const struct iovec *iov, u32 len) {
     size_t size = 0;

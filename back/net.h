@@ -41,6 +41,9 @@ typedef struct NetUser {
 Net *net_new(const char *spec, char *why, size_t why_size);
 /* Ends the thread: no more frames come after it. */
 void net_drop(Net *n);
+/* Before net_attach: back/gate.h. */
+typedef struct Gate Gate;
+void net_set_gate(Net *n, Gate *gate);
 /* Once. */
 void net_attach(Net *n, const NetUser *user);
 /* Any thread; may lose the frame. Without NET_OFFLOAD the header is ignored. */

@@ -3,7 +3,7 @@
 #ifndef BACK_NET_KINDS_H
 #define BACK_NET_KINDS_H
 
-#include "back/back.h"
+#include "back/gate.h"
 #include "back/net.h"
 
 typedef struct NetOps {
@@ -16,6 +16,7 @@ typedef struct NetOps {
 struct Net {
     const NetOps *ops;
     NetUser user;
+    Gate *gate; /* to enter before `user` is called; NULL: none */
     u32 mtu;
     bool link;
 };
@@ -24,6 +25,9 @@ struct Net {
 Net *net_user_new(const char *options, char *why, size_t why_size);
 Net *net_tap_new(const char *options, char *why, size_t why_size);
 Net *net_socket_new(const char *options, char *why, size_t why_size);
+
+/* A frame has come; the caller holds no lock. */
+void net_receive(Net *n, const NetHeader *header, const struct iovec *iov, u32 len);
 
 /* The frame in one piece in `to` (of NET_FRAME_MAX); its size, 0: too large. */
 size_t net_flatten(u8 *to, const struct iovec *iov, u32 len);

@@ -37,7 +37,7 @@ static bool frames_take(Cable *c) {
         size = __builtin_bswap32(size);
         if (!size || size > NET_FRAME_MAX) return false;
         if (c->have - at - 4 < size) break;
-        c->net.user.received(c->net.user.ctx, &(NetHeader){0}, &(struct iovec){c->in + at + 4, size}, 1);
+        net_receive(&c->net, &(NetHeader){0}, &(struct iovec){c->in + at + 4, size}, 1);
         at += 4 + size;
     }
     memmove(c->in, c->in + at, c->have - at);

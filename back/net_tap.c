@@ -29,7 +29,7 @@ static void *tap_run(void *arg) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
         if (fds[0].revents) break;
         ssize_t n = readv(t->fd, iov, 2);
-        if (n > HEADER_SIZE) t->net.user.received(t->net.user.ctx, &header, &(struct iovec){t->frame, (size_t)n - HEADER_SIZE}, 1);
+        if (n > HEADER_SIZE) net_receive(&t->net, &header, &(struct iovec){t->frame, (size_t)n - HEADER_SIZE}, 1);
         else if (n < 0 && errno != EAGAIN && errno != EINTR) break;
     }
     return NULL;

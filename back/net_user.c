@@ -119,11 +119,13 @@ static void *user_run(void *arg) {
         __atomic_store_n(&u->sleeping, true, __ATOMIC_RELEASE);
         pthread_mutex_unlock(&u->lock);
         int n = poll(u->fds.at, u->fds.len, ms > 1u << 30 ? -1 : (int)ms);
+        gate_enter(u->net.gate); /* before our lock, which harts take when they send */
         pthread_mutex_lock(&u->lock);
         __atomic_store_n(&u->sleeping, false, __ATOMIC_RELEASE);
         if (n > 0 && u->fds.at[0].revents && read(u->wake, &count, sizeof(count)) < 0) count = 0;
         slirp_pollfds_poll(u->slirp, n < 0, fd_events, u);
         timers_run(u);
+        gate_leave(u->net.gate);
     }
     pthread_mutex_unlock(&u->lock);
     return NULL;

@@ -29,7 +29,7 @@ static void timers_update(Aclint *a) {
         if (!due) next = MIN(next, a->compare[hart] - now);
     }
     /* A year is as good as never, and no product overflows. */
-    timer_set(a->timer, next > 365ull * 86400 * PLATFORM_HZ ? ~0ull : back_now() + next * NS_PER_TICK);
+    timer_set(a->timer, next > 365ull * 86400 * PLATFORM_HZ ? ~0ull : timer_now(a->timer) + next * NS_PER_TICK);
 }
 
 static void aclint_fire(void *ctx) {
@@ -99,7 +99,7 @@ Aclint *aclint_new(const Platform *platform) {
     a->compare = back_alloc(platform->harts * sizeof(u64));
     a->msip = back_alloc(platform->harts);
     registers_reset(a);
-    a->timer = timer_new(aclint_fire, a);
+    a->timer = timer_new(platform->timers, aclint_fire, a);
     if (!a->timer) BUG("no thread for the timer");
     return a;
 }

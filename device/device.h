@@ -40,6 +40,9 @@ typedef struct Platform {
     u64 (*now)(void *ctx);
     /* The guest asks for an end; code: its exit status (0: all is well). Returns; the harts stop a little later. */
     void (*stop)(void *ctx, PlatformStop how, u32 code);
+    /* Where harts are counted; else NULL: the host's. */
+    struct Timers *timers;
+    u64 (*wall)(void *ctx); /* nanoseconds since 1970 */
 } Platform;
 
 /* Registers of 32 bits that are accessed by 4 or 8 bytes: the part of an access that is register `k`'s. */

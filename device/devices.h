@@ -40,7 +40,7 @@ void plic_drop(Plic *p);
 /* --- goldfish RTC: the host's wall clock, with an alarm --- */
 typedef struct Rtc Rtc;
 extern const IoOps rtc_ops;
-Rtc *rtc_new(Irq irq);
+Rtc *rtc_new(const Platform *platform, Irq irq);
 void rtc_reset(Rtc *r);
 void rtc_state(Rtc *r, State *s);
 void rtc_drop(Rtc *r);

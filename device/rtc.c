@@ -12,6 +12,7 @@ enum {
 
 struct Rtc {
     pthread_mutex_t lock;
+    const Platform *platform;
     Irq irq;
     Timer *timer;
     u64 offset;    /* guest's time less the host's */
@@ -24,6 +25,7 @@ struct Rtc {
 
 static u64 rtc_now(const Rtc *r) {
     struct timespec t;
+    if (r->platform->wall) return r->platform->wall(r->platform->ctx) + r->offset;
     clock_gettime(CLOCK_REALTIME, &t);
     return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec + r->offset;
 }
@@ -34,7 +36,7 @@ static void rtc_update(Rtc *r) {
         r->armed = false;
         r->pending = true;
     }
-    timer_set(r->timer, r->armed ? back_now() + MIN(r->alarm - now, 1ull << 60) : ~0ull);
+    timer_set(r->timer, r->armed ? timer_now(r->timer) + MIN(r->alarm - now, 1ull << 60) : ~0ull);
     irq_set(&r->irq, r->pending && r->enabled);
 }
 
@@ -91,11 +93,12 @@ static void rtc_write(void *dev, u64 offset, unsigned size, u64 value) {
 
 const IoOps rtc_ops = {rtc_read, rtc_write, 4};
 
-Rtc *rtc_new(Irq irq) {
+Rtc *rtc_new(const Platform *platform, Irq irq) {
     Rtc *r = back_alloc(sizeof(*r));
     pthread_mutex_init(&r->lock, NULL);
+    r->platform = platform;
     r->irq = irq;
-    r->timer = timer_new(rtc_fire, r);
+    r->timer = timer_new(platform->timers, rtc_fire, r);
     if (!r->timer) BUG("no thread for the clock's alarm");
     return r;
 }

@@ -5,6 +5,8 @@
 #include <time.h>
 
 struct Timer {
+    Timers *of;  /* NULL: the host's, and the thread is there */
+    Timer *next; /* of the same */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -37,12 +39,48 @@ static void *timer_run(void *arg) {
     return NULL;
 }
 
-Timer *timer_new(void (*fire)(void *ctx), void *ctx) {
+/* --- those of counted harts --------------------------------------------------------------- */
+
+u64 timers_next(const Timers *s) {
+    u64 next = ~0ull;
+    for (const Timer *t = s->first; t; t = t->next) next = MIN(next, t->deadline);
+    return next;
+}
+
+/* A timer that is set again in the past fires again: so it may not be looked for more than once. */
+void timers_run(Timers *s) {
+    u64 now = s->now(s->ctx);
+    for (Timer *t = s->first; t; t = t->next) {
+        if (t->deadline > now) continue;
+        t->deadline = ~0ull;
+        t->fire(t->ctx);
+    }
+}
+
+static Timer *timer_join(Timer *t, Timers *of) {
+    t->of = of;
+    t->next = of->first;
+    return of->first = t;
+}
+
+static void timer_part(Timer *t) {
+    Timer **at = &t->of->first;
+    while (*at != t) at = &(*at)->next;
+    *at = t->next;
+    free(t);
+}
+
+/* ------------------------------------------------------------------------------------------ */
+
+u64 timer_now(const Timer *t) { return t->of ? t->of->now(t->of->ctx) : back_now(); }
+
+Timer *timer_new(Timers *of, void (*fire)(void *ctx), void *ctx) {
     Timer *t = back_alloc(sizeof(*t));
     pthread_condattr_t attr;
     t->fire = fire;
     t->ctx = ctx;
     t->deadline = ~0ull;
+    if (of) return timer_join(t, of);
     pthread_mutex_init(&t->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -53,6 +91,10 @@ Timer *timer_new(void (*fire)(void *ctx), void *ctx) {
 }
 
 void timer_set(Timer *t, u64 ns) {
+    if (t->of) {
+        t->deadline = ns;
+        return;
+    }
     pthread_mutex_lock(&t->lock);
     bool sooner = ns < t->deadline;
     t->deadline = ns;
@@ -62,6 +104,10 @@ void timer_set(Timer *t, u64 ns) {
 
 void timer_drop(Timer *t) {
     if (!t) return;
+    if (t->of) {
+        timer_part(t);
+        return;
+    }
     pthread_mutex_lock(&t->lock);
     t->stopping = true;
     pthread_cond_signal(&t->changed);

@@ -86,7 +86,7 @@ static bool parts_new(Board *b, char *why, size_t why_size) {
     controllers_new(b);
     map_part(b, VIRT_ROM, NULL, NULL, b->rom);
     map_part(b, VIRT_TEST, &syscon_ops, &b->platform, NULL);
-    b->rtc = rtc_new(board_irq(b, virt_map[VIRT_RTC].irq));
+    b->rtc = rtc_new(&b->platform, board_irq(b, virt_map[VIRT_RTC].irq));
     map_part(b, VIRT_RTC, &rtc_ops, b->rtc, NULL);
     b->serial = console_new(b->config.serial ? b->config.serial : "null", why, why_size);
     if (!b->serial) return false;

@@ -271,7 +271,7 @@ static bool make_harts(Machine *m, char *why, size_t why_size) {
     m->threads = back_alloc(n * sizeof *m->threads);
     for (u32 k = 0; k < n; k++, m->hart_count++)
         if (!(m->harts[k] = hart_new(m, k))) return back_fail(why, why_size, "out of memory for %u harts", n);
-    m->timer = timer_new(timer_fired, m);
+    m->timer = timer_new(NULL, timer_fired, m);
     return m->timer || back_fail(why, why_size, "the host allows no more threads");
 }
 

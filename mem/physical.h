@@ -53,6 +53,7 @@ typedef struct Physical {
     /* A write hit pages with PHYS_CODE; [pa, pa + size) lies in RAM. May be NULL. Any thread. */
     void (*code_written)(void *ctx, u64 pa, u64 size);
     PhysicalTrace trace; /* set before the first access */
+    struct Gate *gate;   /* likewise: back/gate.h; NULL: devices work on threads of their own */
 } Physical;
 
 /* 0 or -errno. RAM reads as zeros, and takes host memory only where it is written. */

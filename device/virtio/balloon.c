@@ -87,7 +87,7 @@ VirtioBalloon *virtio_balloon_new(Physical *memory) {
     VirtioKind kind = {.name = "balloon", .id = VIRTIO_BALLOON, .class = 0x00ff00, .features = F_DEFLATE_ON_OOM | F_REPORTING, .queues = QUEUES, .queue_size = QUEUE_SIZE,
                        .config_size = sizeof(BalloonConfig), .reset = balloon_reset, .quiesce = balloon_reset, .notify = balloon_notify, .config_written = balloon_written, .state = balloon_state};
     virtio_init(&d->virtio, &kind, d, memory);
-    d->worker = virt_worker_new(1, balloon_run, d);
+    d->worker = virt_worker_new(virt_threads(memory, 1), balloon_run, d);
     return d;
 }
 

@@ -155,7 +155,7 @@ VirtioBlk *virtio_blk_new(Physical *memory, Block *block, u32 queues, const char
     if (serial) memcpy(d->id, serial, MIN(strlen(serial), (size_t)ID_SIZE));
     virtio_init(&d->virtio, &kind, d, memory);
     config_fill(d, queues);
-    d->worker = virt_worker_new(THREADS, blk_run, d);
+    d->worker = virt_worker_new(virt_threads(memory, THREADS), blk_run, d);
     return d;
 }
 

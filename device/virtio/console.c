@@ -55,7 +55,7 @@ VirtioConsole *virtio_console_new(Physical *memory, Console *console) {
                        .reset = console_reset, .quiesce = console_reset, .notify = console_notify};
     d->console = console;
     virtio_init(&d->virtio, &kind, d, memory);
-    d->worker = virt_worker_new(1, console_run, d);
+    d->worker = virt_worker_new(virt_threads(memory, 1), console_run, d);
     console_attach(console, &(ConsoleUser){d, console_ready});
     return d;
 }

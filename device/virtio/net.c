@@ -213,7 +213,7 @@ VirtioNet *virtio_net_new(Physical *memory, Net *net, const u8 mac[6]) {
     pthread_mutex_init(&d->lock, NULL);
     virtio_init(&d->virtio, &kind, d, memory);
     memcpy(d->virtio.config, &c, sizeof(c));
-    d->worker = virt_worker_new(1, net_run, d);
+    d->worker = virt_worker_new(virt_threads(memory, 1), net_run, d);
     net_attach(net, &(NetUser){d, net_received});
     return d;
 }

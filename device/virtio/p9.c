@@ -588,7 +588,7 @@ Virtio9p *virtio_9p_new(Physical *memory, Share *share, const char *tag) {
     virtio_init(&d->virtio, &kind, d, memory);
     memcpy(d->virtio.config, &len, 2);
     memcpy(d->virtio.config + 2, tag, len);
-    d->worker = virt_worker_new(1, p9_run, d);
+    d->worker = virt_worker_new(virt_threads(memory, 1), p9_run, d);
     return d;
 }
 

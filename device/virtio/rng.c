@@ -32,7 +32,7 @@ VirtioRng *virtio_rng_new(Physical *memory) {
     VirtioRng *d = back_alloc(sizeof(*d));
     VirtioKind kind = {.name = "rng", .id = VIRTIO_RNG, .class = 0x00ff00, .queues = 1, .queue_size = QUEUE_SIZE, .reset = rng_reset, .quiesce = rng_reset, .notify = rng_notify};
     virtio_init(&d->virtio, &kind, d, memory);
-    d->worker = virt_worker_new(1, rng_run, d);
+    d->worker = virt_worker_new(virt_threads(memory, 1), rng_run, d);
     return d;
 }
 

@@ -14,7 +14,7 @@
 #ifndef DEVICE_VIRTIO_VIRTIO_H
 #define DEVICE_VIRTIO_VIRTIO_H
 
-#include "back/back.h"
+#include "back/gate.h"
 #include "back/state.h"
 #include "device/device.h"
 #include <sys/uio.h>

@@ -378,9 +378,11 @@ static void *vsock_thread(void *arg) {
         pthread_mutex_unlock(&d->lock);
         if (poll(fds, count, -1) < 0) fds[0].revents = 0;
         if (fds[0].revents && read(d->wake, &ticks, sizeof(ticks)) < 0) ticks = 0;
+        gate_enter(d->virtio.memory->gate); /* before our lock, which harts take */
         pthread_mutex_lock(&d->lock);
         if (count > 1 && virtio_is_live(&d->virtio)) events_serve(d, fds, count);
         virtq_signal(&d->virtio.queue[RECEIVE]);
+        gate_leave(d->virtio.memory->gate);
     }
     pthread_mutex_unlock(&d->lock);
     free(fds);
@@ -429,7 +431,7 @@ VirtioVsock *virtio_vsock_new(Physical *memory, u32 cid, const char *path, char 
     pthread_mutex_init(&d->lock, NULL);
     virtio_init(&d->virtio, &kind, d, memory);
     memcpy(d->virtio.config, &cid, sizeof(cid));
-    d->worker = virt_worker_new(1, vsock_run, d);
+    d->worker = virt_worker_new(virt_threads(memory, 1), vsock_run, d);
     if (!back_thread(&d->thread, vsock_thread, d)) BUG("no thread for vsock");
     return d;
 }

@@ -15,6 +15,7 @@ struct VirtWorker {
     VirtWorkerRun *run;
     void *ctx;
     u32 threads;
+    VirtChain *chain; /* without threads */
     pthread_t thread[THREADS_MAX];
 };
 
@@ -71,11 +72,29 @@ VirtWorker *virt_worker_new(u32 threads, VirtWorkerRun *run, void *ctx) {
     w->run = run;
     w->ctx = ctx;
     while (w->threads < MIN(threads, (u32)THREADS_MAX) && back_thread(&w->thread[w->threads], worker_run, w)) w->threads++;
-    if (!w->threads) BUG("no thread for a device");
+    if (threads && !w->threads) BUG("no thread for a device");
+    if (!threads) w->chain = back_alloc(sizeof(*w->chain));
     return w;
 }
 
+/* Who has the gate calls, so nobody else is here; a kick from within is met by the caller farther up. */
+static void run_here(VirtWorker *w, u32 queue) {
+    w->kicked |= 1u << queue;
+    if (w->running) return;
+    w->running = 1;
+    while (w->kicked) {
+        queue = (u32)__builtin_ctz(w->kicked);
+        w->kicked &= w->kicked - 1;
+        w->run(w->ctx, queue, w->chain);
+    }
+    w->running = 0;
+}
+
 void virt_worker_kick(VirtWorker *w, u32 queue) {
+    if (w->chain) {
+        run_here(w, queue);
+        return;
+    }
     pthread_mutex_lock(&w->lock);
     bool wake = !(w->kicked >> queue & 1) && w->waiting && !w->spinning;
     kicked_set(w, w->kicked | 1u << queue);
@@ -99,5 +118,6 @@ void virt_worker_drop(VirtWorker *w) {
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->work);
     pthread_cond_destroy(&w->idle);
+    free(w->chain);
     free(w);
 }
