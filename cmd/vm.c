@@ -71,6 +71,11 @@ static bool set_control(Vm *v, const char *arg) { return v->control = arg, true;
 static bool set_stats(Vm *v, const char *arg) { return (void)arg, v->stats = true; }
 static bool set_help(Vm *v, const char *arg) { return (void)arg, v->help = true; }
 
+static bool set_packed(Vm *v, const char *arg) {
+    v->config.board.packed = !strcmp(arg, "on");
+    return v->config.board.packed || !strcmp(arg, "off") || refuse(arg, "on or off is wanted");
+}
+
 static bool set_flash(Vm *v, const char *arg) {
     const char **at = v->config.board.flash;
     if (at[0] && at[1]) return refuse(arg, "the board has two flash chips");
@@ -204,6 +209,7 @@ static const Option options[] = {
     {"net", "user[,hostfwd=tcp::PORT-:PORT] | tap,ifname=NAME | socket,... | none", set_net, "a virtio network; default user"},
     {"share", "FOLDER[,tag=NAME][,readonly]", set_share, "a folder of the host, by 9p"},
     {"vsock", "CID,PATH", set_vsock, "connections between programs of guest and host; the host's side is the Unix socket PATH"},
+    {"packed", "on | off", set_packed, "offer packed rings on all virtio devices; default off"},
     {"serial", "stdio | file:PATH | pty | socket:PATH | null", set_serial, "where the serial port comes out; default stdio"},
     {"console", "KIND", set_console, "a virtio console besides, likewise"},
     {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC"},

@@ -175,6 +175,7 @@ void board_state(Board *b, State *s) {
 
 bool board_identity(Board *b, Text *out, char *why, size_t why_size) {
     text_print(out, "harts: %u\nmemory: %llu\ninterrupts: %s\n", b->config.harts, (unsigned long long)b->config.memory, b->config.aia ? "aia" : "plic");
+    if (b->config.packed) text_print(out, "rings: packed\n");
     text_print(out, "isa: %s\n", b->config.cpu.isa ? b->config.cpu.isa : "");
     return board_virtio_identity(b, out, why, why_size);
 }

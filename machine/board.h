@@ -66,6 +66,7 @@ typedef struct BoardConfig {
     const BoardShare *shares;
     u32 share_len;
     bool no_rng, no_balloon;
+    bool packed;          /* packed rings are offered by all virtio devices */
     u32 vsock_cid;        /* 0: no vsock */
     const char *vsock;    /* path of the host's socket: back/vsock.h */
     const char *flash[2]; /* images of up to 32 MiB; NULL: erased */

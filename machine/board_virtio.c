@@ -63,6 +63,7 @@ static bool plug(Board *b, Plug p, BoardBus bus, char *why, size_t why_size) {
     u32 slot = bv->slots_used;
     Plug *at = &bv->plug[bv->plug_len++]; /* config_check has counted them */
     *at = p;
+    virtio_offer_packed(p.virtio, b->config.packed);
     if (bus == BOARD_PCI) {
         at->pci = virtio_pci_new(p.virtio, bv->pci);
         return at->pci || back_fail(why, why_size, "there are more devices than PCI slots");

@@ -14,10 +14,10 @@ struct VirtioConsole {
 static void receive(VirtioConsole *d, VirtQueue *q, VirtChain *c) {
     u8 bytes[PART];
     do {
-        while (virtq_pop(q, c)) {
+        for (u16 mark = virtq_mark(q); virtq_pop(q, c); mark = virtq_mark(q)) {
             size_t n = console_read(d->console, bytes, MIN(c->in_size, (u64)PART));
             if (!n) {
-                virtq_unpop(q, 1);
+                virtq_unpop(q, mark);
                 return;
             }
             virtq_push(q, c, (u32)virt_chain_write(c, 0, bytes, n));

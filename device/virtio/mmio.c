@@ -6,7 +6,7 @@ enum {
     MAGIC = 0x00, VERSION = 0x04, DEVICE_ID = 0x08, VENDOR_ID = 0x0c, OFFERED = 0x10, OFFERED_HALF = 0x14, TAKEN = 0x20, TAKEN_HALF = 0x24,
     QUEUE = 0x30, QUEUE_SIZE_MAX = 0x34, QUEUE_SIZE = 0x38, QUEUE_READY = 0x44, NOTIFY = 0x50, INTERRUPT = 0x60, ACKNOWLEDGE = 0x64,
     STATUS = 0x70, DESC_LOW = 0x80, DESC_HIGH = 0x84, AVAIL_LOW = 0x90, AVAIL_HIGH = 0x94, USED_LOW = 0xa0, USED_HIGH = 0xa4,
-    SHM_LENGTH_LOW = 0xb0, SHM_LENGTH_HIGH = 0xb4, SHM_BASE_LOW = 0xb8, SHM_BASE_HIGH = 0xbc, GENERATION = 0xfc, CONFIG = 0x100,
+    SHM_LENGTH_LOW = 0xb0, SHM_LENGTH_HIGH = 0xb4, SHM_BASE_LOW = 0xb8, SHM_BASE_HIGH = 0xbc, QUEUE_RESET = 0xc0, GENERATION = 0xfc, CONFIG = 0x100,
 };
 enum { USED = 1, CHANGED = 2, VENDOR = 0x4d4f5349 /* ISOM */ };
 
@@ -69,9 +69,10 @@ static void queue_write(VirtioMmio *m, u32 offset, u32 value) {
     VirtQueue *q = virtio_queue(m->v, m->queue);
     if (!q) return;
     if (offset == QUEUE_READY) {
-        if (value & 1) virtq_enable(q, true);
+        if (value & 1) virtq_enable(q);
         return;
     }
+    if (offset == QUEUE_RESET && (value & 1)) virtio_queue_reset(m->v, q); /* done when the driver reads the register again: it is 0 */
     if (q->enabled) return;
     switch (offset) {
     case QUEUE_SIZE: q->size = value; break;

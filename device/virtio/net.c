@@ -6,7 +6,7 @@
 #include "device/virtio/devices.h"
 #include "device/virtio/worker.h"
 
-enum { RECEIVE, TRANSMIT, QUEUES, QUEUE_SIZE = 256, HEADER_SIZE = 12, FRAME_MIN = 14, BACKLOG_MAX = 4 << 20 /* bytes */, MERGE_MAX = 64 };
+enum { RECEIVE, TRANSMIT, QUEUES, QUEUE_SIZE = 256, HEADER_SIZE = 12, FRAME_MIN = 14, BACKLOG_MAX = 4 << 20 /* bytes */, MERGE_MAX = VIRTQ_FILL_MAX };
 enum {
     F_CSUM = 1 << 0, F_GUEST_CSUM = 1 << 1, F_MTU = 1 << 3, F_MAC = 1 << 5, F_GUEST_TSO4 = 1 << 7, F_GUEST_TSO6 = 1 << 8, F_HOST_TSO4 = 1 << 11,
     F_HOST_TSO6 = 1 << 12, F_MRG_RXBUF = 1 << 15, F_STATUS = 1 << 16,
@@ -48,14 +48,14 @@ static Delivery frame_put(VirtioNet *d, const NetHeader *header, const u8 *bytes
     VirtQueue *q = &d->virtio.queue[RECEIVE];
     NetHeader h = *header;
     struct iovec start = {0};
-    u16 count = 0;
+    u16 count = 0, mark = virtq_mark(q);
     u64 done = 0;
     h.buffers = 1;
     if (!virtio_has(&d->virtio, F_GUEST_CSUM)) h.flags = 0;
     bool merge = virtio_has(&d->virtio, F_MRG_RXBUF);
     while (count == 0 || done < size) {
         if (!virtq_pop(q, d->chain)) {
-            virtq_unpop(q, count);
+            virtq_unpop(q, mark);
             return NO_BUFFERS;
         }
         u64 head = count ? 0 : HEADER_SIZE, written = 0;
@@ -67,7 +67,7 @@ static Delivery frame_put(VirtioNet *d, const NetHeader *header, const u8 *bytes
         done += written > head ? written - head : 0;
         virtq_fill(q, d->chain, (u32)written, count++);
         if (done < size && (!merge || count == MERGE_MAX || start.iov_len < HEADER_SIZE || !written)) {
-            virtq_unpop(q, count); /* the next frame goes there */
+            virtq_unpop(q, mark); /* the next frame goes there */
             return TOO_LARGE;
         }
     }

@@ -8,7 +8,7 @@ enum { COMMON = 0, ISR = 0x1000, DEVICE = 0x2000, NOTIFY = 0x3000, BAR_SIZE = 0x
 enum { CAP_VENDOR = 9, CFG_COMMON = 1, CFG_NOTIFY, CFG_ISR, CFG_DEVICE, CFG_PCI, NO_VECTOR = 0xffff };
 enum { /* the common structure */
     OFFERED_HALF = 0, OFFERED = 4, TAKEN_HALF = 8, TAKEN = 12, CONFIG_VECTOR = 16, QUEUES = 18, STATUS = 20, GENERATION = 21, QUEUE = 22,
-    QUEUE_SIZE = 24, QUEUE_VECTOR = 26, QUEUE_ENABLE = 28, QUEUE_NOTIFY = 30, DESC = 32, AVAIL = 40, USED = 48, COMMON_SIZE = 56,
+    QUEUE_SIZE = 24, QUEUE_VECTOR = 26, QUEUE_ENABLE = 28, QUEUE_NOTIFY = 30, DESC = 32, AVAIL = 40, USED = 48, NOTIFY_DATA = 56, QUEUE_RESET = 58, COMMON_SIZE = 60,
 };
 
 struct VirtioPci {
@@ -65,7 +65,7 @@ static u64 queue_read(VirtioPci *p, u32 offset) {
 static u64 common_get(VirtioPci *p, u32 offset, u32 *start) {
     Virtio *v = p->v;
     static const u8 starts[] = {OFFERED_HALF, OFFERED, TAKEN_HALF, TAKEN, CONFIG_VECTOR, QUEUES, STATUS, GENERATION, QUEUE, QUEUE_SIZE,
-                                QUEUE_VECTOR, QUEUE_ENABLE, QUEUE_NOTIFY, DESC, AVAIL, USED};
+                                QUEUE_VECTOR, QUEUE_ENABLE, QUEUE_NOTIFY, DESC, AVAIL, USED, NOTIFY_DATA, QUEUE_RESET};
     for (u32 k = 0; k < sizeof(starts) && starts[k] <= offset; k++) *start = starts[k];
     switch (*start) {
     case OFFERED_HALF: return p->offered_half;
@@ -98,7 +98,8 @@ static void queue_write(VirtioPci *p, u32 offset, unsigned size, u64 value) {
     VirtQueue *q = virtio_queue(p->v, p->queue);
     if (!q) return;
     if (offset == QUEUE_VECTOR) __atomic_store_n(&p->queue_vector[p->queue], vector_check(p, value), __ATOMIC_RELAXED);
-    if (offset == QUEUE_ENABLE && (value & 1)) virtq_enable(q, true);
+    if (offset == QUEUE_ENABLE && (value & 1)) virtq_enable(q);
+    if (offset == QUEUE_RESET && (value & 1)) virtio_queue_reset(p->v, q); /* done when the driver reads the register again: it is 0 */
     if (q->enabled) return;
     switch (offset) {
     case QUEUE_SIZE: q->size = (u32)value; break;

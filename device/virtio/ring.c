@@ -1,53 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Split virtqueues: the only code that reads what drivers put into rings. [virtio 2.7]
- *
- * Every field is read once, into a local, and checked there: the driver may change it any time. Rings lie in RAM as a whole (checked when the
- * queue is enabled); buffers are checked one by one. A chain has at most as many buffers as the queue has descriptors, an indirect table
- * no more than that either, so no loop of descriptors is endless. */
-#include "device/virtio/virtio.h"
-
-enum { DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4, AVAIL_NO_INTERRUPT = 1, USED_NO_NOTIFY = 1 };
-
-typedef struct Desc {
-    u64 at;
-    u32 size;
-    u16 flags, next;
-} Desc;
-
-typedef struct UsedElement {
-    u32 id, size;
-} UsedElement;
-
-static u16 load16(const u8 *at) { return __atomic_load_n((const u16 *)(const void *)at, __ATOMIC_ACQUIRE); }
-static void store16(u8 *at, u16 value) { __atomic_store_n((u16 *)(void *)at, value, __ATOMIC_RELEASE); }
-
-static u16 avail_index(const VirtQueue *q) { return load16(q->avail + 2); }
-static u16 used_event(const VirtQueue *q) { return load16(q->avail + 4 + 2 * q->size); }
-static void avail_event_put(const VirtQueue *q, u16 index) { store16(q->used + 4 + 8 * q->size, index); }
+/* Virtqueues: the only code, with the two layouts (ring.h), that reads what drivers put into rings. */
+#include "device/virtio/ring.h"
 
 /* --- enabling ----------------------------------------------------------------------------- */
 
+/* The layout stays what it is here, whatever becomes of the features. */
 static bool rings_find(VirtQueue *q) {
-    Physical *m = q->virtio->memory;
-    if ((q->desc_at & 15) || (q->avail_at & 1) || (q->used_at & 3)) return false;
-    q->desc = physical_ram(m, q->desc_at, 16 * (u64)q->size);
-    q->avail = physical_ram(m, q->avail_at, 6 + 2 * (u64)q->size);
-    q->used = physical_ram(m, q->used_at, 6 + 8 * (u64)q->size);
-    return q->desc && q->avail && q->used;
+    q->layout = virtio_has(q->virtio, VIRTIO_F_RING_PACKED) ? &ring_packed : &ring_split;
+    return q->size && q->size <= q->virtio->kind.queue_size && q->layout->find(q);
 }
 
-static bool size_check(const VirtQueue *q) { return q->size && q->size <= q->virtio->kind.queue_size && !(q->size & (q->size - 1)); }
-
-void virtq_enable(VirtQueue *q, bool on) {
+void virtq_enable(VirtQueue *q) {
     bool ok = true;
     pthread_mutex_lock(&q->lock);
-    if (on && !q->enabled) {
-        ok = size_check(q) && rings_find(q);
+    if (!q->enabled) {
         q->next_avail = q->next_used = q->signalled = 0;
-        q->enabled = ok;
+        ok = q->enabled = rings_find(q);
     }
     pthread_mutex_unlock(&q->lock);
-    if (!ok) virtio_break(q->virtio);
+    if (!ok) virtio_set_broken(q->virtio);
+}
+
+void virtq_disable(VirtQueue *q) {
+    pthread_mutex_lock(&q->lock);
+    q->enabled = false;
+    pthread_mutex_unlock(&q->lock);
 }
 
 void virtq_reset(VirtQueue *q) {
@@ -55,7 +32,8 @@ void virtq_reset(VirtQueue *q) {
     q->enabled = false;
     q->size = q->virtio->kind.queue_size;
     q->desc_at = q->avail_at = q->used_at = 0;
-    q->desc = q->avail = q->used = NULL;
+    q->desc = q->used = NULL;
+    q->avail = NULL;
     pthread_mutex_unlock(&q->lock);
 }
 
@@ -69,7 +47,7 @@ void virtq_state(VirtQueue *q, State *s) {
     state_u16(s, &q->next_avail);
     state_u16(s, &q->next_used);
     state_u16(s, &q->signalled);
-    if (s->loading && q->enabled && !(size_check(q) && rings_find(q))) {
+    if (s->loading && q->enabled && !rings_find(q)) {
         state_bad(s);
         q->enabled = false;
     }
@@ -78,73 +56,52 @@ void virtq_state(VirtQueue *q, State *s) {
 
 /* --- taking chains ------------------------------------------------------------------------ */
 
-/* Adds a buffer; false: it is not RAM, an out-buffer after an in-buffer, or one too many. */
-static bool buffer_add(VirtQueue *q, VirtChain *c, const Desc *d) {
+bool ring_buffer_add(VirtQueue *q, VirtChain *c, u64 at, u32 size, bool in) {
     u32 len = c->out_len + c->in_len;
-    bool in = d->flags & DESC_WRITE;
-    if (!d->size) return true;
-    u8 *host = physical_ram(q->virtio->memory, d->at, d->size);
+    if (!size) return true;
+    u8 *host = physical_ram(q->virtio->memory, at, size);
     if (!host || len >= q->size || (!in && c->in_len)) return false;
-    c->iov[len] = (struct iovec){host, d->size};
+    c->iov[len] = (struct iovec){host, size};
     *(in ? &c->in_len : &c->out_len) += 1;
-    *(in ? &c->in_size : &c->out_size) += d->size;
+    *(in ? &c->in_size : &c->out_size) += size;
     return true;
 }
 
-/* Follows a table of `count` descriptors from `at`. */
-static bool table_walk(VirtQueue *q, VirtChain *c, const u8 *table, u32 count, u32 at, bool may_indirect) {
-    for (u32 steps = 0; steps < count; steps++) {
-        Desc d;
-        if (at >= count) return false;
-        memcpy(&d, table + 16 * (u64)at, sizeof(d));
-        if (d.flags & DESC_INDIRECT) {
-            u32 len = d.size / 16;
-            const u8 *inner = physical_ram(q->virtio->memory, d.at, d.size);
-            if (!may_indirect || !inner || !len || d.size % 16 || len > q->size || (d.flags & DESC_NEXT)) return false;
-            return table_walk(q, c, inner, len, 0, false);
-        }
-        if (!buffer_add(q, c, &d)) return false;
-        if (!(d.flags & DESC_NEXT)) return true;
-        at = d.next;
-    }
-    return false; /* a loop */
-}
-
-typedef enum Pop { POP_NONE, POP_CHAIN, POP_BAD } Pop;
-
-/* With q->lock held. */
-static Pop chain_take(VirtQueue *q, VirtChain *c) {
-    if (!q->enabled) return POP_NONE;
-    u16 waiting = (u16)(avail_index(q) - q->next_avail);
-    if (!waiting) return POP_NONE;
-    if (waiting > q->size) return POP_BAD;
-    c->head = load16(q->avail + 4 + 2 * (q->next_avail & (q->size - 1)));
-    c->out_len = c->in_len = 0;
-    c->out_size = c->in_size = 0;
-    if (!table_walk(q, c, q->desc, q->size, c->head, virtio_has(q->virtio, VIRTIO_F_INDIRECT))) return POP_BAD;
-    q->next_avail++;
-    return POP_CHAIN;
+const u8 *ring_table(VirtQueue *q, u64 at, u32 size, u32 *len) {
+    *len = size / 16;
+    return *len && size % 16 == 0 && *len <= q->size ? physical_ram(q->virtio->memory, at, size) : NULL;
 }
 
 bool virtq_pop(VirtQueue *q, VirtChain *c) {
     if (!virtio_is_live(q->virtio)) return false;
+    c->out_len = c->in_len = 0;
+    c->out_size = c->in_size = 0;
     pthread_mutex_lock(&q->lock);
-    Pop pop = chain_take(q, c);
+    Pop pop = q->enabled ? q->layout->take(q, c) : POP_NONE;
     pthread_mutex_unlock(&q->lock);
-    if (pop == POP_BAD) virtio_break(q->virtio);
+    if (pop != POP_NONE) virtio_log(q->virtio, VIRT_POP, q->index, 0, NULL, 0);
+    if (pop == POP_BAD) virtio_set_broken(q->virtio);
     if (pop == POP_CHAIN) virtio_trace(q->virtio, "takes a chain: queue, bytes out", q->index, c->out_size);
     return pop == POP_CHAIN;
 }
 
-void virtq_unpop(VirtQueue *q, u32 count) {
+u16 virtq_mark(VirtQueue *q) {
     pthread_mutex_lock(&q->lock);
-    if (q->enabled) q->next_avail = (u16)(q->next_avail - count);
+    u16 mark = q->next_avail;
+    pthread_mutex_unlock(&q->lock);
+    return mark;
+}
+
+void virtq_unpop(VirtQueue *q, u16 mark) {
+    virtio_log(q->virtio, VIRT_UNPOP, q->index, mark, NULL, 0);
+    pthread_mutex_lock(&q->lock);
+    if (q->enabled) q->next_avail = mark;
     pthread_mutex_unlock(&q->lock);
 }
 
 bool virtq_is_waiting(VirtQueue *q) {
     pthread_mutex_lock(&q->lock);
-    bool waiting = q->enabled && avail_index(q) != q->next_avail;
+    bool waiting = q->enabled && q->layout->waits(q);
     pthread_mutex_unlock(&q->lock);
     return waiting;
 }
@@ -160,37 +117,28 @@ static void written_tell(VirtQueue *q, const VirtChain *c, u64 written) {
     }
 }
 
-/* With q->lock held. */
-static void used_put(VirtQueue *q, u16 head, u32 written, u32 k) {
-    UsedElement e = {head, written};
-    if (q->enabled) memcpy(q->used + 4 + 8 * ((q->next_used + k) & (q->size - 1)), &e, sizeof(e));
-}
-
-static void used_publish(VirtQueue *q, u32 count) {
-    if (!q->enabled) return;
-    q->next_used = (u16)(q->next_used + count);
-    store16(q->used + 2, q->next_used);
+static void used_put(VirtQueue *q, const VirtUsed *used, u32 len) {
+    pthread_mutex_lock(&q->lock);
+    if (q->enabled) q->layout->put(q, used, len);
+    pthread_mutex_unlock(&q->lock);
 }
 
 void virtq_fill(VirtQueue *q, const VirtChain *c, u32 written, u32 k) {
+    ASSERT(k < VIRTQ_FILL_MAX);
+    virtio_log(q->virtio, VIRT_FILL, q->index, k, c, written);
     written_tell(q, c, written);
-    pthread_mutex_lock(&q->lock);
-    used_put(q, c->head, written, k);
-    pthread_mutex_unlock(&q->lock);
+    q->filled[k] = (VirtUsed){c->head, c->descs, written};
 }
 
-void virtq_publish(VirtQueue *q, u32 count) {
-    pthread_mutex_lock(&q->lock);
-    used_publish(q, count);
-    pthread_mutex_unlock(&q->lock);
+void virtq_publish(VirtQueue *q, u32 len) {
+    virtio_log(q->virtio, VIRT_PUBLISH, q->index, len, NULL, 0);
+    used_put(q, q->filled, len);
 }
 
 void virtq_push(VirtQueue *q, const VirtChain *c, u32 written) {
+    virtio_log(q->virtio, VIRT_PUSH, q->index, 0, c, written);
     written_tell(q, c, written);
-    pthread_mutex_lock(&q->lock);
-    used_put(q, c->head, written, 0);
-    used_publish(q, 1);
-    pthread_mutex_unlock(&q->lock);
+    used_put(q, &(VirtUsed){c->head, c->descs, written}, 1);
 }
 
 /* With q->lock held. */
@@ -198,13 +146,13 @@ static bool signal_wanted(VirtQueue *q) {
     u16 old = q->signalled, now = q->next_used;
     if (!q->enabled || old == now) return false;
     q->signalled = now;
-    /* Orders the used index before what the driver wrote when it last looked at that. [virtio 2.7.10] */
+    /* Orders what was used before what the driver wrote when it last looked at that. [virtio 2.7.10] */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!virtio_has(q->virtio, VIRTIO_F_EVENT_IDX)) return !(load16(q->avail) & AVAIL_NO_INTERRUPT);
-    return (u16)(now - used_event(q) - 1) < (u16)(now - old);
+    return q->layout->signal(q, old, now);
 }
 
 void virtq_signal(VirtQueue *q) {
+    virtio_log(q->virtio, VIRT_SIGNAL, q->index, 0, NULL, 0);
     pthread_mutex_lock(&q->lock);
     bool wanted = signal_wanted(q);
     pthread_mutex_unlock(&q->lock);
@@ -213,20 +161,20 @@ void virtq_signal(VirtQueue *q) {
 }
 
 void virtq_kicks_off(VirtQueue *q) {
+    virtio_log(q->virtio, VIRT_KICKS_OFF, q->index, 0, NULL, 0);
     pthread_mutex_lock(&q->lock);
-    /* With event indices nothing needs to be said: the driver kicks once for the index that we named last. */
-    if (q->enabled && !virtio_has(q->virtio, VIRTIO_F_EVENT_IDX)) store16(q->used, USED_NO_NOTIFY);
+    if (q->enabled) q->layout->kicks(q, false);
     pthread_mutex_unlock(&q->lock);
 }
 
 bool virtq_kicks_on(VirtQueue *q) {
+    virtio_log(q->virtio, VIRT_KICKS_ON, q->index, 0, NULL, 0);
     bool more = false;
     pthread_mutex_lock(&q->lock);
     if (q->enabled) {
-        if (virtio_has(q->virtio, VIRTIO_F_EVENT_IDX)) avail_event_put(q, q->next_avail);
-        else store16(q->used, 0);
+        q->layout->kicks(q, true);
         __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the wish before the look: the driver does it the other way round */
-        more = avail_index(q) != q->next_avail;
+        more = q->layout->waits(q);
     }
     pthread_mutex_unlock(&q->lock);
     return more && virtio_is_live(q->virtio);

@@ -2,7 +2,7 @@
 /* States, features and configuration of virtio devices. [virtio 2.1, 2.2, 2.5, 3.1] */
 #include "device/virtio/virtio.h"
 
-static const u64 features_all = VIRTIO_F_INDIRECT | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1;
+static const u64 features_all = VIRTIO_F_INDIRECT | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_RING_RESET;
 
 void virtio_init(Virtio *v, const VirtioKind *kind, void *dev, Physical *memory) {
     pthread_mutex_init(&v->lock, NULL);
@@ -18,6 +18,8 @@ void virtio_init(Virtio *v, const VirtioKind *kind, void *dev, Physical *memory)
         virtq_reset(q);
     }
 }
+
+void virtio_offer_packed(Virtio *v, bool on) { v->offered = on ? v->offered | VIRTIO_F_RING_PACKED : v->offered & ~VIRTIO_F_RING_PACKED; }
 
 void virtio_fini(Virtio *v) {
     for (u32 k = 0; k < v->kind.queues; k++) pthread_mutex_destroy(&v->queue[k].lock);
@@ -37,10 +39,15 @@ void virtio_config_changed(Virtio *v) {
 }
 
 /* The driver hears of it only if it said that it drives the device. [virtio 2.1.2] */
-void virtio_break(Virtio *v) {
+void virtio_set_broken(Virtio *v) {
     virtio_trace(v, "is broken", 0, 0);
     bool was = __atomic_exchange_n(&v->broken, true, __ATOMIC_ACQ_REL);
     if (!was && (__atomic_load_n(&v->status, __ATOMIC_ACQUIRE) & VIRTIO_DRIVER_OK)) v->interrupt(v->transport, -1);
+}
+
+void virtio_break(Virtio *v) {
+    virtio_log(v, VIRT_BREAK, 0, 0, NULL, 0);
+    virtio_set_broken(v);
 }
 
 /* The order matters: first no thread takes chains any more, then those in work come back, then the queues go. */
@@ -79,10 +86,23 @@ void virtio_pause(Virtio *v) {
     if (v->kind.quiesce) v->kind.quiesce(v->dev);
 }
 
-void virtio_continue(Virtio *v) {
-    __atomic_store_n(&v->paused, false, __ATOMIC_SEQ_CST);
+/* After quiesce, which forgets kicks. */
+static void kick_all(Virtio *v) {
     for (u32 k = 0; k < v->kind.queues; k++)
         if (v->queue[k].enabled) virtio_kick(v, k);
+}
+
+void virtio_continue(Virtio *v) {
+    __atomic_store_n(&v->paused, false, __ATOMIC_SEQ_CST);
+    kick_all(v);
+}
+
+void virtio_queue_reset(Virtio *v, VirtQueue *q) {
+    if (!virtio_has(v, VIRTIO_F_RING_RESET)) return;
+    virtq_disable(q);
+    if (v->kind.quiesce) v->kind.quiesce(v->dev);
+    virtq_reset(q);
+    kick_all(v);
 }
 
 /* What the device says of itself (features offered, configuration) is not the file's to say. */

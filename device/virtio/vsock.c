@@ -295,6 +295,7 @@ static void owed_send(VirtioVsock *d, Connection *c) {
 /* Reads from the host straight into the guest's buffer. False: the host's end is broken. */
 static bool data_send(VirtioVsock *d, Connection *c) {
     struct iovec iov[VIRTQ_SIZE_MAX];
+    u16 mark = virtq_mark(&d->virtio.queue[RECEIVE]);
     if (!buffer_pop(d)) return true;
     u64 room = MIN(d->chain->in_size - sizeof(Packet), (u64)MIN(credit(c), (u32)PACKET_MAX));
     ssize_t n = readv(c->fd, iov, (int)virt_chain_slice(d->chain, true, sizeof(Packet), room, iov));
@@ -302,7 +303,7 @@ static bool data_send(VirtioVsock *d, Connection *c) {
         connection_push(d, c, OP_RW, 0, (u32)n);
         return true;
     }
-    virtq_unpop(&d->virtio.queue[RECEIVE], 1);
+    virtq_unpop(&d->virtio.queue[RECEIVE], mark);
     if (n < 0) return errno == EAGAIN || errno == EINTR;
     c->host_shut = true;
     c->owed |= 1 << OP_SHUTDOWN;
