@@ -60,4 +60,26 @@ VirtioVsock *virtio_vsock_new(Physical *memory, u32 cid, const char *path, char 
 Virtio *virtio_vsock_virtio(VirtioVsock *d);
 void virtio_vsock_drop(VirtioVsock *d);
 
+/* --- what stands for another device when a machine is replayed: puppet.c --- */
+typedef struct VirtioLook { /* all that a driver sees of a device beside its queues */
+    char name[16];
+    u32 id, class, queues, queue_size, config_size;
+    u64 offered;
+    u8 config[VIRTIO_CONFIG_MAX];
+} VirtioLook;
+void virtio_look(const Virtio *v, VirtioLook *out);
+void virtio_look_state(VirtioLook *l, State *s);
+
+typedef struct VirtioPuppetUser {
+    void *ctx;
+    void (*notified)(void *ctx); /* the driver has kicked a queue: what did the device do then? On the hart's thread. */
+} VirtioPuppetUser;
+typedef struct VirtioPuppet VirtioPuppet;
+/* The look outlives it. */
+VirtioPuppet *virtio_puppet_new(Physical *memory, const VirtioLook *look, const VirtioPuppetUser *user);
+Virtio *virtio_puppet_virtio(VirtioPuppet *p);
+/* Does what the log says; data: what was put into the chain given back. False: that cannot be what the device did. */
+bool virtio_puppet_do(VirtioPuppet *p, VirtOp op, u32 queue, u32 number, u32 written, const u8 *data, u32 size);
+void virtio_puppet_drop(VirtioPuppet *p);
+
 #endif
