@@ -312,3 +312,10 @@ u64 cache_guest_pc(const Pool *h, const Block *b, u64 host_pc) {
     for (u32 k = 0; k < b->pc_count && h->pcs[b->first_pc + k].at <= at; k++) distance = h->pcs[b->first_pc + k].frame;
     return b->pc + distance;
 }
+
+u32 cache_insns_behind(const Pool *h, const Block *b, u64 host_pc) {
+    u32 here = (u32)(cache_guest_pc(h, b, host_pc) - b->pc), behind = 0;
+    const HostPc *at = &h->pcs[b->first_pc];
+    for (u32 k = 0; k < b->pc_count && (!k || at[k].frame > at[k - 1].frame); k++) behind += at[k].frame > here; /* then comes code behind the block, out of order */
+    return behind;
+}

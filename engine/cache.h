@@ -166,6 +166,8 @@ Pool *cache_pool_at(const Cache *c, u64 host_pc);
 const Block *cache_block_at(const Cache *c, u64 host_pc, Pool **pool);
 /* Guest pc of a host address inside a block. */
 u64 cache_guest_pc(const Pool *p, const Block *b, u64 host_pc);
+/* How many of the block's instructions come after that one. */
+u32 cache_insns_behind(const Pool *p, const Block *b, u64 host_pc);
 /* The exit that left with this site (Vcpu.exit_site), and its pool; NULL if it is none. Any thread, no lock. */
 ExitRecord *cache_exit_at(const Cache *c, u64 site, Pool **pool);
 

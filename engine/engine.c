@@ -394,11 +394,12 @@ static void note_exit(Engine *e, Vcpu *cpu, Left *left) {
 }
 
 /* The access of a paged guest that left generated code stands before exit_site. */
-static void settle_access(const Engine *e, Vcpu *cpu) {
+static void settle_access(const Engine *e, Vcpu *cpu, TrapCode trap) {
     Pool *p;
     const Block *b = cache_block_at(&e->cache, cpu->exit_site - 1, &p);
     if (!b) BUG("an access that is none");
     cpu->pc = engine_virtual(e, cpu, cache_guest_pc(p, b, cpu->exit_site - 1));
+    if (e->options.counted) cpu->budget += cache_insns_behind(p, b, cpu->exit_site - 1) + (trap == TRAP_SLOW); /* engine_step will count that one */
 }
 
 /* The instruction at `at` by the interpreter. A paged guest's may take its time with devices, and finds no faults that are signals: others need not wait
@@ -448,7 +449,8 @@ static TrapCode step(Engine *e, Vcpu *cpu, Left *left) {
     else if (e->options.lockstep) trap = lockstep_run(e, cpu, code);
     else trap = (TrapCode)e->cache.stubs.enter(cpu, code);
     if (!interp && (trap == TRAP_NONE || trap == TRAP_POLL)) note_exit(e, cpu, left);
-    else if (!interp && e->guest->paged && (trap == TRAP_FAULT || trap == TRAP_SLOW)) settle_access(e, cpu);
+    else if (!interp && e->guest->paged && (trap == TRAP_FAULT || trap == TRAP_SLOW)) settle_access(e, cpu, trap);
+    else if (interp && trap == TRAP_SLOW) cpu->budget++; /* engine_step will count it */
     __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST); /* only now may the tables behind that exit be reused */
     e->host->sync_fp(cpu);
     return trap;
@@ -463,12 +465,18 @@ static void settle_mode(Engine *e, Vcpu *cpu) {
     e->host->sync_fp(cpu);
 }
 
+/* The budget might not suffice for a block. */
+static TrapCode last_step(Vcpu *cpu, Left *left) {
+    *left = (Left){0};
+    return cpu->budget > 0 ? engine_step(cpu) : TRAP_POLL;
+}
+
 TrapCode engine_run(Vcpu *cpu) {
     Engine *e = cpu->engine;
     Left left = {0};
     for (;;) {
         settle_mode(e, cpu);
-        TrapCode trap = step(e, cpu, &left);
+        TrapCode trap = UNLIKELY(e->options.counted && cpu->budget < BLOCK_MAX_INSNS) ? last_step(cpu, &left) : step(e, cpu, &left);
         e->stats.dispatches++;
         if (trap == TRAP_RETRY) trap = engine_step(cpu);
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;

@@ -34,6 +34,7 @@ typedef struct EngineOptions {
     u64 cache_size;      /* bytes of generated code before a flush; 0: default (64 MiB) */
     bool one_insn;       /* one guest instruction per block */
     bool no_link;        /* blocks return to the dispatcher (for tracing) */
+    bool counted;        /* Vcpu.budget is kept (paged guests): engine_run returns TRAP_POLL when exactly so many instructions have begun */
     bool lockstep;       /* the interpreter checks generated code */
     bool perfmap, jitdump; /* write /tmp/perf-PID.map, /tmp/jit-PID.dump */
     unsigned dump;       /* ENGINE_DUMP_* stages printed on log_fd as blocks are translated */

@@ -53,6 +53,7 @@ static bool wanted_next(Engine *e, const Source *s, u64 pc, u32 insns) {
 /* Lifts from pc until the block closes. Returns its length in guest bytes; 0: not even one instruction is there. */
 static u32 lift_block(Engine *e, u64 pc, u32 mode, const Source *s) {
     ir_reset(&e->ir, e->guest, pc, mode);
+    e->ir.counted = e->options.counted;
     u32 at = 0, insns = 0;
     do {
         unsigned len = s->avail - at < e->guest->insn_align ? 0 : e->guest->lift(&e->ir, pc + at, s->code + at, s->avail - at);

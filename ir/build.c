@@ -11,7 +11,7 @@ void ir_reset(IrFunc *f, const Guest *guest, u64 pc, u32 mode) {
     f->pc = pc;
     f->mode = mode;
     f->insns.len = f->args.len = f->frames.len = f->states.len = 0;
-    f->promoted = false;
+    f->promoted = f->counted = false;
     f->block_count = 0;
     f->closed = true;
     vec_push(&f->insns, ((IrInsn){.op = IR_nop}));

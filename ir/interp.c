@@ -206,6 +206,7 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         switch ((IrOp)i->op) {
         case IR_nop: case IR_block: case IR_param: break;
         case IR_insn:
+            cpu->budget--;
             cpu->pc = ir_virtual_pc(f, cpu, i->imm);
             next_pc = cpu->pc + i->aux;
             frame = i->c;

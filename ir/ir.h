@@ -146,6 +146,7 @@ typedef struct IrFunc {
     VEC(u64) args;         /* operand ids of calls and jumps; 64-bit extras of exits */
     VEC(IrFrame) frames;   /* one per guest instruction, in order; then those of exits */
     VEC(IrState) states;   /* see IrFrame */
+    bool counted;          /* Vcpu.budget is kept: of each instruction that begins, and no block begins that is longer; exact wherever somebody looks */
     bool promoted;         /* slots are values, and frames say where they are */
     u32 block_count;
     bool closed;           /* the current block has its terminator */

@@ -58,6 +58,7 @@ typedef struct Vcpu {
     u64 pc;          /* exact whenever the VMM looks */
     u32 mode;        /* translation mode of the current state */
     u32 poll;        /* != 0: generated code leaves at the next poll; set by other threads and signal handlers */
+    i64 budget;      /* EngineOptions.counted: so many guest instructions may begin before the runtime wants to look */
     u32 fflags;      /* floating-point flags accrued outside of the host's own (RISC-V bits NX 1 UF 2 OF 4 DZ 8 NV 16) */
     u32 trap;        /* TrapCode with which generated code left */
     u64 trap_arg;

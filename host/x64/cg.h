@@ -117,6 +117,7 @@ void cg_call_soft(Cg *g, u32 helper, u32 a, u32 b, u32 what);
 void cg_lower_call(Cg *g, IrInsn *i);
 void cg_lower_leave(Cg *g, IrInsn *i);
 void cg_emit_late(Cg *g);
+void cg_count_block(Cg *g); /* the head of a block, where blocks count (IrFunc.counted) */
 void cg_late_tlb(Cg *g, const Late *l);
 void cg_late_fp(Cg *g, const Late *l); /* LATE_NAN, LATE_UNBOX, LATE_SOFT */
 /* Linkable exits: an unconditional one, one on a condition, the call of a guest function; what leaves for TRAP_POLL; a trap. */

@@ -60,6 +60,7 @@ bool x64_compile(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     memset(g->spill_val, 0, g->spill_used * sizeof g->spill_val[0]);
     g->spill_used = 0;
     cg_analyse(g);
+    cg_count_block(g);
     for (g->cur = 1; g->cur < f->insns.len; g->cur++) {
         IrInsn *i = &f->insns.at[g->cur];
         if (i->op == IR_const || i->op == IR_nop) continue; /* a third of them */

@@ -12,6 +12,8 @@
  * Paged guests: code knows its page's virtual address by a slot only, and nothing is known about where other pages are. So a direct exit to
  * another page is an indirect jump to page + distance, through the jump cache, whose keys, like the frames of the shadow stack, have in them
  * which address space and mode they are of (Vcpu.jump_tag). Exits within the page are linked.
+ *
+ * Counted functions (IrFunc.counted): a block begins with a subtraction from Vcpu.budget, and leaves if that falls below zero, which is its poll.
  */
 #include "host/x64/cg.h"
 
@@ -52,6 +54,27 @@ static bool stays(const Cg *g, u64 pc) {
     return (pc ^ g->f->pc) < PAGE_BYTES && !ir_straddles(g->f->pc) && (pc & (PAGE_BYTES - 1)) != last;
 }
 
+/* --- counting --------------------------------------------------------------------------------------- */
+
+static void budget(Cg *g, unsigned alu, u32 insns) {
+    if (insns) x64_alu_mi(&g->b, alu, W1, CPU_MEM(budget), (i32)insns);
+}
+
+/* The block pays for all of its instructions when it begins; who leaves early is given back. */
+void cg_count_block(Cg *g) {
+    if (!g->f->counted) return;
+    g->frame = 0; /* leaving here is leaving before the first instruction */
+    budget(g, ALU_SUB, g->f->frames.len);
+    late_poll(g, x64_jcc(&g->b, CC_S, NULL), g->f->pc);
+    g->frame = ~0u;
+}
+
+static void give_back(Cg *g, u32 begun) {
+    if (g->f->counted) budget(g, ALU_ADD, g->f->frames.len - begun);
+}
+
+/* ----------------------------------------------------------------------------------------------------- */
+
 /* rax = the address of the page that runs + distance. */
 static void in_page(Cg *g, i64 distance) {
     x64_rm(&g->b, I_MOV_R_RM | W1, RAX, x64_page_mem(g->guest));
@@ -90,6 +113,7 @@ static void call(Cg *g, unsigned target) {
 /* Backward: the only direction in which a cycle can close. A branch counts, and leaves when the count has run out: because its target is
  * hot, or somebody asks for attention (engine_kick). A call only looks whether somebody does. `resume` is where the guest stands then. */
 static void poll_if_backward(Cg *g, u64 target, u64 resume, bool counts) {
+    if (g->f->counted) return; /* every block looks at its budget */
     if (target > g->pc || !stays(g, target)) return; /* an indirect transfer, which engine_kick stops */
     counts &= !g->guest->paged;
     X64Mem count = x64_mem(RBP, CPU_OFF(counts) + 4 * (i32)vcpu_count_of(target));
@@ -179,7 +203,7 @@ static void leave_indirect(Cg *g, const IrInsn *i) {
 }
 
 void cg_jump_if(Cg *g, unsigned cc, u64 pc) {
-    if (!stays(g, pc)) {
+    if (!stays(g, pc) || g->f->counted) {
         cg_late(g, LATE_FAR, x64_jcc(&g->b, cc, NULL))->pc = pc;
         return;
     }
@@ -240,12 +264,16 @@ static void emit_one(Cg *g, const Late *l) {
     switch ((LateKind)l->kind) {
     case LATE_EXIT:
     case LATE_POLL:
+        if (l->kind == LATE_POLL) give_back(g, 0);
         g->code->exits.at[l->exit].stub = (u32)(g->b.at - g->start);
         /* A call, for the address it leaves behind: the engine knows the exit by that. */
         x64_call_mem(&g->b, STUB_MEM(l->kind == LATE_EXIT ? STUB_EXIT_LINK : STUB_EXIT_POLL));
         g->code->exits.at[l->exit].site = (u32)(g->b.at - g->start);
         break;
-    case LATE_TRAP: cg_trap(g, l->trap, l->pc, 0); break;
+    case LATE_TRAP:
+        give_back(g, l->frame + 1);
+        cg_trap(g, l->trap, l->pc, 0);
+        break;
     case LATE_RET:
         x64_mov(&g->b, RAX, l->reg);
         x64_jmp_mem(&g->b, STUB_MEM(STUB_RET_SLOW));
@@ -259,7 +287,10 @@ static void emit_one(Cg *g, const Late *l) {
         x64_call_mem(&g->b, STUB_MEM(STUB_LOOKUP));
         x64_jmp(&g->b, l->back + g->b.rx_delta);
         break;
-    case LATE_FAR: cg_jump_to(g, l->pc); break;
+    case LATE_FAR:
+        give_back(g, l->frame + 1);
+        cg_jump_to(g, l->pc);
+        break;
     case LATE_TLB: cg_late_tlb(g, l); break;
     case LATE_NAN:
     case LATE_UNBOX:
