@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hostile drivers: rings, descriptors, messages and registers made of the input, for one device after the other. Whatever they are, the device ends what it
+/* Hostile drivers: rings of both layouts, descriptors, messages and registers made of the input, for one device after the other. Whatever they are, the device ends what it
  * does, and after a reset it works again. */
 #include "device/virtio/devices.h"
 #include "tests/fuzz/fuzz.h"
@@ -40,13 +40,14 @@ static void setup(void) {
 
 static void wr(u32 k, u32 offset, u32 v) { virtio_mmio_ops.write(slots[k], offset, 4, v); }
 
-static void start(u32 k, u32 features) {
+/* The upper half of the features: version 1, and perhaps packed rings and the reset of queues. */
+static void start(u32 k, u32 features, u32 upper) {
     wr(k, 0x70, 0);
     wr(k, 0x70, 3);
     wr(k, 0x24, 0);
     wr(k, 0x20, features & (u32)devices[k]->offered);
     wr(k, 0x24, 1);
-    wr(k, 0x20, 1);
+    wr(k, 0x20, upper);
     wr(k, 0x70, 11);
     wr(k, 0x70, 15);
 }
@@ -79,12 +80,14 @@ static void spoil(Desc *d, Input *in) {
 }
 
 /* Chains of three, as most requests are: a head, data (out or in), room for the answer; one descriptor in four is spoilt. */
-static void table(u64 at, u32 len, Input *in) {
+static void table(u64 at, u32 len, bool packed, Input *in) {
     for (u32 i = 0; i < len; i++) {
         u32 how = byte(in), place = i % 3;
         Desc d = {TEXT + (place ? 64 + 16 * (how >> 4) : 0), place == 0 ? 16 + (how >> 2 & 15) : 1 + how * 4, place < 2, (u16)(i + 1)};
         if (place == 2 || (place == 1 && (how & 4))) d.flags |= 2;
         if (!(how & 3)) spoil(&d, in);
+        /* A packed one has a number and then its flags, and is available; the ring goes round twice if one is not. */
+        if (packed) d = (Desc){d.at, d.size, (u16)i, d.flags | (u16)(how & 0xf0 ? 0x80 : 0x8000)};
         physical_write(&memory, at + 16 * i, &d, 16);
     }
 }
@@ -102,18 +105,26 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     Input in = {data, data + size};
     if (!memory.ram) setup();
     u32 k = byte(&in) % KINDS, q = byte(&in) % devices[k]->kind.queues;
-    start(k, byte(&in) & 1 ? word(&in) | word(&in) << 16 : ~0u);
+    u32 how = byte(&in);
+    bool packed = how & 2;
+    start(k, how & 1 ? word(&in) | word(&in) << 16 : ~0u, 1u | (packed ? 1 << 2 : 0) | (how & 4 ? 1 << 8 : 0));
     u16 avail[2 + QSIZE] = {0, (u16)(byte(&in) % (QSIZE + 2))};
     for (u32 i = 0; i < 4; i++) avail[2 + i] = (u16)(byte(&in) % (QSIZE + 1));
     physical_write(&memory, AVAIL, avail, sizeof(avail));
-    table(DESCS, QSIZE, &in);
-    table(INDIRECT, 8, &in);
+    table(DESCS, QSIZE, packed, &in);
+    table(INDIRECT, 8, packed, &in);
     u32 type = byte(&in) & 15; /* of a disk's request; its fifth byte is the type of a folder's */
     physical_write(&memory, TEXT, &type, 4);
     for (u32 i = 4; i < 128; i++) *physical_ram(&memory, TEXT + i, 1) = (u8)byte(&in);
     queue(k, q, &in);
     wr(k, 0x50, q);
     wait_idle(devices[k]);
+    if (how & 8) {
+        wr(k, 0xc0, 1); /* one queue back to its start, and on again */
+        queue(k, q, &in);
+        wr(k, 0x50, q);
+        wait_idle(devices[k]);
+    }
     while (in.at < in.end) virtio_mmio_ops.write(slots[k], byte(&in) * 4, 4, byte(&in) & 1 ? word(&in) : BASE + word(&in));
     wr(k, 0x70, 0);
     FUZZ_CHECK(virtio_mmio_ops.read(slots[k], 0x70, 4) == 0, "a reset device is reset");

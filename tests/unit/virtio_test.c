@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio devices as a driver sees them, over both transports: disks, random numbers, a network card that asks the host's network for an address.
+/* virtio devices as a driver sees them, over both transports, with both layouts of rings: disks, random numbers, a network card that asks the host's network for an address.
  *
  *   virtio_test SEED    prints checks that fail, then "N passed, N failed" */
 #include "device/virtio/devices.h"
@@ -38,16 +38,18 @@ static void wr(u64 pa, unsigned size, u64 v) { CHECK(physical_io(p, pa, size, tr
 enum { QSIZE = 8, RING = 0x80100000, RING_STEP = 0x4000, DATA = 0x80200000, STATUS_AT = 0x80180000 };
 
 typedef struct Driver {
-    bool pci;
+    bool pci, packed;
     u64 base;              /* MMIO: registers; PCI: BAR 4 */
-    u16 next[3], seen[3];  /* by queue */
+    u16 next[3], seen[3];  /* by queue; packed: positions modulo twice the size, as ring_packed.c's */
+    u16 count[3][QSIZE];   /* packed: descriptors of the chain of that number */
     u32 line;              /* of the interrupt controller */
 } Driver;
 
-enum { STATUS, QUEUE, SIZE, ENABLE, DESC, AVAIL, USED, HALF, TAKEN, OFFERED_HALF, OFFERED, REGISTERS };
-static const u16 mmio_at[REGISTERS] = {0x70, 0x30, 0x38, 0x44, 0x80, 0x90, 0xa0, 0x24, 0x20, 0x14, 0x10};
-static const u16 pci_at[REGISTERS] = {20, 22, 24, 28, 32, 40, 48, 8, 12, 0, 4};
-static const u8 pci_size[REGISTERS] = {1, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4};
+enum { STATUS, QUEUE, SIZE, ENABLE, DESC, AVAIL, USED, HALF, TAKEN, OFFERED_HALF, OFFERED, QUEUE_RESET, REGISTERS };
+static const u16 mmio_at[REGISTERS] = {0x70, 0x30, 0x38, 0x44, 0x80, 0x90, 0xa0, 0x24, 0x20, 0x14, 0x10, 0xc0};
+static const u16 pci_at[REGISTERS] = {20, 22, 24, 28, 32, 40, 48, 8, 12, 0, 4, 58};
+static const u8 pci_size[REGISTERS] = {1, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 2};
+enum { PACKED = 4, RESETS = 1 << 8 }; /* features 34 and 40, in their half */
 
 static void reg_put(Driver *d, u32 reg, u64 v) { wr(d->base + (d->pci ? pci_at : mmio_at)[reg], d->pci ? pci_size[reg] : 4, v); }
 static u64 reg_get(Driver *d, u32 reg) { return rd(d->base + (d->pci ? pci_at : mmio_at)[reg], d->pci ? pci_size[reg] : 4); }
@@ -61,27 +63,29 @@ static u64 ring(u32 q, u32 part) { return RING + q * RING_STEP + part * 0x1000; 
 static void put16(u64 pa, u16 v) { __atomic_store_n((u16 *)(void *)physical_ram(p, pa, 2), v, __ATOMIC_RELEASE); }
 static u16 get16(u64 pa) { return __atomic_load_n((u16 *)(void *)physical_ram(p, pa, 2), __ATOMIC_ACQUIRE); }
 
+static void queue_start(Driver *d, u32 q, u32 size) {
+    memset(physical_ram(p, ring(q, 0), RING_STEP), 0, RING_STEP);
+    reg_put(d, QUEUE, q);
+    reg_put(d, SIZE, size);
+    reg_put(d, DESC, ring(q, 0));
+    reg_put(d, AVAIL, ring(q, 1));
+    reg_put(d, USED, ring(q, 2));
+    reg_put(d, ENABLE, 1);
+    d->next[q] = d->seen[q] = 0;
+}
+
 static void start(Driver *d, u32 queues, u64 want) {
     reg_put(d, STATUS, 0);
     reg_put(d, STATUS, 3);
     reg_put(d, OFFERED_HALF, 1);
-    CHECK(reg_get(d, OFFERED) & 1);
+    CHECK(reg_get(d, OFFERED) & 1 && !(reg_get(d, OFFERED) & PACKED) == !d->packed);
     reg_put(d, HALF, 0);
     reg_put(d, TAKEN, (u32)want);
     reg_put(d, HALF, 1);
-    reg_put(d, TAKEN, 1 | want >> 32);
+    reg_put(d, TAKEN, 1 | (d->packed ? PACKED : 0) | want >> 32);
     reg_put(d, STATUS, 11);
     CHECK(reg_get(d, STATUS) == 11);
-    for (u32 q = 0; q < queues; q++) {
-        memset(physical_ram(p, ring(q, 0), RING_STEP), 0, RING_STEP);
-        reg_put(d, QUEUE, q);
-        reg_put(d, SIZE, QSIZE);
-        reg_put(d, DESC, ring(q, 0));
-        reg_put(d, AVAIL, ring(q, 1));
-        reg_put(d, USED, ring(q, 2));
-        reg_put(d, ENABLE, 1);
-        d->next[q] = d->seen[q] = 0;
-    }
+    for (u32 q = 0; q < queues; q++) queue_start(d, q, QSIZE);
     reg_put(d, STATUS, 15);
     CHECK(reg_get(d, STATUS) == 15);
 }
@@ -92,8 +96,28 @@ typedef struct Desc {
     u16 flags, next;
 } Desc;
 
+/* Packed: the chain's number is in `next`'s place, and its first flags are written last. */
+static void offer_packed(Driver *d, u32 q, u32 first, const Desc *desc, u32 len) {
+    u16 head = 0;
+    u64 head_at = ring(q, 0) + 16 * (d->next[q] % QSIZE);
+    d->count[q][first] = (u16)len;
+    for (u32 i = 0; i < len; i++, d->next[q] = (u16)((d->next[q] + 1) % (2 * QSIZE))) {
+        u64 at = ring(q, 0) + 16 * (d->next[q] % QSIZE);
+        u16 flags = (u16)(desc[i].flags | (i + 1 < len) | (d->next[q] < QSIZE ? 0x80 : 0x8000));
+        physical_write(p, at, &desc[i], 12);
+        put16(at + 12, (u16)first);
+        if (i) put16(at + 14, flags);
+        else head = flags;
+    }
+    put16(head_at + 14, head);
+}
+
 /* Offers a chain of `len` descriptors from descriptor `first` on; flags but NEXT are the caller's. */
 static void offer(Driver *d, u32 q, u32 first, Desc *desc, u32 len) {
+    if (d->packed) {
+        offer_packed(d, q, first, desc, len);
+        return;
+    }
     for (u32 i = 0; i < len; i++) {
         desc[i].next = (u16)(first + i + 1);
         if (i + 1 < len) desc[i].flags |= 1;
@@ -103,14 +127,28 @@ static void offer(Driver *d, u32 q, u32 first, Desc *desc, u32 len) {
     put16(ring(q, 1) + 2, ++d->next[q]);
 }
 
+/* The next used element; false: there is none. */
+static bool used_get(Driver *d, u32 q, u32 *written) {
+    u32 e[2];
+    u64 at = ring(q, 0) + 16 * (d->seen[q] % QSIZE);
+    if (!d->packed) {
+        if (get16(ring(q, 2) + 2) == d->seen[q]) return false;
+        physical_read(p, ring(q, 2) + 4 + 8 * (d->seen[q]++ % QSIZE), e, 8);
+        *written = e[1];
+        return true;
+    }
+    if ((get16(at + 14) & 0x8080) != (d->seen[q] < QSIZE ? 0x8080 : 0)) return false;
+    physical_read(p, at + 8, written, 4);
+    CHECK(get16(at + 12) < QSIZE);
+    d->seen[q] = (u16)((d->seen[q] + d->count[q][get16(at + 12) % QSIZE]) % (2 * QSIZE));
+    return true;
+}
+
 /* Waits for the next used element; returns bytes written, -1: none came. */
 static i64 wait_used(Driver *d, u32 q, u32 ms) {
+    u32 written;
     for (u32 i = 0; i < ms * 10; i++) {
-        if (get16(ring(q, 2) + 2) != d->seen[q]) {
-            u32 e[2];
-            physical_read(p, ring(q, 2) + 4 + 8 * (d->seen[q]++ % QSIZE), e, 8);
-            return e[1];
-        }
+        if (used_get(d, q, &written)) return written;
         usleep(100);
     }
     return -1;
@@ -170,6 +208,85 @@ static void check_disk(Driver *d) {
     CHECK(request(d, 11, 0, 16, false) == 1);
 }
 
+/* What tells of kicks and interrupts that are wanted; a table of descriptors elsewhere; wrap counters through many rounds. */
+static void check_packed(Driver *d) {
+    struct { u32 type, reserved; u64 sector; } header = {8, 0, 0};
+    struct { u64 at; u32 size; u16 id, flags; } inner[4] = {{STATUS_AT + 64, 16, 0, 0}, {DATA, 20, 0, 2}, {STATUS_AT, 1, 0, 2}};
+    Desc outer = {DATA + 4096, 48, 4, 0};
+    start(d, 1, 1 << 9 | 1 << 28 | 1 << 29);
+    physical_write(p, STATUS_AT + 64, &header, 16);
+    physical_write(p, DATA + 4096, inner, sizeof(inner));
+    for (u32 k = 0; k < 5 * QSIZE + 3; k++) {
+        memset(physical_ram(p, DATA, 20), 0, 20);
+        offer(d, 0, k % QSIZE, &outer, 1);
+        kick(d, 0);
+        if (wait_used(d, 0, 2000) != 21 || memcmp(physical_ram(p, DATA, 6), "a-disk", 6)) return (void)(failed++, printf("round %u of an indirect table\n", k));
+    }
+    CHECK(interrupted(d));
+    /* It names the next descriptor as the one to kick for. */
+    usleep(20000);
+    CHECK(get16(ring(0, 2) + 2) == 2 && get16(ring(0, 2)) == (u16)(d->next[0] % QSIZE | (d->next[0] < QSIZE ? 0x8000 : 0)));
+    /* An interrupt for the second chain from here; then none at all; then every time. */
+    static const struct { u16 flags; u32 ahead; bool first, second; } wishes[] = {{2, 1, false, true}, {1, 0, false, false}, {0, 0, true, true}, {2, 0, true, false}, {2, QSIZE, false, false}};
+    for (u32 k = 0; k < ARRAY_LEN(wishes); k++) {
+        u32 event = (d->next[0] + wishes[k].ahead) % (2 * QSIZE);
+        put16(ring(0, 1), (u16)(event % QSIZE | (event < QSIZE ? 0x8000 : 0)));
+        put16(ring(0, 1) + 2, wishes[k].flags);
+        for (u32 n = 0; n < 2; n++) {
+            offer(d, 0, n, &outer, 1);
+            kick(d, 0);
+            CHECK(wait_used(d, 0, 2000) == 21);
+            usleep(5000);
+            bool now = __atomic_load_n(&mip, __ATOMIC_SEQ_CST) >> HART_SEIP & 1;
+            if (now != (n ? wishes[k].second : wishes[k].first)) printf("wish %u, chain %u: %d\n", k, n, now), failed++;
+            if (now) CHECK(interrupted(d));
+        }
+    }
+}
+
+/* One queue goes back to its start while the device lives, and starts again, with another size where that is allowed. */
+static void check_queue_reset(Driver *d) {
+    start(d, 1, 1 << 9 | (u64)RESETS << 32);
+    CHECK(request(d, 4, 0, 0, false) == 0);
+    CHECK(reg_get(d, ENABLE) == 1 && reg_get(d, QUEUE_RESET) == 0);
+    reg_put(d, QUEUE_RESET, 1);
+    CHECK(reg_get(d, QUEUE_RESET) == 0 && reg_get(d, ENABLE) == 0 && reg_get(d, STATUS) == 15);
+    queue_start(d, 0, QSIZE);
+    CHECK(reg_get(d, ENABLE) == 1 && request(d, 4, 0, 0, false) == 0 && request(d, 0, 0, 512, true) == 0);
+    start(d, 1, 1 << 9);
+    reg_put(d, QUEUE_RESET, 1); /* not taken: nothing happens */
+    CHECK(reg_get(d, ENABLE) == 1 && request(d, 4, 0, 0, false) == 0);
+    reg_put(d, STATUS, 0);
+}
+
+/* Descriptors that go round for ever, and one that says it is a table and not the end. */
+static void check_hostile_packed(Driver *d) {
+    for (u32 k = 0; k < 3; k++) {
+        start(d, 1, 1 << 28);
+        for (u32 i = 0; i < QSIZE; i++) {
+            struct { u64 at; u32 size; u16 id, flags; } desc = {DATA, k == 2 ? 0 : 16, 7, k == 1 ? 0x85 : 0x81};
+            physical_write(p, ring(0, 0) + 16 * i, &desc, 16);
+        }
+        kick(d, 0);
+        u32 tries = 0;
+        while (!(reg_get(d, STATUS) & 64) && tries++ < 2000) usleep(1000);
+        CHECK(reg_get(d, STATUS) & 64);
+    }
+    reg_put(d, STATUS, 0);
+    reg_put(d, STATUS, 3);
+    reg_put(d, HALF, 1);
+    reg_put(d, TAKEN, 1 | PACKED);
+    reg_put(d, STATUS, 11);
+    reg_put(d, QUEUE, 0);
+    reg_put(d, SIZE, 7); /* need not be a power of two, but its descriptors lie in memory */
+    reg_put(d, DESC, 0x83ffffa0);
+    reg_put(d, AVAIL, ring(0, 1));
+    reg_put(d, USED, ring(0, 2));
+    reg_put(d, ENABLE, 1);
+    CHECK((reg_get(d, STATUS) & 64) && !reg_get(d, ENABLE));
+    reg_put(d, STATUS, 0); /* takes its interrupt back */
+}
+
 /* What breaks a device, and that a reset mends it. */
 static void check_hostile(Driver *d) {
     struct { const char *what; Desc chain[3]; u32 len; u64 features; } cases[] = {
@@ -189,25 +306,27 @@ static void check_hostile(Driver *d) {
         start(d, 1, cases[k].features);
         physical_write(p, DATA, &inner, 16);
         offer(d, 0, 0, cases[k].chain, cases[k].len);
-        if (!strcmp(cases[k].what, "a loop")) put16(ring(0, 0) + 12, 1), put16(ring(0, 0) + 14, 0);
+        if (!strcmp(cases[k].what, "a loop") && !d->packed) put16(ring(0, 0) + 12, 1), put16(ring(0, 0) + 14, 0);
         kick(d, 0);
         u32 tries = 0;
         while (!(reg_get(d, STATUS) & 64) && tries++ < 2000) usleep(1000);
         if (!(reg_get(d, STATUS) & 64)) printf("%s: goes unnoticed\n", cases[k].what), failed++;
     }
-    start(d, 1, 0);
-    put16(ring(0, 1) + 2, QSIZE + 1);
-    kick(d, 0);
-    usleep(20000);
-    CHECK(reg_get(d, STATUS) & 64);
-    CHECK(request(d, 4, 0, 0, false) == 255);
+    if (!d->packed) {
+        start(d, 1, 0);
+        put16(ring(0, 1) + 2, QSIZE + 1);
+        kick(d, 0);
+        usleep(20000);
+        CHECK(reg_get(d, STATUS) & 64);
+        CHECK(request(d, 4, 0, 0, false) == 255);
+    }
     start(d, 1, 1 << 9);
     CHECK(request(d, 4, 0, 0, false) == 0);
     /* Rings that are not in memory, and features that were not offered. */
     reg_put(d, STATUS, 0);
     reg_put(d, STATUS, 3);
     reg_put(d, HALF, 1);
-    reg_put(d, TAKEN, 0x40000001);
+    reg_put(d, TAKEN, 0x40000001); /* 62 */
     reg_put(d, STATUS, 11);
     CHECK(reg_get(d, STATUS) == 3);
     reg_put(d, TAKEN, 1);
@@ -484,6 +603,8 @@ static void check_vsock(Driver *d, const char *path) {
 
 /* --- all of it ---------------------------------------------------------------------------- */
 
+static bool packed; /* the board has packed rings */
+
 /* The n-th device behind the bridge: its BAR, placed and switched on. */
 static Driver pci_driver(u32 slot) {
     u64 config = 0x30000000 + (slot << 15), base = 0x400000000 + 0x10000 * slot;
@@ -494,10 +615,10 @@ static Driver pci_driver(u32 slot) {
     wr(config + 0x20, 4, (u32)base);
     wr(config + 0x24, 4, base >> 32);
     wr(config + 4, 2, 6);
-    return (Driver){.pci = true, .base = base, .line = 32 + slot % 4};
+    return (Driver){.pci = true, .packed = packed, .base = base, .line = 32 + slot % 4};
 }
 
-static Driver mmio_driver(u32 slot) { return (Driver){.base = 0x10001000 + slot * 0x1000, .line = 1 + slot}; }
+static Driver mmio_driver(u32 slot) { return (Driver){.packed = packed, .base = 0x10001000 + slot * 0x1000, .line = 1 + slot}; }
 
 static void check_board(const char *disk, const char *cable, const char *folder) {
     char vsock[128];
@@ -507,8 +628,9 @@ static void check_board(const char *disk, const char *cable, const char *folder)
     const BoardDisk disks[2] = {{.path = disk, .serial = "a-disk", .bus = BOARD_MMIO, .queues = 1}, {.path = disk, .serial = "a-disk", .snapshot = true, .queues = 2}};
     const BoardNet nets[2] = {{.spec = "user"}, {.spec = listen}};
     const BoardShare share = {.path = folder, .tag = "info"};
-    for (u32 k = 0; k < 2; k++) {
-        BoardConfig c = {.harts = 1, .memory = MIB(64), .cpu = {.isa = "rv64imac"}, .disks = disks + k, .disk_len = 1, .nets = nets, .net_len = 2, .shares = &share, .share_len = 1,
+    for (u32 n = 0; n < 4; n++) {
+        u32 k = n & 1;
+        BoardConfig c = {.harts = 1, .packed = n >> 1, .memory = MIB(64), .cpu = {.isa = "rv64imac"}, .disks = disks + k, .disk_len = 1, .nets = nets, .net_len = 2, .shares = &share, .share_len = 1,
                          .vsock_cid = 7, .vsock = vsock};
         Board *b = board_new(&c, &platform, why, sizeof(why));
         if (!b) {
@@ -520,9 +642,12 @@ static void check_board(const char *disk, const char *cable, const char *folder)
         for (u32 line = 1; line < 40; line++) wr(0xc000000 + 4 * line, 4, 1);
         wr(0xc002080, 4, ~0u);
         wr(0xc002084, 4, ~0u);
+        packed = c.packed;
         Driver d = k ? pci_driver(1) : mmio_driver(7);
         check_disk(&d);
         check_hostile(&d);
+        check_queue_reset(&d);
+        if (packed) check_packed(&d), check_hostile_packed(&d);
         Driver user = pci_driver(1 + k), wire = pci_driver(2 + k), folders = pci_driver(3 + k), rng = pci_driver(4 + k);
         check_net(&user);
         check_cable(&wire, cable);
