@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The isomer program: finds the subcommand, by its name or by the name the program was called by. One row per subcommand. */
+#include "cmd/binfmt.h"
 #include "cmd/cache.h"
 #include "cmd/explain.h"
 #include "cmd/run.h"
@@ -23,6 +24,7 @@ static const Command commands[] = {
     {"run", cmd_run, "run a program of another instruction set (isomer run -h: options)"},
     {"boot", cmd_boot, "boot a machine: a kernel, or an operating system (isomer boot --help)"},
     {"snapshot", cmd_snapshot, "write a running machine to a file, for boot --resume (isomer snapshot SOCKET FILE)"},
+    {"binfmt", cmd_binfmt, "have the kernel run foreign programs by Isomer: install, uninstall, status, doctor, run (isomer binfmt --help)"},
     {"cache", cmd_cache, "the persistent translation cache: status, clear, warm (isomer cache -h)"},
     {"explain", cmd_explain, "show an instruction as bits, assembly, IR and host code"},
 };
