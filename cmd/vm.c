@@ -127,7 +127,16 @@ static bool set_disk(Vm *v, const char *arg) {
 
 static bool set_net(Vm *v, const char *arg) {
     if (v->config.board.net_len == DEVICES) return refuse(arg, "too many networks");
-    v->nets[v->config.board.net_len++] = (BoardNet){.spec = arg};
+    BoardNet *n = &v->nets[v->config.board.net_len++];
+    char *spec = back_copy(arg), *mac = strstr(spec, ",mac=");
+    *n = (BoardNet){.spec = spec};
+    if (!mac) return true;
+    /* The card's, not the network's. */
+    size_t len = strcspn(mac + 5, ",");
+    char *value = back_copy(mac + 5);
+    value[len] = 0;
+    n->mac = value;
+    memmove(mac, mac + 5 + len, strlen(mac + 5 + len) + 1);
     return true;
 }
 
@@ -206,7 +215,7 @@ static const Option options[] = {
     {"memory", "SIZE", set_memory, "memory: 2G, 512M (a number alone: MiB); default 1G"},
     {"smp", "N", set_smp, "harts; default 1"},
     {"disk", "FILE[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT][,queues=N]", set_disk, "a virtio disk"},
-    {"net", "user[,hostfwd=tcp::PORT-:PORT] | tap,ifname=NAME | socket,... | none", set_net, "a virtio network; default user"},
+    {"net", "user[,hostfwd=tcp::PORT-:PORT] | tap,ifname=NAME | socket,listen=PATH | socket,connect=PATH | none, each [,mac=ADDRESS]", set_net, "a virtio network; default user"},
     {"share", "FOLDER[,tag=NAME][,readonly]", set_share, "a folder of the host, by 9p"},
     {"vsock", "CID,PATH", set_vsock, "connections between programs of guest and host; the host's side is the Unix socket PATH"},
     {"packed", "on | off", set_packed, "offer packed rings on all virtio devices; default off"},
