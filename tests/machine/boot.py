@@ -13,6 +13,7 @@ import http.server
 import lzma
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -70,11 +71,11 @@ class Tests:
             if not good:
                 print("FAILED %s: %s" % (name, what))
 
-    def boot(self, name, script, expect, options=(), append="", seconds=60, status=0):
-        """Runs a script in the guest; every text of `expect` must be among what it prints."""
+    def boot(self, name, script, expect, options=(), append="", seconds=60, status=0, within=()):
+        """Runs a script in the guest; every text of `expect` must be among what it prints. within: a command that runs the machine's."""
         with tempfile.TemporaryDirectory() as tmp:
             self.kernel.initrd(tmp + "/initrd", script)
-            command = [VM, "--kernel", self.kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1 " + append, "--no-reboot", "--memory", "512M", *options]
+            command = [*within, VM, "--kernel", self.kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1 " + append, "--no-reboot", "--memory", "512M", *options]
             try:
                 r = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds * SLACK)
             except subprocess.TimeoutExpired as e:
@@ -132,15 +133,20 @@ def firmware(t):
 
 
 def disks(t):
+    for rings in "off", "on":
+        disks_with(t, rings)
+
+
+def disks_with(t, rings):
     with tempfile.TemporaryDirectory() as tmp:
         content = os.urandom(1 << 20)
         with open(tmp + "/raw", "wb") as f:
             f.write(content + bytes(15 << 20))
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", "raw", "-F", "raw", tmp + "/over.qcow2"], check=True)
-        script = "md5sum < /dev/vda; dd if=/dev/vda bs=1M count=1 2>/dev/null | md5sum; dd if=/dev/vda of=/dev/vdb bs=64k count=16 seek=8 2>/dev/null; sync; md5sum < /dev/vdb; cat /sys/block/vd?/serial"
+        script = "echo packed $(cut -c35 /sys/block/vda/device/features); md5sum < /dev/vda; dd if=/dev/vda bs=1M count=1 2>/dev/null | md5sum; dd if=/dev/vda of=/dev/vdb bs=64k count=16 seek=8 2>/dev/null; sync; md5sum < /dev/vdb; cat /sys/block/vd?/serial"
         both = content[:0] + open(tmp + "/raw", "rb").read()
-        expect = [hashlib.md5(both).hexdigest(), hashlib.md5(content).hexdigest(), "one"]
-        t.boot("disks", script, expect, NONE + ("--disk", tmp + "/raw,readonly,serial=one", "--disk", tmp + "/over.qcow2", "--smp", "2"))
+        expect = [hashlib.md5(both).hexdigest(), hashlib.md5(content).hexdigest(), "one", "packed %d" % (rings == "on")]
+        t.boot("disks, packed rings " + rings, script, expect, NONE + ("--disk", tmp + "/raw,readonly,serial=one", "--disk", tmp + "/over.qcow2", "--smp", "2", "--packed", rings))
         subprocess.run(["qemu-img", "convert", "-O", "raw", tmp + "/over.qcow2", tmp + "/seen"], check=True)
         seen = open(tmp + "/seen", "rb").read()
         t.check("what was written", seen == both[:512 << 10] + content + both[(512 << 10) + (1 << 20):], "the image holds something else")
@@ -158,13 +164,65 @@ class Quiet(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def network(t):
-    server = http.server.HTTPServer(("127.0.0.1", 0), Quiet)
+def serve(family, address):
+    kind = type("Server", (http.server.HTTPServer,), {"address_family": family})
+    server = kind((address, 0), Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def network(t):
+    server = serve(socket.AF_INET, "127.0.0.1")
     script = "ip link set lo up; ip link set eth0 up; udhcpc -q -n -i eth0 -s /bin/true 2>&1 | grep -o 'lease of [0-9.]*'; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2; " \
              "wget -q -O - http://10.0.2.2:%d/x" % server.server_port
-    t.boot("network", script, ["lease of 10.0.2.15", "from the host"])
+    for rings in "off", "on":
+        t.boot("network, packed rings " + rings, script, ["lease of 10.0.2.15", "from the host"], ("--packed", rings))
     server.shutdown()
+    try:
+        server = serve(socket.AF_INET6, "::1")
+    except OSError as e:
+        print("skipped: IPv6: %s" % e)
+        return
+    # The router's advertisement makes the address; before the kernel has made sure that nobody else has it, nothing can be sent from it.
+    script = "ip link set eth0 up; n=0; until ip -6 addr show dev eth0 | grep -v tentative | grep -q fec0:: || [ $n = 100 ]; do sleep 0.2; n=$((n+1)); done; " \
+             "ip -6 route | grep default; ping6 -c 1 fec0::2; wget -q -O - http://[fec0::2]:%d/x" % server.server_port
+    t.boot("IPv6", script, ["default via fe80::2", "1 packets received", "from the host"])
+    server.shutdown()
+
+
+TAP = """ip tuntap add dev tap0 mode tap && ip addr add 10.9.0.1/24 dev tap0 && ip link set tap0 up && ip link set lo up
+echo from the host > $0/x
+python3 -m http.server --bind 10.9.0.1 --directory $0 8000 2> /dev/null & server=$!
+"$@"
+status=$?
+kill $server
+exit $status"""
+
+
+def tap(t):
+    made = subprocess.run(["unshare", "-Urn", "ip", "tuntap", "add", "dev", "tap0", "mode", "tap"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if made.returncode:
+        print("skipped: tap: no namespace with an interface can be made: %s" % made.stdout.strip())
+        return
+    script = "ip link set eth0 up; ip addr add 10.9.0.2/24 dev eth0; ping -c 2 10.9.0.1; wget -q -O - http://10.9.0.1:8000/x; wget -q -O - http://10.9.0.1:8000/big | md5sum"
+    with tempfile.TemporaryDirectory() as tmp:
+        big = os.urandom(8 << 20)
+        open(tmp + "/big", "wb").write(big)
+        t.boot("tap", script, ["2 packets received", "from the host", hashlib.md5(big).hexdigest()], ("--net", "tap,ifname=tap0"), within=("unshare", "-Urn", "sh", "-c", TAP, tmp))
+
+
+def cable(t):
+    """Two machines: the second pings the first, and fetches a file from it."""
+    with tempfile.TemporaryDirectory() as tmp:
+        first = "ip link set eth0 up; ip addr add 10.9.1.1/24 dev eth0; echo from the other machine > /tmp/x; nc -l -p 9000 < /tmp/x; echo sent"
+        second = "ip link set eth0 up; ip addr add 10.9.1.2/24 dev eth0; n=0; until ping -c 1 -W 1 10.9.1.1 | grep '1 packets received' || [ $n = 60 ]; do n=$((n+1)); done; n=0; " \
+                 "until nc 10.9.1.1 9000 < /dev/null || [ $n = 60 ]; do sleep 0.5; n=$((n+1)); done"
+        listens = threading.Thread(target=t.boot, args=("a cable's one end", first, ["sent"], ("--net", "socket,listen=" + tmp + "/cable,mac=52:54:00:00:00:01")))
+        listens.start()
+        while listens.is_alive() and not os.path.exists(tmp + "/cable"):
+            time.sleep(0.05)
+        t.boot("and its other end", second, ["1 packets received", "from the other machine"], ("--net", "socket,connect=" + tmp + "/cable,mac=52:54:00:00:00:02"))
+        listens.join()
 
 
 def shares(t):
@@ -195,7 +253,7 @@ def main():
     if not sys.argv[1:]:
         slow.start()
     only = sys.argv[1:]
-    for part in (engines, firmware, disks, network, shares, console):
+    for part in (engines, firmware, disks, network, tap, cable, shares, console):
         if not only or part.__name__ in only:
             part(t)
     if slow.ident:
