@@ -65,6 +65,8 @@ static bool set_console(Vm *v, const char *arg) { return v->config.board.console
 static bool set_aia(Vm *v, const char *arg) { return (void)arg, v->config.board.aia = true; }
 static bool set_no_reboot(Vm *v, const char *arg) { return (void)arg, v->config.no_reboot = true; }
 static bool set_resume(Vm *v, const char *arg) { return v->resume = arg, true; }
+static bool set_record(Vm *v, const char *arg) { return v->config.record = arg, true; }
+static bool set_replay(Vm *v, const char *arg) { return v->config.replay = arg, true; }
 static bool set_gdb(Vm *v, const char *arg) { return v->gdb = arg, true; }
 static bool set_gdb_wait(Vm *v, const char *arg) { return v->gdb_wait = true, set_gdb(v, arg); }
 static bool set_control(Vm *v, const char *arg) { return v->control = arg, true; }
@@ -223,6 +225,8 @@ static const Option options[] = {
     {"console", "KIND", set_console, "a virtio console besides, likewise"},
     {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC"},
     {"resume", "FILE", set_resume, "go on from a snapshot: of a machine with the same options"},
+    {"record", "FILE", set_record, "record what comes from outside, so that the machine can be run again to the instruction; one hart; what is written to disks is not kept"},
+    {"replay", "FILE", set_replay, "run a recorded machine again, with the same options: to no network, and no disk is written"},
     {"control", "PATH", set_control, "a Unix socket to look after the machine (isomer snapshot PATH FILE)"},
     {"gdb", "PORT | PATH", set_gdb, "let GDB debug the machine (target remote), harts as threads"},
     {"gdb-wait", "PORT | PATH", set_gdb_wait, "the same, and wait for it before the first instruction"},
@@ -380,7 +384,7 @@ static int run(Vm *v) {
     console_restore();
     gdb_drop(gdb, status);
     control_drop(control);
-    if (status < 0) refuse("the machine cannot be started", why), status = 1;
+    if (status < 0) refuse(v->config.replay ? v->config.replay : v->config.record ? v->config.record : "the machine cannot be started", why), status = 1;
     if (v->stats) print_stats(machine);
     machine_drop(machine);
     if (v->exec) {

@@ -62,6 +62,8 @@ typedef struct Flash Flash;
 extern const IoOps flash_ops;
 /* fd < 0: all zeros (64 MiB of ones would be real memory), and not kept; else a file of at most FLASH_SIZE, which writes go to unless `read_only`; the caller's. */
 Flash *flash_new(int fd, bool read_only);
+/* From now on it is not kept. */
+void flash_forget_file(Flash *f);
 const u8 *flash_bytes(const Flash *f);
 void flash_reset(Flash *f);
 void flash_state(Flash *f, State *s);

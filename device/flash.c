@@ -185,6 +185,11 @@ Flash *flash_new(int fd, bool read_only) {
     return f;
 }
 
+void flash_forget_file(Flash *f) {
+    f->fd = -1;
+    f->read_only = false;
+}
+
 const u8 *flash_bytes(const Flash *f) { return f->bytes; }
 
 void flash_reset(Flash *f) {

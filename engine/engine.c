@@ -480,7 +480,7 @@ TrapCode engine_run(Vcpu *cpu) {
         e->stats.dispatches++;
         if (trap == TRAP_RETRY) trap = engine_step(cpu);
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
-        if (trap == TRAP_POLL && tier_hot(cpu)) continue;
+        if (trap == TRAP_POLL && !e->options.counted && tier_hot(cpu)) continue;
         if (trap == TRAP_POLL) __atomic_store_n(&cpu->poll, 0, __ATOMIC_SEQ_CST);
         return trap;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The virt board: its map, and the parts that it always has. What the user plugs in is in board_virtio.c. */
 #include "machine/board_parts.h"
+#include "machine/counted.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
@@ -70,6 +71,7 @@ static bool flash_make(Board *b, u32 k, char *why, size_t why_size) {
         if (b->flash_fd[k] < 0) return back_fail(why, why_size, "%s: %s", path, strerror(errno));
     }
     b->flash[k] = flash_new(b->flash_fd[k], read_only);
+    if (b->config.counted) flash_forget_file(b->flash[k]);
     map_part(b, k ? VIRT_FLASH1 : VIRT_FLASH0, &flash_ops, b->flash[k], flash_bytes(b->flash[k]));
     return true;
 }
@@ -90,6 +92,7 @@ static bool parts_new(Board *b, char *why, size_t why_size) {
     map_part(b, VIRT_RTC, &rtc_ops, b->rtc, NULL);
     b->serial = console_new(b->config.serial ? b->config.serial : "null", why, why_size);
     if (!b->serial) return false;
+    if (b->config.counted) counted_console(b->config.counted, 0, b->serial);
     b->uart = uart_new(b->serial, board_irq(b, virt_map[VIRT_UART].irq));
     map_part(b, VIRT_UART, &uart_ops, b->uart, NULL);
     fw_cfg_make(b);
@@ -113,6 +116,7 @@ Board *board_new(const BoardConfig *config, const Platform *platform, char *why,
     b->fdt = back_alloc(FDT_ROOM);
     b->flash_fd[0] = b->flash_fd[1] = -1;
     int err = physical_init(&b->memory, BOARD_RAM, config->memory);
+    b->memory.gate = config->counted ? counted_gate(config->counted) : NULL;
     if (!err && parts_new(b, why, why_size)) return b;
     if (err) back_fail(why, why_size, "no memory for the machine: %s", strerror(-err));
     board_drop(b);
@@ -224,6 +228,12 @@ static bool programs_load(Board *b, const BoardImages *im, BoardStart *start, u6
     return true;
 }
 
+static bool seed_make(Board *b, u8 *to, size_t size) {
+    if (!b->config.counted) return getrandom(to, size, 0) == (ssize_t)size;
+    counted_seed(b->config.counted, to, size);
+    return true;
+}
+
 bool board_load(Board *b, const BoardImages *im, BoardStart *start, char *why, size_t why_size) {
     FdtBoot boot = {.append = im->append, .reserve_sbi = im->reserve_sbi};
     Loaded initrd = {0};
@@ -238,7 +248,7 @@ bool board_load(Board *b, const BoardImages *im, BoardStart *start, char *why, s
     boot.initrd_start = initrd.start;
     boot.initrd_end = initrd.end;
     boot.machine_mode = start->machine_mode;
-    boot.seed = getrandom(seed, sizeof(seed), 0) == (ssize_t)sizeof(seed) ? seed : NULL;
+    boot.seed = seed_make(b, seed, sizeof(seed)) ? seed : NULL;
     long size = fdt_make(b->fdt, FDT_ROOM, &b->config, &boot);
     if (size < 0 || start->fdt < floor || !physical_write(&b->memory, start->fdt, b->fdt, (u64)size))
         return back_fail(why, why_size, "the device tree does not fit into the machine's memory");

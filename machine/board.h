@@ -69,6 +69,7 @@ typedef struct BoardConfig {
     bool packed;          /* packed rings are offered by all virtio devices */
     u32 vsock_cid;        /* 0: no vsock */
     const char *vsock;    /* path of the host's socket: back/vsock.h */
+    struct Counted *counted; /* NULL: neither recorded nor replayed */
     const char *flash[2]; /* images of up to 32 MiB; NULL: erased */
 } BoardConfig;
 

@@ -3,12 +3,13 @@
 #include "device/pci.h"
 #include "device/virtio/devices.h"
 #include "machine/board_parts.h"
+#include "machine/counted.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
-typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG, PLUG_SHARE, PLUG_BALLOON, PLUG_VSOCK } PlugKind;
+typedef enum PlugKind { PLUG_DISK, PLUG_NET, PLUG_CONSOLE, PLUG_RNG, PLUG_SHARE, PLUG_BALLOON, PLUG_VSOCK, PLUG_PUPPET } PlugKind;
 
 typedef struct Plug {
     PlugKind kind;
@@ -75,10 +76,28 @@ static bool plug(Board *b, Plug p, BoardBus bus, char *why, size_t why_size) {
     return true;
 }
 
+/* --- devices of machines that are recorded or replayed (machine/counted.h) ---------------- */
+
+static bool is_replayed(const Board *b) { return b->config.counted && counted_replays(b->config.counted); }
+
+static bool puppet_make(Board *b, u32 id, BoardBus bus, char *why, size_t why_size) {
+    VirtioPuppet *d = counted_puppet(b->config.counted, b->virtio->plug_len, id, &b->memory);
+    if (!d) return back_fail(why, why_size, "the machine that was recorded had other devices");
+    return plug(b, (Plug){.kind = PLUG_PUPPET, .device = d, .virtio = virtio_puppet_virtio(d)}, bus, why, why_size);
+}
+
+/* One that looks at the host: what it does is recorded. */
+static bool plug_outsider(Board *b, Plug p, BoardBus bus, char *why, size_t why_size) {
+    u32 number = b->virtio->plug_len;
+    if (!plug(b, p, bus, why, why_size)) return false;
+    if (b->config.counted) counted_device(b->config.counted, number, p.virtio);
+    return true;
+}
+
 /* --- devices ------------------------------------------------------------------------------ */
 
 static bool disk_make(Board *b, const BoardDisk *c, char *why, size_t why_size) {
-    Block *block = block_open(c->path, &(BlockOptions){c->format, c->read_only, c->snapshot}, why, why_size);
+    Block *block = block_open(c->path, &(BlockOptions){c->format, c->read_only, c->snapshot || b->config.counted}, why, why_size);
     if (!block) return false;
     VirtioBlk *d = virtio_blk_new(&b->memory, block, c->queues ? c->queues : MIN(b->config.harts, 8u), c->serial);
     return plug(b, (Plug){.kind = PLUG_DISK, .device = d, .virtio = virtio_blk_virtio(d), .back = block}, c->bus, why, why_size);
@@ -101,16 +120,19 @@ static bool net_make(Board *b, u32 index, char *why, size_t why_size) {
     const BoardNet *c = &b->config.nets[index];
     u8 mac[6];
     if (!mac_parse(c->mac, index, mac)) return back_fail(why, why_size, "%s: no address of a network card", c->mac);
+    if (is_replayed(b)) return puppet_make(b, VIRTIO_NET, c->bus, why, why_size);
     Net *net = net_new(c->spec, why, why_size);
     if (!net) return false;
+    net_set_gate(net, b->memory.gate);
     VirtioNet *d = virtio_net_new(&b->memory, net, mac);
-    return plug(b, (Plug){.kind = PLUG_NET, .device = d, .virtio = virtio_net_virtio(d), .back = net}, c->bus, why, why_size);
+    return plug_outsider(b, (Plug){.kind = PLUG_NET, .device = d, .virtio = virtio_net_virtio(d), .back = net}, c->bus, why, why_size);
 }
 
 static bool console_make(Board *b, char *why, size_t why_size) {
     if (!b->config.console) return true;
     Console *console = console_new(b->config.console, why, why_size);
     if (!console) return false;
+    if (b->config.counted) counted_console(b->config.counted, 1, console);
     VirtioConsole *d = virtio_console_new(&b->memory, console);
     return plug(b, (Plug){.kind = PLUG_CONSOLE, .device = d, .virtio = virtio_console_virtio(d), .back = console}, BOARD_PCI, why, why_size);
 }
@@ -123,15 +145,17 @@ Console *board_virtio_console(Board *b) {
 
 static bool rng_make(Board *b, char *why, size_t why_size) {
     if (b->config.no_rng) return true;
+    if (is_replayed(b)) return puppet_make(b, VIRTIO_RNG, BOARD_PCI, why, why_size);
     VirtioRng *d = virtio_rng_new(&b->memory);
-    return plug(b, (Plug){.kind = PLUG_RNG, .device = d, .virtio = virtio_rng_virtio(d)}, BOARD_PCI, why, why_size);
+    return plug_outsider(b, (Plug){.kind = PLUG_RNG, .device = d, .virtio = virtio_rng_virtio(d)}, BOARD_PCI, why, why_size);
 }
 
 static bool share_make(Board *b, const BoardShare *c, char *why, size_t why_size) {
+    if (is_replayed(b)) return puppet_make(b, VIRTIO_9P, c->bus, why, why_size);
     Share *share = share_new(c->path, c->read_only, why, why_size);
     if (!share) return false;
     Virtio9p *d = virtio_9p_new(&b->memory, share, c->tag ? c->tag : "share");
-    return plug(b, (Plug){.kind = PLUG_SHARE, .device = d, .virtio = virtio_9p_virtio(d), .back = share}, c->bus, why, why_size);
+    return plug_outsider(b, (Plug){.kind = PLUG_SHARE, .device = d, .virtio = virtio_9p_virtio(d), .back = share}, c->bus, why, why_size);
 }
 
 static bool balloon_make(Board *b, char *why, size_t why_size) {
@@ -144,12 +168,13 @@ static bool vsock_make(Board *b, char *why, size_t why_size) {
     const BoardConfig *c = &b->config;
     if (!c->vsock_cid) return true;
     if (c->vsock_cid < 3 || c->vsock_cid == ~0u || !c->vsock) return back_fail(why, why_size, "a vsock wants a CID of 3 or more, and a path");
+    if (is_replayed(b)) return puppet_make(b, VIRTIO_VSOCK, BOARD_PCI, why, why_size);
     VirtioVsock *d = virtio_vsock_new(&b->memory, c->vsock_cid, c->vsock, why, why_size);
-    return d && plug(b, (Plug){.kind = PLUG_VSOCK, .device = d, .virtio = virtio_vsock_virtio(d)}, BOARD_PCI, why, why_size);
+    return d && plug_outsider(b, (Plug){.kind = PLUG_VSOCK, .device = d, .virtio = virtio_vsock_virtio(d)}, BOARD_PCI, why, why_size);
 }
 
 bool board_balloon_want(Board *b, u64 size) {
-    if (!b->virtio->balloon) return false;
+    if (!b->virtio->balloon || b->config.counted) return false; /* no record has such a wish */
     virtio_balloon_want(b->virtio->balloon, size);
     return true;
 }
@@ -201,10 +226,10 @@ void board_virtio_state(Board *b, State *s) {
 
 /* A disk is the same if its file is: place, size and time of the last write. Flushing twice leaves nothing to be written later: what the first
  * one freed goes with the second. */
-static bool disk_identity(const BoardDisk *c, Block *block, Text *out, char *why, size_t why_size) {
+static bool disk_identity(const BoardDisk *c, bool counted, Block *block, Text *out, char *why, size_t why_size) {
     struct stat st;
     char path[PATH_MAX];
-    if (c->snapshot) return back_fail(why, why_size, "%s: what is written to it is kept in memory only, and cannot be in a snapshot", c->path);
+    if (c->snapshot && !counted) return back_fail(why, why_size, "%s: what is written to it is kept in memory only, and cannot be in a snapshot", c->path);
     int err = block_flush(block);
     if (!err) err = block_flush(block);
     if (err) return back_fail(why, why_size, "%s: %s", c->path, strerror(-err));
@@ -218,7 +243,7 @@ bool board_virtio_identity(Board *b, Text *out, char *why, size_t why_size) {
     for (u32 k = 0; k < b->virtio->plug_len; k++) {
         const Plug *p = &b->virtio->plug[k];
         text_print(out, "%s at %s, %u queues:", p->virtio->kind.name, p->pci ? "pci" : "mmio", p->virtio->kind.queues);
-        if (p->kind == PLUG_DISK && !disk_identity(&b->config.disks[disk++], p->back, out, why, why_size)) return false;
+        if (p->kind == PLUG_DISK && !disk_identity(&b->config.disks[disk++], b->config.counted, p->back, out, why, why_size)) return false;
         text_char(out, '\n');
     }
     return !out->cut || back_fail(why, why_size, "the machine has too many parts");
@@ -243,6 +268,7 @@ static void plug_drop(Plug *p) {
     case PLUG_RNG: virtio_rng_drop(p->device); break;
     case PLUG_BALLOON: virtio_balloon_drop(p->device); break;
     case PLUG_VSOCK: virtio_vsock_drop(p->device); break;
+    case PLUG_PUPPET: virtio_puppet_drop(p->device); break;
     case PLUG_SHARE:
         virtio_9p_drop(p->device);
         share_drop(p->back);

@@ -188,3 +188,11 @@ bool load_below(Physical *p, const char *path, u64 floor, u64 end, Loaded *out, 
     free(data);
     return ok || back_fail(why, why_size, "%s: does not fit into the machine's memory", path);
 }
+
+bool load_digest(const char *path, Digest *out, char *why, size_t why_size) {
+    u64 size;
+    u8 *data = file_read(path, ~0ull >> 1, &size, why, why_size);
+    if (data) *out = digest_bytes((Digest){0}, data, size);
+    free(data);
+    return data;
+}

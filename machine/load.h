@@ -3,6 +3,7 @@
 #ifndef MACHINE_LOAD_H
 #define MACHINE_LOAD_H
 
+#include "base/digest.h"
 #include "mem/physical.h"
 
 typedef struct Loaded {
@@ -16,5 +17,8 @@ bool load_program(Physical *p, const char *path, u64 at, Loaded *out, char *why,
 bool load_below(Physical *p, const char *path, u64 floor, u64 end, Loaded *out, char *why, size_t why_size);
 /* The same of bytes: what load_program does once it has the file. For tests; `name` is for `why`. */
 bool load_bytes(Physical *p, const char *name, const u8 *data, u64 size, u64 at, Loaded *out, char *why, size_t why_size);
+
+/* Of a file's contents. False: why. */
+bool load_digest(const char *path, Digest *out, char *why, size_t why_size);
 
 #endif

@@ -3,6 +3,8 @@
 #include "machine/machine.h"
 #include "back/back.h"
 #include "device/timer.h"
+#include "machine/counted.h"
+#include "machine/load.h"
 #include "machine/riscv/hart.h"
 #include "machine/snapshot.h"
 #include "machine/trace.h"
@@ -31,6 +33,7 @@ struct Machine {
     Hart **harts;
     pthread_t *threads;
     u32 hart_count;
+    Counted *counted; /* or NULL */
     u64 start_ns; /* when guest time was 0 */
     Timer *timer;
     Lock timer_lock;
@@ -38,6 +41,7 @@ struct Machine {
     BoardStart start;
     pthread_mutex_t lock; /* of what follows */
     bool stopping;
+    char failed[256]; /* why; "": it has not */
     PlatformStop how;
     u32 code;
     pthread_cond_t changed; /* any of: */
@@ -61,15 +65,16 @@ u32 machine_hart_count(const Machine *m) { return m->hart_count; }
 Hart *machine_hart(Machine *m, u32 n) { return m->harts[n]; }
 const BoardStart *machine_start(const Machine *m) { return &m->start; }
 bool machine_has_sbi(const Machine *m) { return !m->start.machine_mode; }
+Counted *machine_counted(Machine *m) { return m->counted; }
 Board *machine_board(Machine *m) { return m->board; }
 void machine_console_put(Machine *m, u8 byte) { board_console_put(m->board, byte); }
 int machine_console_get(Machine *m) { return board_console_get(m->board); }
 
 /* --- time ------------------------------------------------------------------------------------------------------- */
 
-enum { NS_PER_TICK = 1000000000 / PLATFORM_HZ };
+enum { IDENTITY_SIZE = 32768 /* bytes of text */, NS_PER_TICK = 1000000000 / PLATFORM_HZ };
 
-u64 machine_time(const Machine *m) { return (back_now() - m->start_ns) / NS_PER_TICK; }
+u64 machine_time(const Machine *m) { return ((m->counted ? counted_ns(m->counted) : back_now()) - m->start_ns) / NS_PER_TICK; }
 
 static void set_timer(Machine *m, u64 when) {
     m->timer_at = when;
@@ -106,6 +111,7 @@ static void platform_interrupt(void *ctx, u32 hart, u32 cause, bool level) {
     if (hart < m->hart_count && m->harts[hart]) hart_line(m->harts[hart], cause, level);
 }
 
+static u64 machine_wall(void *ctx) { return counted_wall(((Machine *)ctx)->counted); }
 static u64 platform_now(void *ctx) { return machine_time(ctx); }
 static void platform_stop(void *ctx, PlatformStop how, u32 code) { machine_stop(ctx, how, code); }
 
@@ -123,6 +129,14 @@ void machine_stop(Machine *m, PlatformStop how, u32 code) {
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
     ask_all(m);
+}
+
+void machine_fail(Machine *m, const char *why) {
+    pthread_mutex_lock(&m->lock);
+    Text t = text_init(m->failed, sizeof m->failed);
+    if (!m->failed[0]) text_print(&t, "%s", why);
+    pthread_mutex_unlock(&m->lock);
+    machine_stop(m, PLATFORM_POWEROFF, 1);
 }
 
 bool machine_start_hart(Machine *m, u32 n, u64 pc, u64 arg) {
@@ -271,8 +285,48 @@ static bool make_harts(Machine *m, char *why, size_t why_size) {
     m->threads = back_alloc(n * sizeof *m->threads);
     for (u32 k = 0; k < n; k++, m->hart_count++)
         if (!(m->harts[k] = hart_new(m, k))) return back_fail(why, why_size, "out of memory for %u harts", n);
-    m->timer = timer_new(NULL, timer_fired, m);
+    m->timer = timer_new(m->platform.timers, timer_fired, m);
     return m->timer || back_fail(why, why_size, "the host allows no more threads");
+}
+
+/* --- recording ------------------------------------------------------------------------------------------------------ */
+
+static bool counted_make(Machine *m, char *why, size_t why_size) {
+    MachineConfig *c = &m->config;
+    if (!c->record && !c->replay) return true;
+    if (c->record && c->replay) return back_fail(why, why_size, "a machine is either recorded or replayed");
+    if (c->board.harts > 1) return back_fail(why, why_size, "a machine that is recorded or replayed has one hart");
+    m->counted = c->board.counted = counted_new(m, c->record, c->replay, why, why_size);
+    if (!m->counted) return false;
+    c->engine.counted = true;
+    m->start_ns = 0;
+    m->platform.timers = counted_timers(m->counted);
+    m->platform.wall = machine_wall;
+    return true;
+}
+
+/* All that the guest can see of what the machine began with. */
+static bool identity_print(Machine *m, Text *t, char *why, size_t why_size) {
+    const MachineConfig *c = &m->config;
+    const struct {
+        const char *name, *path;
+    } files[] = {{"kernel", c->images.kernel}, {"initrd", c->images.initrd}, {"firmware", c->images.firmware}, {"first flash", c->board.flash[0]}, {"second flash", c->board.flash[1]}};
+    for (u32 k = 0; k < ARRAY_LEN(files); k++) {
+        Digest d = {0};
+        if (files[k].path && !load_digest(files[k].path, &d, why, why_size)) return false;
+        text_print(t, "%s: %016llx%016llx\n", files[k].name, (unsigned long long)d.hi, (unsigned long long)d.lo);
+    }
+    text_print(t, "command line: %s\nreboots: %s\n", c->images.append ? c->images.append : "", c->no_reboot ? "end it" : "yes");
+    return board_identity(m->board, t, why, why_size);
+}
+
+static bool counted_start(Machine *m, char *why, size_t why_size) {
+    if (!m->counted) return true;
+    char *identity = back_alloc(IDENTITY_SIZE);
+    Text t = text_init(identity, IDENTITY_SIZE);
+    bool good = identity_print(m, &t, why, why_size) && counted_begin(m->counted, m->harts[0], identity, why, why_size);
+    free(identity);
+    return good;
 }
 
 Machine *machine_new(const MachineConfig *config, char *why, size_t why_size) {
@@ -284,14 +338,14 @@ Machine *machine_new(const MachineConfig *config, char *why, size_t why_size) {
     pthread_cond_init(&m->changed, NULL);
     m->platform = (Platform){.ctx = m, .harts = config->board.harts, .hart_interrupt = platform_interrupt, .now = platform_now, .stop = platform_stop};
     m->harts = back_alloc(config->board.harts * sizeof(Hart *));
-    m->board = board_new(&config->board, &m->platform, why, why_size);
+    if (counted_make(m, why, why_size)) m->board = board_new(&m->config.board, &m->platform, why, why_size);
     if (m->board) {
         m->memory = board_physical(m->board);
         m->memory->ctx = m;
         m->memory->code_written = code_written;
         trace_attach(m->memory, config->trace, config->trace_fd);
     }
-    if (!m->board || !make_engine(m, why, why_size) || !make_harts(m, why, why_size)) {
+    if (!m->board || !make_engine(m, why, why_size) || !make_harts(m, why, why_size) || !counted_start(m, why, why_size)) {
         machine_drop(m);
         return NULL;
     }
@@ -308,6 +362,7 @@ void machine_drop(Machine *m) {
     if (m->board) board_drop(m->board);
     for (u32 k = 0; k < m->hart_count; k++) hart_drop(m->harts[k]);
     if (m->engine) engine_drop(m->engine);
+    counted_drop(m->counted);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->changed);
     vec_drop(&m->mixed);
@@ -364,7 +419,6 @@ static void board_part(void *ctx, State *s) { board_state(((Machine *)ctx)->boar
 static const SnapshotPart parts[] = {{"machine", 1, machine_part}, {"harts", 1, harts_part}, {"board", 1, board_part}};
 
 static bool snapshot_do(Machine *m, const char *path, bool load, char *why, size_t why_size) {
-    enum { IDENTITY_SIZE = 32768 };
     char *identity = back_alloc(IDENTITY_SIZE);
     Text text = text_init(identity, IDENTITY_SIZE);
     SnapshotOf of = {identity, parts, ARRAY_LEN(parts), m, m->memory};
@@ -489,6 +543,8 @@ static int run(Machine *m, char *why, size_t why_size) {
 
 int machine_run(Machine *m, char *why, size_t why_size) {
     int status = run(m, why, why_size);
+    if (m->counted && status >= 0 && !counted_end(m->counted, why, why_size)) status = -1;
+    if (status >= 0 && m->failed[0]) status = -1, back_fail(why, why_size, "%s", m->failed);
     pthread_mutex_lock(&m->lock);
     m->ended = true;
     answer_request(m, false);

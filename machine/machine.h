@@ -21,6 +21,7 @@ typedef struct MachineConfig {
     bool no_reboot; /* a reboot ends the machine, too */
     u32 trace;      /* TRACE_*: machine/trace.h */
     int trace_fd;   /* where to */
+    const char *record, *replay; /* a file: machine/counted.h; NULL: neither */
 } MachineConfig;
 
 /* NULL: `why` (of at least 256 bytes) says why. */
@@ -30,6 +31,8 @@ int machine_run(Machine *m, char *why, size_t why_size);
 void machine_drop(Machine *m);
 /* Any thread: the harts stop soon. The first one that asks counts. */
 void machine_stop(Machine *m, PlatformStop how, u32 code);
+/* The same because something has gone wrong, which machine_run tells. */
+void machine_fail(Machine *m, const char *why);
 /* True while harts are stopped at somebody's wish. */
 bool machine_is_paused(Machine *m);
 /* Any thread, while machine_run runs: the harts stop where they are, and go on. A pause outlasts snapshots. */
@@ -57,6 +60,7 @@ Engine *machine_engine(Machine *m);
 u32 machine_hart_count(const Machine *m);
 Hart *machine_hart(Machine *m, u32 n);
 const BoardStart *machine_start(const Machine *m);
+struct Counted *machine_counted(Machine *m); /* NULL: nobody counts */
 bool machine_has_sbi(const Machine *m); /* there is no firmware */
 /* False: it runs already. */
 bool machine_start_hart(Machine *m, u32 n, u64 pc, u64 arg);

@@ -187,8 +187,7 @@ static bool get(Stream *s, void *data, u64 size) {
     return !s->failed;
 }
 
-/* The first line in which two texts differ. */
-static bool identity_differs(const char *saved, const char *now, const char *path, char *why, size_t why_size) {
+bool snapshot_differs(const char *saved, const char *now, const char *path, char *why, size_t why_size) {
     while (*saved && *saved == *now) {
         const char *end = strchr(saved, '\n');
         size_t len = end ? (size_t)(end - saved) + 1 : strlen(saved);
@@ -206,7 +205,7 @@ static bool identity_check(Stream *in, const SnapshotOf *of, const char *path, c
     if (!get(in, &size, sizeof(size)) || size > IDENTITY_MAX) return back_fail(why, why_size, "%s: damaged", path);
     char *saved = back_alloc(size + 1);
     bool ok = get(in, saved, size) || back_fail(why, why_size, "%s: damaged", path);
-    ok = ok && !identity_differs(saved, of->identity, path, why, why_size);
+    ok = ok && !snapshot_differs(saved, of->identity, path, why, why_size);
     free(saved);
     return ok;
 }

@@ -25,6 +25,8 @@ typedef struct SnapshotOf {
     Physical *memory;
 } SnapshotOf;
 
+/* Two texts of that kind differ: true, and why says in which line. */
+bool snapshot_differs(const char *saved, const char *now, const char *path, char *why, size_t why_size);
 /* Appears under its name only when it is whole and on the disk. False: why. */
 bool snapshot_save(const char *path, const SnapshotOf *of, char *why, size_t why_size);
 /* Memory is all zeros. False: why; the machine is then in no state to run. */

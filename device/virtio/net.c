@@ -40,7 +40,11 @@ struct VirtioNet {
 
 typedef enum Delivery { DELIVERED, NO_BUFFERS, TOO_LARGE } Delivery;
 
-static void buffers_patch(const struct iovec *at, u16 count) { memcpy((u8 *)at->iov_base + offsetof(NetHeader, buffers), &count, 2); }
+static void buffers_patch(const Virtio *v, const struct iovec *start, u16 count) {
+    struct iovec at = {(u8 *)start->iov_base + offsetof(NetHeader, buffers), sizeof(count)};
+    memcpy(at.iov_base, &count, sizeof(count));
+    if (v->log.op) v->log.op(v->log.ctx, VIRT_PATCH, RECEIVE, offsetof(NetHeader, buffers), &at, 1, sizeof(count));
+}
 
 /* One frame into as many chains as it takes, published together. The count of chains lies in the first one's first buffer, or, if that is
  * shorter than the header, nowhere: then only one chain will do. */
@@ -71,7 +75,7 @@ static Delivery frame_put(VirtioNet *d, const NetHeader *header, const u8 *bytes
             return TOO_LARGE;
         }
     }
-    if (count > 1) buffers_patch(&start, count);
+    if (count > 1) buffers_patch(&d->virtio, &start, count);
     virtq_publish(q, count);
     virtq_signal(q);
     return DELIVERED;

@@ -8,8 +8,9 @@
 struct VirtioPuppet {
     Virtio virtio;
     VirtioPuppetUser user;
-    VirtChain *chain; /* the last one taken */
-    bool has_chain;
+    VirtChain *chain[VIRTIO_QUEUES_MAX]; /* by queue: the last one taken */
+    bool has_chain[VIRTIO_QUEUES_MAX];   /* it is not given back yet */
+    struct iovec first; /* buffer of chain 0 of those filled */
 };
 
 static void puppet_notify(void *dev, u32 queue) {
@@ -17,34 +18,53 @@ static void puppet_notify(void *dev, u32 queue) {
     p->user.notified(p->user.ctx);
 }
 
-static void puppet_reset(void *dev) { ((VirtioPuppet *)dev)->has_chain = false; }
+static void puppet_reset(void *dev) {
+    VirtioPuppet *p = dev;
+    memset(p->has_chain, 0, sizeof(p->has_chain));
+    p->first = (struct iovec){0};
+}
 
-/* Ends a chain, with what the log says was put into it. False: there is none. */
-static bool chain_end(VirtioPuppet *p, const u8 *data, u32 size) {
-    bool had = p->has_chain;
-    p->has_chain = false;
-    if (had) virt_chain_write(p->chain, 0, data, size);
-    return had;
+/* Ends the queue's chain, with what the log says was put into it. NULL: there is none. */
+static VirtChain *chain_end(VirtioPuppet *p, u32 queue, const u8 *data, u32 size) {
+    bool had = p->has_chain[queue];
+    p->has_chain[queue] = false;
+    if (had) virt_chain_write(p->chain[queue], 0, data, size);
+    return had ? p->chain[queue] : NULL;
+}
+
+static bool fill(VirtioPuppet *p, u32 queue, u32 number, u32 written, const u8 *data, u32 size) {
+    const VirtChain *c = number < VIRTQ_FILL_MAX ? chain_end(p, queue, data, size) : NULL;
+    if (!c) return false;
+    if (!number) p->first = c->in_len ? c->iov[c->out_len] : (struct iovec){0};
+    virtq_fill(&p->virtio.queue[queue], c, written, number);
+    return true;
+}
+
+static bool patch(VirtioPuppet *p, u32 offset, const u8 *data, u32 size) {
+    if (offset > p->first.iov_len || size > p->first.iov_len - offset) return false;
+    memcpy((u8 *)p->first.iov_base + offset, data, size);
+    return true;
+}
+
+static bool push(VirtioPuppet *p, u32 queue, u32 written, const u8 *data, u32 size) {
+    const VirtChain *c = chain_end(p, queue, data, size);
+    if (c) virtq_push(&p->virtio.queue[queue], c, written);
+    return c;
 }
 
 bool virtio_puppet_do(VirtioPuppet *p, VirtOp op, u32 queue, u32 number, u32 written, const u8 *data, u32 size) {
     if (queue >= p->virtio.kind.queues) return false;
     VirtQueue *q = &p->virtio.queue[queue];
     switch (op) {
-    case VIRT_POP: p->has_chain = virtq_pop(q, p->chain); break;
+    case VIRT_POP: p->has_chain[queue] = virtq_pop(q, p->chain[queue]); break;
     case VIRT_UNPOP: virtq_unpop(q, (u16)number); break;
-    case VIRT_FILL:
-        if (number >= VIRTQ_FILL_MAX || !chain_end(p, data, size)) return false;
-        virtq_fill(q, p->chain, written, number);
-        break;
+    case VIRT_FILL: return fill(p, queue, number, written, data, size);
+    case VIRT_PATCH: return patch(p, number, data, size);
     case VIRT_PUBLISH:
         if (number > VIRTQ_FILL_MAX) return false;
         virtq_publish(q, number);
         break;
-    case VIRT_PUSH:
-        if (!chain_end(p, data, size)) return false;
-        virtq_push(q, p->chain, written);
-        break;
+    case VIRT_PUSH: return push(p, queue, written, data, size);
     case VIRT_SIGNAL: virtq_signal(q); break;
     case VIRT_KICKS_OFF: virtq_kicks_off(q); break;
     case VIRT_KICKS_ON: virtq_kicks_on(q); break;
@@ -80,7 +100,7 @@ VirtioPuppet *virtio_puppet_new(Physical *memory, const VirtioLook *look, const 
     VirtioKind kind = {.name = look->name, .id = look->id, .class = look->class, .queues = look->queues, .queue_size = look->queue_size,
                        .config_size = look->config_size, .notify = puppet_notify, .reset = puppet_reset};
     p->user = *user;
-    p->chain = back_alloc(sizeof(*p->chain));
+    for (u32 k = 0; k < look->queues; k++) p->chain[k] = back_alloc(sizeof(VirtChain));
     virtio_init(&p->virtio, &kind, p, memory);
     p->virtio.offered = look->offered;
     memcpy(p->virtio.config, look->config, sizeof(look->config));
@@ -92,6 +112,6 @@ Virtio *virtio_puppet_virtio(VirtioPuppet *p) { return &p->virtio; }
 void virtio_puppet_drop(VirtioPuppet *p) {
     virtio_reset(&p->virtio);
     virtio_fini(&p->virtio);
-    free(p->chain);
+    for (u32 k = 0; k < VIRTIO_QUEUES_MAX; k++) free(p->chain[k]);
     free(p);
 }

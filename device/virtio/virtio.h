@@ -108,11 +108,11 @@ u32 virt_chain_slice(const VirtChain *c, bool in, u64 offset, u64 size, struct i
 /* --- devices ------------------------------------------------------------------------------ */
 
 /* What a device does with its queues, told to who wants to do the same another time (puppet.c): all that a driver can see of it. */
-typedef enum VirtOp { VIRT_POP, VIRT_UNPOP, VIRT_FILL, VIRT_PUBLISH, VIRT_PUSH, VIRT_SIGNAL, VIRT_KICKS_OFF, VIRT_KICKS_ON, VIRT_BREAK, VIRT_OPS } VirtOp;
+typedef enum VirtOp { VIRT_POP, VIRT_UNPOP, VIRT_FILL, VIRT_PUBLISH, VIRT_PUSH, VIRT_SIGNAL, VIRT_KICKS_OFF, VIRT_KICKS_ON, VIRT_PATCH, VIRT_BREAK, VIRT_OPS } VirtOp;
 typedef struct VirtLog {
     void *ctx;
-    /* number: the last operand; chain (else NULL): its first `written` bytes are new. */
-    void (*op)(void *ctx, VirtOp op, u32 queue, u32 number, const VirtChain *chain, u32 written);
+    /* number: the last operand. The first `written` bytes of the iovecs are new; a patch is bytes of the first buffer of chain 0 that was filled, `number` from its start. */
+    void (*op)(void *ctx, VirtOp op, u32 queue, u32 number, const struct iovec *iov, u32 len, u32 written);
 } VirtLog;
 
 struct Virtio {
@@ -154,7 +154,7 @@ static inline bool virtio_has(const Virtio *v, u64 feature) { return v->features
 bool virtio_is_live(const Virtio *v);
 
 static inline void virtio_log(const Virtio *v, VirtOp op, u32 queue, u32 number, const VirtChain *chain, u32 written) {
-    if (__builtin_expect(v->log.op != NULL, 0)) v->log.op(v->log.ctx, op, queue, number, chain, written);
+    if (__builtin_expect(v->log.op != NULL, 0)) v->log.op(v->log.ctx, op, queue, number, chain ? chain->iov + chain->out_len : NULL, chain ? chain->in_len : 0, written);
 }
 
 /* A line for those who trace. */

@@ -2,6 +2,7 @@
 /* Control and status registers [priv, "control and status registers"]. The number says who may access one (bits 9:8) and whether it is read-only
  * (11:10); the rest of the checks, the values and their legal bits are here. What generated code does by itself is in sem_priv.c. */
 #include "machine/riscv/hart.h"
+#include "machine/counted.h"
 #include "machine/machine.h"
 #include "machine/trace.h"
 
@@ -37,8 +38,8 @@ void hart_set_timer(Hart *h, u64 when) {
     hart_set_irq(h);
 }
 
-/* Nothing counts cycles or instructions: both are the host's time stamp. */
-static u64 stamp(void) {
+/* Where nothing counts cycles or instructions, both are the host's time stamp. */
+static u64 host_stamp(void) {
 #if defined(__x86_64__)
     return __builtin_ia32_rdtsc();
 #else
@@ -48,11 +49,15 @@ static u64 stamp(void) {
 #endif
 }
 
+/* As they will be when the instruction that reads or writes them has retired; reading gives what was before. */
+static u64 cycles(const Hart *h) { return h->counted ? counted_count(h->counted) : host_stamp(); }
+static u64 instructions(const Hart *h) { return h->counted ? counted_count(h->counted) - h->traps : host_stamp(); }
+
 static u64 counter(const Hart *h, unsigned n) {
     switch (n) {
-    case 0: return stamp() + h->mcycle_offset;
+    case 0: return cycles(h) - 1 + h->mcycle_offset;
     case 1: return hart_time(h);
-    case 2: return stamp() + h->minstret_offset;
+    case 2: return instructions(h) - 1 + h->minstret_offset;
     }
     return 0;
 }
@@ -72,7 +77,7 @@ static bool envcfg_allows(const Hart *h, u64 bits) {
 
 void hart_set_allow(Hart *h) {
     u64 v = 0;
-    if (counter_allowed(h, 1)) v |= RV_ALLOW_TIME;
+    if (counter_allowed(h, 1) && !h->counted) v |= RV_ALLOW_TIME; /* counted, it must be known where the instruction stands */
     if (envcfg_allows(h, ENVCFG_CBZE)) v |= RV_ALLOW_ZERO;
     if (envcfg_allows(h, ENVCFG_CBCFE)) v |= RV_ALLOW_CLEAN;
     if (envcfg_allows(h, ENVCFG_CBIE)) v |= RV_ALLOW_INVAL;
@@ -291,8 +296,8 @@ static bool write_machine(Hart *h, u32 csr, u64 v) {
         if (h->imsic) imsic_top(h->imsic, h->id, IMSIC_M, true);
         return h->imsic;
     case CSR_MSECCFG: return true;
-    case CSR_MCYCLE: h->mcycle_offset = v - stamp(); return true;
-    case CSR_MINSTRET: h->minstret_offset = v - stamp(); return true;
+    case CSR_MCYCLE: h->mcycle_offset = v - cycles(h); return true;
+    case CSR_MINSTRET: h->minstret_offset = v - instructions(h); return true;
     default:
         if ((csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) || (csr >= CSR_TSELECT && csr <= CSR_TCONTROL)) return true;
         if (is_counter(csr)) return true;

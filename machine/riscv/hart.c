@@ -2,6 +2,7 @@
 /* A hart's loop: runs the engine until that comes back, and does what it came back for. */
 #include "machine/riscv/hart.h"
 #include "base/sys.h"
+#include "machine/counted.h"
 #include "machine/machine.h"
 #include <linux/futex.h>
 #include <sys/mman.h>
@@ -61,7 +62,8 @@ Hart *hart_new(Machine *m, u32 id) {
         sys_munmap(h, align_up(sizeof *h, PAGE_BYTES));
         return NULL;
     }
-    if (getrandom(&h->random, sizeof h->random, 0) != sizeof h->random) h->random = hart_time(h) ^ (u64)h;
+    h->counted = machine_counted(m);
+    if (!h->counted && getrandom(&h->random, sizeof h->random, 0) != sizeof h->random) h->random = hart_time(h) ^ (u64)h;
     h->cpu->owner = h;
     h->cpu->mmu = &hart_mmu;
     h->s = (RvSystem *)h->cpu->state;
@@ -159,8 +161,19 @@ static void sleep_until(Hart *h, u32 seen, u64 until) {
     sys_futex(&h->wake, FUTEX_WAIT_PRIVATE, seen, &t);
 }
 
+/* It may end any time: it does when something has come in, whatever that is. */
+static void wait_counted(Hart *h) {
+    u32 seen = __atomic_load_n(&h->wake, __ATOMIC_SEQ_CST);
+    hart_look_at_timer(h);
+    if (!(hart_pending(h) & h->mie)) counted_idle(h->counted, seen);
+}
+
 /* wfi: until an interrupt is pending that is enabled one by one, whatever the global enables say [priv, wfi]. */
 static void wait_for_interrupt(Hart *h) {
+    if (h->counted) {
+        wait_counted(h);
+        return;
+    }
     __atomic_store_n(&h->running, 0, __ATOMIC_SEQ_CST);
     for (;;) {
         u32 seen = __atomic_load_n(&h->wake, __ATOMIC_SEQ_CST);
@@ -184,7 +197,8 @@ static void wait_for_start(Hart *h) {
     if (__atomic_load_n(&h->requests, __ATOMIC_SEQ_CST) & ASK_STOP) return;
     u32 state = __atomic_load_n(&h->state, __ATOMIC_SEQ_CST);
     if (state == HART_STOPPED) {
-        sleep_until(h, seen, ~0ull);
+        if (h->counted) counted_stand(h->counted, seen);
+        else sleep_until(h, seen, ~0ull);
         return;
     }
     start(h);
@@ -239,6 +253,7 @@ static bool do_fence(Hart *h, const RvInsn *i) {
 static bool do_float(Hart *h) {
     if (!(h->s->mstatus & RV_FS)) return false;
     h->s->mstatus |= RV_FS | RV_SD;
+    h->traps++; /* it will be begun once more */
     h->cpu->pc -= 4;
     return true;
 }
@@ -301,7 +316,8 @@ static void act(Hart *h, TrapCode trap) {
     switch (trap) {
     case TRAP_SYSCALL: environment_call(h); break;
     case TRAP_BREAKPOINT:
-        if (!machine_breakpoint(h->machine, h->id, h->cpu->pc)) hart_raise(h, CAUSE_BREAKPOINT, h->cpu->pc);
+        if (machine_breakpoint(h->machine, h->id, h->cpu->pc)) h->cpu->budget++; /* it is not in the program */
+        else hart_raise(h, CAUSE_BREAKPOINT, h->cpu->pc);
         break;
     case TRAP_ILLEGAL: illegal(h, (u32)h->cpu->trap_arg); break;
     case TRAP_PRIV: privileged(h, h->cpu->trap_arg ? (u32)h->cpu->trap_arg : instruction(h)); break; /* conditional traps do not tell */
@@ -310,8 +326,8 @@ static void act(Hart *h, TrapCode trap) {
         machine_fence_i(h->machine);
         h->cpu->pc += 4;
         break;
-    case TRAP_FAULT:
-    case TRAP_FETCH: hart_raise(h, h->cause, h->tval); break;
+    case TRAP_FETCH: h->cpu->budget--; /* begun, if in vain: else a handler that is not there would never end */ /* fallthrough */
+    case TRAP_FAULT: hart_raise(h, h->cause, h->tval); break;
     case TRAP_SLOW: hart_slow_access(h); break;
     case TRAP_WAIT: sys_call(SYS_sched_yield); break;
     case TRAP_RETRY:
@@ -323,18 +339,23 @@ static void act(Hart *h, TrapCode trap) {
 
 /* One instruction, for a debugger: interrupts wait. A hart that does not run yet begins to, if it is to. */
 void hart_step(Hart *h) {
+    if (h->counted) counted_enter(h->counted);
     if (h->state == HART_STARTED) {
+        if (h->counted) counted_look(h->counted);
         hart_answer(h);
-        act(h, engine_step(h->cpu));
+        if (!h->counted || !hart_interrupt(h)) act(h, engine_step(h->cpu)); /* counted, it does what it must */
     } else if (h->state == HART_START_PENDING) {
         start(h);
     }
+    if (h->counted) counted_leave(h->counted);
 }
 
 void hart_run(Hart *h) {
+    if (h->counted) counted_enter(h->counted);
     for (;;) {
         if (__atomic_load_n(&h->state, __ATOMIC_SEQ_CST) != HART_STARTED) wait_for_start(h);
         __atomic_store_n(&h->running, 1, __ATOMIC_SEQ_CST);
+        if (h->counted) counted_look(h->counted);
         if (UNLIKELY(__atomic_load_n(&h->requests, __ATOMIC_SEQ_CST))) hart_answer(h);
         if (UNLIKELY(h->requests & ASK_STOP)) break;
         if (__atomic_load_n(&h->state, __ATOMIC_SEQ_CST) != HART_STARTED) continue;
@@ -342,4 +363,5 @@ void hart_run(Hart *h) {
         act(h, engine_run(h->cpu));
     }
     __atomic_store_n(&h->running, 0, __ATOMIC_SEQ_CST);
+    if (h->counted) counted_leave(h->counted);
 }

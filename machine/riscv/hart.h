@@ -110,6 +110,8 @@ struct Hart {
     u32 wake;     /* futex: changes when there is something to wake up for */
     u64 acked;    /* atomic: Machine.code_epoch up to which no writes go by unseen */
     u32 running;  /* atomic: 1 while it may execute guest code without having looked at requests */
+    struct Counted *counted; /* NULL: nobody counts (machine/counted.h) */
+    u64 traps;    /* counted: instructions begun that trapped instead of retiring */
     u32 state;    /* atomic: HartState */
     u64 start_pc, start_arg; /* of HART_START_PENDING */
 
@@ -184,6 +186,7 @@ bool pmp_csr_write(Hart *h, u32 csr, u64 value);
 u64 pmp_csr_read(const Hart *h, u32 csr);
 
 /* --- state.c --- */
+u64 hart_digest(const Hart *h);     /* of its registers */
 void hart_state(Hart *h, State *s); /* for snapshots; the hart does not run */
 
 /* --- sbi.c --- */

@@ -173,6 +173,7 @@ static i64 old_call(Hart *h, u64 ext, const u64 *a) {
 void sbi_call(Hart *h) {
     u64 *x = hart_x(h), ext = x[17];
     h->cpu->pc += 4;
+    h->traps++;
     if (ext <= EXT_SHUTDOWN) {
         x[10] = (u64)old_call(h, ext, &x[10]);
         return;

@@ -50,6 +50,15 @@ static void run_state(Hart *h, State *s) {
     state_u64(s, &h->random);
 }
 
+u64 hart_digest(const Hart *h) {
+    const RvSystem *s = h->s;
+    const u64 rest[] = {s->user.frm, s->user.resv_addr, s->user.resv_value, s->priv, s->mstatus, s->sscratch, s->sepc, s->scause, s->stval, h->cpu->pc, engine_fflags_get(h->cpu), h->mie, h->mip, h->lines,
+                        h->satp, h->stimecmp};
+    u64 d = hash_bytes(s->user.x, sizeof s->user.x, 0);
+    d = hash_bytes(s->user.f, sizeof s->user.f, d);
+    return hash_bytes(rest, sizeof rest, d);
+}
+
 /* The hart does not run. */
 void hart_state(Hart *h, State *s) {
     u32 priv = (u32)h->s->priv;

@@ -77,6 +77,7 @@ static void enter_m(Hart *h, u64 cause, u64 tval) {
 
 void hart_raise(Hart *h, u64 cause, u64 tval) {
     u64 from = h->s->priv, epc = h->cpu->pc;
+    h->traps += !(cause & CAUSE_INTERRUPT);
     if (delegated(h, cause)) enter_s(h, cause, tval);
     else enter_m(h, cause, tval);
     h->s->user.resv_addr = RV_NO_RESERVATION;
