@@ -3,6 +3,7 @@
 #include "cmd/binfmt.h"
 #include "cmd/cache.h"
 #include "cmd/explain.h"
+#include "cmd/root.h"
 #include "cmd/run.h"
 #include "cmd/vm.h"
 #include <stdbool.h>
@@ -25,6 +26,8 @@ static const Command commands[] = {
     {"boot", cmd_boot, "boot a machine: a kernel, or an operating system (isomer boot --help)"},
     {"snapshot", cmd_snapshot, "write a running machine to a file, for boot --resume (isomer snapshot SOCKET FILE)"},
     {"binfmt", cmd_binfmt, "have the kernel run foreign programs by Isomer: install, uninstall, status, doctor, run (isomer binfmt --help)"},
+    {"root", cmd_root, "make a Debian of another architecture in a folder (isomer root --help)"},
+    {"shell", cmd_shell, "enter it, or run a command in it (isomer shell --help)"},
     {"cache", cmd_cache, "the persistent translation cache: status, clear, warm (isomer cache -h)"},
     {"explain", cmd_explain, "show an instruction as bits, assembly, IR and host code"},
 };
