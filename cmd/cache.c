@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isomer cache: where the persistent translation cache lies, what is in it, emptying and filling it. */
 #include "cmd/cache.h"
+#include "cmd/cli.h"
 #include "engine/store.h"
 #include "user/warm.h"
 #include <limits.h>
@@ -43,20 +44,29 @@ const char *cache_folder(const char *choice) {
 
 /* --- the command ---------------------------------------------------------------------------------------- */
 
-static void usage(FILE *to) {
-    fprintf(to, "usage: isomer cache [--cache FOLDER] [-L ROOT] status|clear|warm FILE|FOLDER...\n\n"
-                "Translations of programs and libraries are kept in a folder, so that the next process that runs the same files finds\n"
-                "them: ISOMER_CACHE if set (off: none), else isomer in XDG_CACHE_HOME, else ~/.cache/isomer.\n\n"
-                "  status    where it is, and how much is in it\n"
-                "  clear     empty it\n"
-                "  warm      translate programs and libraries ahead of time; a program brings its interpreter and its libraries,\n"
-                "            looked up below ROOT; of a folder, all that it holds\n");
-}
+typedef struct CacheArgs {
+    const char *folder, *root;
+} CacheArgs;
 
-static int complain(const char *what, const char *why) {
-    fprintf(stderr, "isomer: cache: %s: %s\n", what, why);
-    return 1;
-}
+static bool set_folder(void *ctx, const char *arg) { return ((CacheArgs *)ctx)->folder = cache_folder(arg), true; }
+static bool set_root(void *ctx, const char *arg) { return ((CacheArgs *)ctx)->root = arg, true; }
+
+static const CliOption options[] = {
+    {"cache", "FOLDER", set_folder, "another folder"},
+    {"L", "ROOT", set_root, "where programs' interpreters and libraries are looked up (warm)"},
+};
+
+static const Cli cli = {
+    .name = "isomer cache",
+    .usage = "usage: isomer cache status|clear [OPTIONS]\n"
+             "       isomer cache warm [OPTIONS] FILE|FOLDER...\n",
+    .about = "Translations of programs and libraries are kept in a folder, so that the next process that runs the same files finds\n"
+             "them: ISOMER_CACHE if set (off: none), else isomer in XDG_CACHE_HOME, else ~/.cache/isomer.\n\n"
+             "status prints where it is, and how much is in it; clear empties it; warm translates programs and libraries ahead of time: a program brings its\n"
+             "interpreter and its libraries, looked up below ROOT; of a folder, all that it holds.\n",
+    .options = options,
+    .len = ARRAY_LEN(options),
+};
 
 /* How long a number of bytes reads best. */
 static void print_size(u64 bytes) {
@@ -77,35 +87,25 @@ static int clear(Store *s) {
     return 0;
 }
 
-typedef struct CacheArgs {
-    const char *folder, *root;
-    int first; /* of the words */
-} CacheArgs;
-
-static bool parse(CacheArgs *a, int argc, char **argv) {
-    a->folder = cache_folder(getenv("ISOMER_CACHE"));
-    int i = 1;
-    for (; i + 1 < argc && argv[i][0] == '-'; i += 2) {
-        if (!strcmp(argv[i], "--cache") || !strcmp(argv[i], "-cache")) a->folder = cache_folder(argv[i + 1]);
-        else if (!strcmp(argv[i], "-L")) a->root = argv[i + 1];
-        else return false;
-    }
-    a->first = i;
-    return i < argc;
+/* `files`: what to warm. */
+static int command(const CacheArgs *a, const char *verb, const char *const *files) {
+    static Store store;
+    bool warm = !strcmp(verb, "warm");
+    if (!warm && strcmp(verb, "status") != 0 && strcmp(verb, "clear") != 0) return cli_usage(stderr, &cli), 2;
+    if (!a->folder) return cli_refuse(&cli, "off", "no folder: set ISOMER_CACHE, XDG_CACHE_HOME or HOME"), 1;
+    const char *why = store_open(&store, a->folder, 0);
+    if (why) return cli_refuse(&cli, a->folder, why), 1;
+    if (!warm) return strcmp(verb, "clear") == 0 ? clear(&store) : status(&store);
+    if (!*files) return cli_refuse(&cli, "warm", "name a program, a library or a folder"), 1;
+    store_sleep(&store);
+    return user_warm(a->folder, a->root, files);
 }
 
+/* Options stand before the verb or behind it. */
 int cmd_cache(int argc, char **argv) {
-    CacheArgs a = {0};
-    if (argc > 1 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) return usage(stdout), 0;
-    if (!parse(&a, argc, argv)) return usage(stderr), 2;
-    if (!a.folder) return complain("off", "no folder: set ISOMER_CACHE, XDG_CACHE_HOME or HOME");
-    static Store store;
-    const char *word = argv[a.first], *why = store_open(&store, a.folder, 0);
-    if (why) return complain(a.folder, why);
-    if (!strcmp(word, "status")) return status(&store);
-    if (!strcmp(word, "clear")) return clear(&store);
-    if (strcmp(word, "warm") != 0) return usage(stderr), 2;
-    if (a.first + 1 == argc) return complain("warm", "name a program, a library or a folder");
-    store_sleep(&store);
-    return user_warm(a.folder, a.root, (const char *const *)&argv[a.first + 1]);
+    CacheArgs a = {.folder = cache_folder(getenv("ISOMER_CACHE"))};
+    int first = cli_parse(&cli, &a, argc, argv);
+    int more = first >= 0 && first < argc ? cli_parse(&cli, &a, argc - first, argv + first) : first;
+    if (first < 0 || more < 0) return first == CLI_DONE || more == CLI_DONE ? 0 : 2;
+    return first == argc ? (cli_usage(stderr, &cli), 2) : command(&a, argv[first], (const char *const *)argv + first + more);
 }

@@ -19,7 +19,7 @@ void cli_usage(FILE *to, const Cli *c) {
     fprintf(to, "%s\n%s\n", c->usage, c->about);
     for (size_t k = 0; k < c->len; k++) {
         const CliOption *o = &c->options[k];
-        fprintf(to, "  --%s%s%s\n      %s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "", o->help);
+        fprintf(to, "  %s%s%s%s\n      %s\n", o->name[1] ? "--" : "-", o->name, o->arg ? " " : "", o->arg ? o->arg : "", o->help);
     }
     fprintf(to, "  --help\n      this text\n");
 }

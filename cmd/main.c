@@ -28,7 +28,7 @@ static const Command commands[] = {
     {"binfmt", cmd_binfmt, "have the kernel run foreign programs by Isomer: install, uninstall, status, doctor, run (isomer binfmt --help)"},
     {"root", cmd_root, "make a Debian of another architecture in a folder (isomer root --help)"},
     {"shell", cmd_shell, "enter it, or run a command in it (isomer shell --help)"},
-    {"cache", cmd_cache, "the persistent translation cache: status, clear, warm (isomer cache -h)"},
+    {"cache", cmd_cache, "the persistent translation cache: status, clear, warm (isomer cache --help)"},
     {"explain", cmd_explain, "show an instruction as bits, assembly, IR and host code"},
 };
 

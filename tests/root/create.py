@@ -45,7 +45,7 @@ def as_user(work, script):
 def as_root(t, work):
     left = lambda: not any(".new-" in n for n in os.listdir(work))
     t.check("an architecture that is none", [ISOMER, "root", "create", "vax", "x"], 2, ["no such architecture"])
-    t.check("a folder that is full", [ISOMER, "root", "create", "riscv64", "."], 1, ["is not empty"])
+    t.check("a folder that is full", [ISOMER, "root", "create", "riscv64", "/etc"], 1, ["is not empty"])
     t.check("a package that is none", [ISOMER, "root", "create", "--variant", "apt", "--include", "no-such-package", "riscv64", "bad"], 1, ["nothing is left of it"], then=lambda: left() and not os.path.exists(work + "/bad"))
     t.check("made at first use", [ISOMER, "shell", "riscv64", "sh", "-c", "uname -m; exit 5"], 5, ["there is no root for riscv64 yet", "is complete", "riscv64\n"])
     t.check("used again", [ISOMER, "shell", "riscv64", "dpkg", "--print-architecture"], 0, ["riscv64"], then=lambda: left() and os.path.isdir(work + "/data/isomer/roots/riscv64"))
