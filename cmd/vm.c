@@ -59,7 +59,11 @@ static bool set_initrd(Vm *v, const char *arg) { return v->config.images.initrd 
 static bool set_append(Vm *v, const char *arg) { return v->config.images.append = arg, true; }
 static bool set_arch(Vm *v, const char *arg) { return v->arch = arg, true; }
 static bool set_exec(Vm *v, const char *arg) { return v->exec = arg, true; }
-static bool set_firmware(Vm *v, const char *arg) { return v->config.images.firmware = arg, true; }
+static bool set_firmware(Vm *v, const char *arg) {
+    v->config.images.bare = !strcmp(arg, "none");
+    v->config.images.firmware = v->config.images.bare ? NULL : arg;
+    return true;
+}
 static bool set_serial(Vm *v, const char *arg) { return v->config.board.serial = arg, true; }
 static bool set_console(Vm *v, const char *arg) { return v->config.board.console = arg, true; }
 static bool set_aia(Vm *v, const char *arg) { return (void)arg, v->config.board.aia = true; }
@@ -212,8 +216,8 @@ static const Option options[] = {
     {"kernel", "FILE", set_kernel, "the kernel: an Image (also gzip or EFI zboot), or ELF"},
     {"initrd", "FILE", set_initrd, "its initial RAM disk"},
     {"append", "TEXT", set_append, "its command line"},
-    {"firmware", "FILE", set_firmware, "firmware for M-mode, raw or ELF; without it the machine answers SBI calls itself"},
-    {"flash", "FILE", set_flash, "image of a flash chip: the first is code, the second variables"},
+    {"firmware", "FILE", set_firmware, "firmware for M-mode, raw or ELF; without it the machine answers SBI calls itself; none: neither, kernel or flash starts in M-mode"},
+    {"flash", "FILE", set_flash, "image of a flash chip: the first is code (started if there is no kernel), the second variables"},
     {"memory", "SIZE", set_memory, "memory: 2G, 512M (a number alone: MiB); default 1G"},
     {"smp", "N", set_smp, "harts; default 1"},
     {"disk", "FILE[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT][,queues=N]", set_disk, "a virtio disk"},

@@ -221,7 +221,7 @@ static bool programs_load(Board *b, const BoardImages *im, BoardStart *start, u6
     if (im->kernel && !load_program(&b->memory, im->kernel, at, &kernel, why, why_size)) return false;
     if (!im->firmware && !im->kernel && !b->config.flash[0]) return back_fail(why, why_size, "there is nothing to start: no firmware, no kernel");
     u64 next = im->kernel ? kernel.entry : flash;
-    start->machine_mode = im->firmware || !im->kernel; /* flash begins with firmware */
+    start->machine_mode = im->firmware || im->bare;
     start->pc = im->firmware ? firmware.entry : next;
     start->info = im->firmware ? info_put(b, next) : 0;
     *kernel_end = MAX(firmware.end, kernel.end);

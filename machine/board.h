@@ -79,6 +79,7 @@ typedef struct BoardImages {
     const char *kernel;   /* Image (raw, gzip, zboot) or ELF */
     const char *initrd;
     const char *append;   /* kernel's command line */
+    bool bare;            /* no firmware and no SBI of the machine: kernel or flash starts in M-mode */
     bool reserve_sbi;     /* the first 2 MiB of RAM are not told to the kernel as free */
 } BoardImages;
 
