@@ -16,6 +16,7 @@ enum {
     CHECK_SLICES = 16,    /* between two digests of the hart */
     FLUSH_NS = 500000000, /* a recording that is killed loses so much */
     NS_PER_TICK = 1000000000 / PLATFORM_HZ,
+    PAUSE_NS = 200,       /* of guest time: loops that wait for a time end sooner; a boot had two million pauses without */
     WHY = 256,
 };
 
@@ -251,6 +252,8 @@ static u64 sleep_for(Counted *c, u32 seen) {
     u64 end = MIN(real, until);
     return end > now ? end - now : 0;
 }
+
+void counted_pause(Counted *c) { c->idle_ns += PAUSE_NS; }
 
 static u64 sleep_again(Counted *c) {
     const RecordItem *i;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* machine/counted: machines whose hart is counted, so that what they did can be recorded, and done again to the instruction.
  *
- * A count is the number of instructions that the one hart has begun (Vcpu.budget). Time is made of it: an instruction takes a nanosecond, and a wfi as long as
- * it was recorded to. Between instructions of its own choice (a slice's end, a timer's time) the hart lets in the outside through a gate (back/gate.h),
+ * A count is the number of instructions that the one hart has begun (Vcpu.budget). Time is made of it: an instruction takes a nanosecond, a pause
+ * some more, and a wfi as long as it was recorded to. Between instructions of its own choice (a slice's end, a timer's time) the hart lets in the outside through a gate (back/gate.h),
  * on whose other side the threads of back ends wait. Devices work on the hart's own thread, as part of the instruction that made them (virt_threads); so a disk
  * needs no record, if it is the same disk. What may be different another time is recorded with its count: what consoles take in, what the
  * devices that look at the host (network, 9p, random numbers, vsock) do with their queues, seeds, and how long the hart slept.
@@ -56,6 +56,8 @@ void counted_enter(Counted *c);
 void counted_leave(Counted *c);
 /* Between two instructions: lets in what is to come in now, and sees to it that the hart comes back in time. */
 void counted_look(Counted *c);
+/* A pause, or what else lets time pass in a loop. */
+void counted_pause(Counted *c);
 /* In a wfi: until something happens. `seen`: Hart.wake before the last look at what might have. */
 void counted_idle(Counted *c, u32 seen);
 /* Likewise of a hart that has stopped itself. */

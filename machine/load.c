@@ -190,9 +190,15 @@ bool load_below(Physical *p, const char *path, u64 floor, u64 end, Loaded *out, 
 }
 
 bool load_digest(const char *path, Digest *out, char *why, size_t why_size) {
-    u64 size;
-    u8 *data = file_read(path, ~0ull >> 1, &size, why, why_size);
-    if (data) *out = digest_bytes((Digest){0}, data, size);
-    free(data);
-    return data;
+    enum { PART = 256 << 10 };
+    u8 *part = back_alloc(PART);
+    ssize_t n = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *out = (Digest){0};
+    while (fd >= 0 && ((n = read(fd, part, PART)) > 0 || (n < 0 && errno == EINTR)))
+        if (n > 0) *out = digest_bytes(*out, part, (size_t)n);
+    if (n < 0) back_fail(why, why_size, "%s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    free(part);
+    return n == 0;
 }

@@ -329,7 +329,10 @@ static void act(Hart *h, TrapCode trap) {
     case TRAP_FETCH: h->cpu->budget--; /* begun, if in vain: else a handler that is not there would never end */ /* fallthrough */
     case TRAP_FAULT: hart_raise(h, h->cause, h->tval); break;
     case TRAP_SLOW: hart_slow_access(h); break;
-    case TRAP_WAIT: sys_call(SYS_sched_yield); break;
+    case TRAP_WAIT:
+        if (h->counted) counted_pause(h->counted);
+        else sys_call(SYS_sched_yield);
+        break;
     case TRAP_RETRY:
     case TRAP_POLL:
     case TRAP_NONE:
