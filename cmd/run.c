@@ -129,6 +129,7 @@ static bool opt_seed(Run *r, const char *arg) {
     r->o.seed += !r->o.seed; /* 0 means none */
     return true;
 }
+static bool opt_traced(Run *r, const char *arg) { return (r->o.traced = arg) != NULL; }
 static bool opt_child(Run *r, const char *arg) { return r->o.child = true; }
 static bool opt_as_limit(Run *r, const char *arg) {
     return parse_u64(arg, NULL, &r->o.as_limit) ? true : refuse(arg, "--as-limit wants a size");
@@ -329,6 +330,7 @@ static const Option options[] = {
     {"cache-size", "CACHE_SIZE", "SIZE", true, opt_cache_size, "how much to keep (2G)"},
     {"lockstep", "LOCKSTEP", NULL, true, opt_lockstep, "check generated code against the interpreter"},
     {"child", NULL, NULL, false, opt_child, NULL},
+    {"traced", NULL, "STATE", false, opt_traced, NULL},
     {"as-limit", NULL, "SIZE", false, opt_as_limit, NULL},
     {"exec-fd", NULL, "FD", false, opt_exec_fd, NULL},
 };

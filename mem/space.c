@@ -522,6 +522,12 @@ i64 space_shm_detach(Space *s, u64 at) {
 
 static bool vma_pristine(const Vma *v) { return v->kind == VMA_FILE && !(v->flags & (VMA_SHARED | VMA_WRITTEN)); }
 
+void space_overwritten(Space *s, u64 at, u64 size) {
+    lock_take(&s->lock);
+    for (u32 i = vma_index(s, at); i < s->vmas.len && s->vmas.at[i].start < at + size; i++) s->vmas.at[i].flags |= VMA_WRITTEN;
+    lock_give(&s->lock);
+}
+
 const u8 *space_fetch(Space *s, u64 pc, size_t *avail, bool *pristine) {
     u64 want = align_down(pc, PAGE_BYTES) + 2 * PAGE_BYTES, at = pc;
     *pristine = true;

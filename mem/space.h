@@ -69,6 +69,10 @@ i64 space_unlock_all(Space *s);
 i64 space_shm_attach(Space *s, int id, u64 at, int flags);
 i64 space_shm_detach(Space *s, u64 at);
 
+/* Somebody else (a debugger) wrote into [at, at + size), whatever its protection: it is no longer what its file says. The caller
+ * invalidates. */
+void space_overwritten(Space *s, u64 at, u64 size);
+
 /* For EngineHooks.fetch; see there. */
 const u8 *space_fetch(Space *s, u64 pc, size_t *avail, bool *pristine);
 /* The Vma that contains `at`, or the first above it: false if there is none. */

@@ -28,6 +28,7 @@ typedef struct Abi {
     u8 syscall_size;          /* bytes of the system call instruction */
 
     u32 (*syscall_get)(const Vcpu *cpu, u64 args[6]); /* returns the number */
+    void (*syscall_set)(Vcpu *cpu, u32 nr, const u64 args[6]);
     void (*result_set)(Vcpu *cpu, u64 value);
     u64 (*sp_get)(const Vcpu *cpu);
     void (*sp_set)(Vcpu *cpu, u64 sp);
@@ -42,6 +43,9 @@ typedef struct Abi {
     /* elf_gregset and elf_fpregset of a core dump: written to out, the size returned. */
     u32 (*core_regs)(const Vcpu *cpu, u8 *out);
     u32 (*core_fpregs)(Vcpu *cpu, u8 *out);
+    void (*core_regs_set)(Vcpu *cpu, const u8 *in);
+    void (*core_fpregs_set)(Vcpu *cpu, const u8 *in);
+    u32 audit_arch;           /* AUDIT_ARCH_*: what seccomp and ptrace call the architecture */
     /* GDB's view: target description, registers of the g packet, and one register by GDB's number: its size in bytes, 0 if there
      * is none. */
     const char *gdb_xml;

@@ -19,6 +19,10 @@ static u32 riscv_syscall_get(const Vcpu *cpu, u64 args[6]) {
     memcpy(args, &s->x[A0], 6 * sizeof(u64));
     return s->x[A7] > UINT32_MAX ? UINT32_MAX : (u32)s->x[A7];
 }
+static void riscv_syscall_set(Vcpu *cpu, u32 nr, const u64 args[6]) {
+    memcpy(&state_of(cpu)->x[A0], args, 6 * sizeof(u64));
+    state_of(cpu)->x[A7] = nr;
+}
 static void riscv_result_set(Vcpu *cpu, u64 value) { state_of(cpu)->x[A0] = value; }
 static u64 riscv_sp_get(const Vcpu *cpu) { return state_const(cpu)->x[SP]; }
 static void riscv_sp_set(Vcpu *cpu, u64 sp) { state_of(cpu)->x[SP] = sp; }
@@ -112,6 +116,21 @@ static u32 riscv_core_fpregs(Vcpu *cpu, u8 *out) {
     memcpy(out, s->f, sizeof s->f);
     memcpy(out + sizeof s->f, &fcsr, 8);
     return sizeof s->f + 8;
+}
+
+static void riscv_core_regs_set(Vcpu *cpu, const u8 *in) {
+    memcpy(&cpu->pc, in, 8);
+    cpu->pc &= ~1ull;
+    memcpy(&state_of(cpu)->x[1], in + 8, 31 * 8);
+}
+
+static void riscv_core_fpregs_set(Vcpu *cpu, const u8 *in) {
+    RvState *s = state_of(cpu);
+    u32 fcsr;
+    memcpy(s->f, in, sizeof s->f);
+    memcpy(&fcsr, in + sizeof s->f, 4);
+    s->frm = fcsr >> 5 & 7;
+    engine_fflags_set(cpu, fcsr & 31);
 }
 
 /* --- GDB --------------------------------------------------------------------------------------------- */
@@ -243,6 +262,7 @@ const Abi abi_riscv64 = {
     .vdso_sigreturn = &vdso_riscv64_sigreturn,
     .syscall_size = 4,
     .syscall_get = riscv_syscall_get,
+    .syscall_set = riscv_syscall_set,
     .result_set = riscv_result_set,
     .sp_get = riscv_sp_get,
     .sp_set = riscv_sp_set,
@@ -256,6 +276,9 @@ const Abi abi_riscv64 = {
     .gdb_write = riscv_gdb_write,
     .core_regs = riscv_core_regs,
     .core_fpregs = riscv_core_fpregs,
+    .core_regs_set = riscv_core_regs_set,
+    .core_fpregs_set = riscv_core_fpregs_set,
+    .audit_arch = 0xc00000f3, /* AUDIT_ARCH_RISCV64 */
     .fault_addr = riscv_fault_addr,
     .cpuinfo = riscv_cpuinfo,
     .hwprobe = riscv_hwprobe,

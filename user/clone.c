@@ -8,6 +8,7 @@
 #include "user/signal.h"
 #include "user/syscall.h"
 #include "user/trace.h"
+#include "user/tracer.h"
 #include <errno.h>
 #include <linux/sched.h>
 
@@ -30,9 +31,10 @@ static void child_registers(Thread *t, Vcpu *cpu, const CloneRequest *r) {
 
 static void child_entry(void *arg) {
     Thread *t = arg;
-    thread_install_altstack(t);
-    if (t->fresh_handlers) signal_install_faults();
+    thread_begin(t);
+    if (t->fresh_handlers) signal_install_faults(t->process);
     signal_set_mask(t, t->mask);
+    traced_child_begin(t);
     thread_loop(t);
 }
 
@@ -72,7 +74,7 @@ static long host_start(Thread *child, const CloneRequest *r) {
     return host_clone3(&a, r->args_size, child_entry, child);
 }
 
-static i64 clone_sharing(Thread *t, const CloneRequest *r) {
+static i64 clone_sharing(Thread *t, const CloneRequest *r, bool traced) {
     Thread *child = thread_new(t->process);
     if (!child) return -EAGAIN;
     child->cpu = engine_vcpu_new(t->process->engine, t->cpu);
@@ -83,6 +85,7 @@ static i64 clone_sharing(Thread *t, const CloneRequest *r) {
     child->cpu->owner = child;
     child_registers(t, child->cpu, r);
     child_signals(t, child, r);
+    traced_born(child, traced ? &t->traced : NULL);
     child->shares_parent = !(r->flags & CLONE_THREAD);
     child->self_fd = *exec_self_fd(t);
     child->lent = child->shares_parent && (r->flags & CLONE_VFORK);
@@ -121,7 +124,9 @@ static long host_fork(const CloneRequest *r) {
     return sys_call(SYS_clone3, &a, r->args_size);
 }
 
-static void fork_child(Thread *t, const CloneRequest *r) {
+static void fork_child(Thread *t, const CloneRequest *r, bool traced) {
+    traced_born(t, traced ? &t->traced : NULL);
+    tracer_forked(t->process);
     t->held = 0;
     t->process->self_fd = *exec_self_fd(t);
     t->lent = t->shares_parent = false;
@@ -129,12 +134,12 @@ static void fork_child(Thread *t, const CloneRequest *r) {
     forget_threads(t);
     if (r->flags & CLONE_CLEAR_SIGHAND) {
         sigtable_clear(t->signals);
-        signal_install_faults();
+        signal_install_faults(t->process);
     }
     child_registers(t, t->cpu, r);
 }
 
-static i64 clone_copying(Thread *t, const CloneRequest *r) {
+static i64 clone_copying(Thread *t, const CloneRequest *r, bool traced) {
     Process *p = t->process;
     signal_block_all();
     if (t->pending) return SYSCALL_RESTART;
@@ -147,15 +152,20 @@ static i64 clone_copying(Thread *t, const CloneRequest *r) {
     lock_give(&p->lock);
     space_fork_done(&p->space);
     engine_fork_done(p->engine, pid == 0, t->cpu);
-    if (pid == 0) fork_child(t, r);
+    if (pid == 0) fork_child(t, r, traced);
     signal_set_mask(t, t->mask);
+    if (pid == 0) traced_child_begin(t);
     return pid == 0 ? SYSCALL_NO_RESULT : pid;
 }
 
 static i64 clone_any(Thread *t, const CloneRequest *r) {
     if (r->flags & (CLONE_NEWNS | CLONE_NEWUSER)) exec_pin_self(t);
     t->process->trace_tids = true;
-    return (r->flags & CLONE_VM) ? clone_sharing(t, r) : clone_copying(t, r);
+    int event = traced_clone_event(t, r->flags, r->args ? r->args->exit_signal : r->flags & 0xff);
+    bool traced = traced_clone_prepare(t, event, r->flags);
+    i64 pid = (r->flags & CLONE_VM) ? clone_sharing(t, r, traced) : clone_copying(t, r, traced);
+    if (pid > 0 && UNLIKELY(t->traced.on)) traced_cloned(t, event, r->flags, pid);
+    return pid;
 }
 
 i64 do_clone(Thread *t, u64 *a) {

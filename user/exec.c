@@ -7,6 +7,7 @@
 #include "user/signal.h"
 #include "user/syscall.h"
 #include "user/trace.h"
+#include "user/tracer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -93,6 +94,13 @@ static void args_for_self(Thread *t, Args *out, const Program *prog, const Args 
         args_push(arena, out, print_number(arena, (u64)exec_fd));
     }
     args_push_limit(t->process, arena, out);
+    if (t->traced.on) {
+        char *spec = arena_alloc(arena, 64);
+        Text text = text_init(spec, 64);
+        traced_exec(t, &text);
+        args_push(arena, out, "--traced");
+        args_push(arena, out, spec);
+    }
     const char *argv0 = prog->extra_count ? prog->extra[0] : guest->len ? guest->at[0] : "";
     args_push(arena, out, "-0");
     args_push(arena, out, argv0);
@@ -131,7 +139,10 @@ static long exec_self(Thread *t, const Args *args, u64 envp) {
     }
     int fd = own >= 0 ? own : open_self(p);
     if (fd < 0) return -ENOEXEC;
-    long r = sys_call(SYS_execveat, fd, "", args->at, envp, AT_EMPTY_PATH);
+    long r = -ENOENT;
+    /* By its path, if that is what we have just opened: one that a descriptor started could not find itself again. */
+    if (own < 0 && p->options->self) r = sys_call(SYS_execve, p->options->self, args->at, envp);
+    if (r == -ENOENT || r == -EACCES) r = sys_call(SYS_execveat, fd, "", args->at, envp, AT_EMPTY_PATH);
     if (fd != own) sys_call(SYS_close, fd);
     return r;
 }
@@ -150,6 +161,7 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
     if (self) args_for_self(t, &args, prog, &guest, fd);
     if (!t->shares_parent) engine_save(t->process->engine);
     core_limit_set(t->process, true);
+    if (t->process->traced) signal_before_exec(t);
     trace_flush(t);
     if (self) r = exec_self(t, &args, envp);
     if (!self || r == -ENOEXEC) { /* without /proc we may not find ourselves: then binfmt_misc may */
@@ -157,6 +169,7 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
         args_for_host(t, &args, prog, &guest);
         r = sys_call(SYS_execve, prog->path, args.at, envp);
     }
+    if (t->process->traced) signal_reinstall(t);
     core_limit_set(t->process, false);
     if (fd >= 0) sys_call(SYS_close, fd);
     return r;
@@ -193,6 +206,7 @@ i64 do_umount2(Thread *t, u64 *a) { return pin_and_pass(t, SYS_umount2, a); }
 i64 do_pivot_root(Thread *t, u64 *a) { return pin_and_pass(t, SYS_pivot_root, a); }
 
 i64 do_close(Thread *t, u64 *a) {
+    if (UNLIKELY(t->process->tracer)) tracer_closed(t, (int)a[0]);
     return exec_owns_fd(t, (int)a[0]) ? -EBADF : thread_sys(t, SYS_close, a[0]);
 }
 

@@ -33,6 +33,9 @@ _Noreturn void host_unmap_and_exit(void *at, size_t size, int status);
 /* Calls fn(arg) on another stack. fn does not return. */
 _Noreturn void host_enter(void *stack, void (*fn)(void *), void *arg);
 
+/* Makes `thread` findable for the tracer of a thread that stands anywhere: see traced.h. Generated code leaves it alone. */
+void host_mark_thread(void *thread);
+
 /* sa_restorer of the host's sigaction. */
 void host_restorer(void);
 /* In a signal handler, ucontext `uc`: */

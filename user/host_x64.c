@@ -2,6 +2,7 @@
 /* user/host for x86-64. See host.h. */
 #include "user/host.h"
 #include "base/sys.h"
+#include <asm/prctl.h>
 #include <errno.h>
 #include <ucontext.h>
 
@@ -132,6 +133,8 @@ __asm__(".text\n"
         "   mov $15, %eax\n"
         "   syscall\n"
         "   hlt\n");
+
+void host_mark_thread(void *thread) { sys_call(SYS_arch_prctl, ARCH_SET_GS, thread); }
 
 static greg_t *pc_of(void *uc) { return &((ucontext_t *)uc)->uc_mcontext.gregs[REG_RIP]; }
 

@@ -7,6 +7,7 @@
 #include "user/syscall.h"
 #include "user/trace.h"
 #include <errno.h>
+#include <linux/ptrace.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -44,10 +45,21 @@ long signal_waited(Thread *t, long r, u64 mask) {
 
 /* --- handlers of the host -------------------------------------------------------------------------- */
 
+/* Signals that may come although the guest, or a recorded one, blocks them: the host never blocks the faults, and a stop for
+ * the tracer opens SIGTRAP. -1: none of them. */
+enum { HELD_COUNT = 3 };
+static const u8 held_signals[HELD_COUNT] = {SIGSEGV, SIGBUS, SIGTRAP};
+static int held_index(int sig) {
+    for (int i = 0; i < HELD_COUNT; i++)
+        if (held_signals[i] == sig) return i;
+    return -1;
+}
+
 static void record(Thread *t, int sig, const siginfo_t *info) {
-    bool fault = sig_bit(sig) & FAULTS;
-    if (fault && (t->pending || (t->mask & sig_bit(sig)))) {
-        memcpy(t->held_info[sig == SIGBUS], info, 128);
+    int held = held_index(sig);
+    bool busy = t->pending && t->pending != PENDING_NOTHING;
+    if (held >= 0 && (busy || (t->mask & sig_bit(sig)))) {
+        memcpy(t->held_info[held], info, 128);
         t->held |= (u32)sig_bit(sig);
         return;
     }
@@ -72,20 +84,21 @@ static void on_signal(int sig, siginfo_t *info, void *uc) {
         on_fault(t, sig, info, uc);
         return;
     }
-    record(t, sig, info);
+    if (info->si_code != TRACED_CODE || !traced_message(t, sig)) record(t, sig, info);
     host_interrupt(uc);
     *host_mask(uc) = ~FAULTS;
     engine_kick(t->cpu);
 }
 
-/* Gives the host the disposition that belongs to the guest's. `dumps`: the guest wants cores, which its default actions
- * must come to us for. */
-static void host_install(int sig, const SigAction *a, bool dumps) {
+/* Gives the host the disposition that belongs to the guest's. What dumps cores, and everything of a traced process, comes to us. */
+static void host_install(const Process *p, int sig, const SigAction *a) {
     HostAction h = {.handler = a->handler, .restorer = (u64)host_restorer, .mask = ~FAULTS};
     bool ours = a->handler > GUEST_SIG_IGN || (sig_bit(sig) & FAULTS);
-    ours |= dumps && a->handler == GUEST_SIG_DFL && core_signal(sig);
+    ours |= p->traced || (p->core_limit && a->handler == GUEST_SIG_DFL && core_signal(sig));
     if (ours) h.handler = (u64)on_signal;
     h.flags = SA_RESTORER_BIT | (a->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_RESTART));
+    if (ours && a->handler <= GUEST_SIG_IGN) h.flags |= SA_RESTART; /* in the end nothing interrupts */
+    if (ours && sig == SIGCHLD && a->handler == GUEST_SIG_IGN) h.flags |= SA_NOCLDWAIT;
     if (ours) h.flags |= SA_SIGINFO | SA_ONSTACK;
     sys_call(SYS_rt_sigaction, sig, &h, 0, 8);
 }
@@ -112,10 +125,10 @@ void sigtable_clear(SigTable *s) {
         if (s->at[i].handler != GUEST_SIG_IGN) s->at[i] = (SigAction){0};
 }
 
-void signal_install_faults(void) {
+void signal_install_faults(const Process *p) {
     SigAction none = {0};
-    host_install(SIGSEGV, &none, false);
-    host_install(SIGBUS, &none, false);
+    host_install(p, SIGSEGV, &none);
+    host_install(p, SIGBUS, &none);
 }
 
 void sigtable_release(SigTable *s) {
@@ -129,14 +142,24 @@ void signal_init(Thread *t) {
         if (sys_call(SYS_rt_sigaction, sig, 0, &h, 8) < 0) continue;
         if (h.handler == GUEST_SIG_IGN) t->signals->at[sig - 1].handler = GUEST_SIG_IGN;
     }
-    signal_install_faults();
+    signal_install_faults(t->process);
 }
 
-void signal_core_limit_changed(Thread *t) {
+void signal_reinstall(Thread *t) {
     lock_take(&t->signals->lock);
     for (int sig = 1; sig <= SIG_COUNT; sig++)
-        if (core_signal(sig)) host_install(sig, &t->signals->at[sig - 1], t->process->core_limit != 0);
+        if (core_signal(sig) || t->process->traced) host_install(t->process, sig, &t->signals->at[sig - 1]);
     lock_give(&t->signals->lock);
+}
+
+static void host_set_action(int sig, u64 handler) {
+    HostAction h = {.handler = handler, .flags = SA_RESTORER_BIT, .restorer = (u64)host_restorer};
+    sys_call(SYS_rt_sigaction, sig, &h, 0, 8);
+}
+
+void signal_before_exec(Thread *t) {
+    for (int sig = 1; sig <= SIG_COUNT; sig++)
+        if (t->signals->at[sig - 1].handler == GUEST_SIG_IGN) host_set_action(sig, GUEST_SIG_IGN);
 }
 
 static SigAction action_get(Thread *t, int sig) {
@@ -149,7 +172,7 @@ static SigAction action_get(Thread *t, int sig) {
 static void action_set(Thread *t, int sig, const SigAction *a) {
     lock_take(&t->signals->lock);
     t->signals->at[sig - 1] = *a;
-    host_install(sig, a, t->process->core_limit != 0);
+    host_install(t->process, sig, a);
     lock_give(&t->signals->lock);
 }
 
@@ -162,22 +185,22 @@ static void fill_fault(u8 info[128], int sig, int code, u64 addr) {
 
 /* --- delivery ------------------------------------------------------------------------------------------ */
 
-static void raise_on_host(int sig) {
+void signal_raise(int sig) {
     long pid = sys_call(SYS_getpid), tid = sys_call(SYS_gettid);
     sys_call(SYS_tgkill, pid, tid, sig);
 }
 
 /* The host's core limit is 0: a core of the VMM would be of the wrong architecture. */
 static _Noreturn void die_with_info(Thread *t, int sig, const u8 info[128]) {
+    traced_event(t, PTRACE_EVENT_EXIT, (u64)sig);
     signal_block_all();
     trace_exit(t, 0, sig);
     trace_flush(t);
     if (t->process->gdb) gdb_died(t->process, sig);
     core_dump(t, sig, info);
-    HostAction h = {.handler = GUEST_SIG_DFL, .flags = SA_RESTORER_BIT, .restorer = (u64)host_restorer};
-    sys_call(SYS_rt_sigaction, sig, &h, 0, 8);
+    host_set_action(sig, GUEST_SIG_DFL);
     host_set_mask(~sig_bit(sig));
-    raise_on_host(sig);
+    signal_raise(sig);
     sys_exit_group(128 + sig); /* PID 1 of a namespace does not die of its own signals */
 }
 
@@ -187,14 +210,27 @@ _Noreturn void signal_die(Thread *t, int sig) {
     die_with_info(t, sig, info);
 }
 
+/* The whole process stops, on the host. A tracer sees that stop as it is: Traced says that it is meant. */
+static void stop_process(Thread *t, int sig) {
+    host_set_action(sig, GUEST_SIG_DFL);
+    t->traced.passing = (u32)sig;
+    t->traced.known = t->traced.on;
+    host_set_mask(~sig_bit(sig));
+    signal_raise(sig);
+    signal_block_all();
+    t->traced.passing = 0;
+    t->traced.known = false;
+    SigAction a = action_get(t, sig);
+    host_install(t->process, sig, &a);
+}
+
 /* Signals that stop or are ignored by default are left to the host, whose disposition is the default, too. */
 static void act_by_default(Thread *t, int sig, const u8 info[128]) {
     u64 ignored = sig_bit(SIGCHLD) | sig_bit(SIGCONT) | sig_bit(SIGURG) | sig_bit(SIGWINCH);
     u64 stops = sig_bit(SIGTSTP) | sig_bit(SIGTTIN) | sig_bit(SIGTTOU) | sig_bit(SIGSTOP);
     if (sig_bit(sig) & ignored) return;
     if (!(sig_bit(sig) & stops)) die_with_info(t, sig, info);
-    host_set_mask(~sig_bit(sig));
-    raise_on_host(sig);
+    stop_process(t, sig);
 }
 
 static bool on_altstack(const Thread *t, u64 sp) {
@@ -223,12 +259,13 @@ static bool enter_handler(Thread *t, int sig, const u8 info[128], const SigActio
     return true;
 }
 
-static void deliver_one(Thread *t, int sig, const u8 info[128]) {
+/* What the guest's action for the signal says. */
+static void act(Thread *t, int sig, const u8 info[128]) {
     SigAction a = action_get(t, sig);
     trace_signal(t, sig, info);
-    if (a.handler == GUEST_SIG_IGN) return;
-    if (a.handler == GUEST_SIG_DFL) {
-        act_by_default(t, sig, info);
+    if (a.handler <= GUEST_SIG_IGN) {
+        traced_undo_interrupt(t);
+        if (a.handler == GUEST_SIG_DFL) act_by_default(t, sig, info);
         return;
     }
     if (a.flags & SA_RESETHAND) action_set(t, sig, &(SigAction){.flags = a.flags, .mask = a.mask});
@@ -241,12 +278,21 @@ static void deliver_one(Thread *t, int sig, const u8 info[128]) {
     if (!enter_handler(t, SIGSEGV, fault, &segv)) signal_die(t, SIGSEGV);
 }
 
+void signal_deliver_one(Thread *t, int sig, const u8 info_[128]) {
+    u8 info[128];
+    memcpy(info, info_, sizeof info);
+    if (UNLIKELY(t->traced.on) && !traced_signal(t, &sig, info)) {
+        traced_undo_interrupt(t);
+        return;
+    }
+    act(t, sig, info);
+}
 static void deliver_held(Thread *t) {
-    for (int i = 0; i < 2; i++) {
-        int sig = i ? SIGBUS : SIGSEGV;
+    for (int i = 0; i < HELD_COUNT; i++) {
+        int sig = held_signals[i];
         if (!(t->held & ~t->mask & (u32)sig_bit(sig))) continue;
         t->held &= ~(u32)sig_bit(sig);
-        deliver_one(t, sig, t->held_info[i]);
+        signal_deliver_one(t, sig, t->held_info[i]);
     }
 }
 
@@ -256,10 +302,11 @@ void signal_deliver(Thread *t) {
         u8 info[128];
         memcpy(info, t->pending_info, sizeof info);
         t->pending = 0; /* everything is blocked: nobody writes it */
-        if (LIKELY(!t->process->gdb) || gdb_signal(t, &sig)) deliver_one(t, sig, info);
+        if (sig != PENDING_NOTHING && (LIKELY(!t->process->gdb) || gdb_signal(t, &sig))) signal_deliver_one(t, sig, info);
     }
+    if (UNLIKELY(traced_asked(&t->traced))) traced_requests(t);
     deliver_held(t);
-    t->waiting = false;
+    t->waiting = t->traced.restart = false;
     signal_set_mask(t, t->mask);
 }
 
@@ -267,12 +314,16 @@ void signal_force(Thread *t, int sig, int code, u64 addr) {
     u8 info[128];
     if (UNLIKELY(t->process->gdb) && !gdb_signal(t, &sig)) return;
     fill_fault(info, sig, code, addr);
+    if (UNLIKELY(t->traced.on) && !traced_signal(t, &sig, info)) {
+        signal_set_mask(t, t->mask);
+        return;
+    }
     SigAction a = action_get(t, sig);
     if (a.handler <= GUEST_SIG_IGN || (t->mask & sig_bit(sig))) {
         trace_signal(t, sig, info);
         die_with_info(t, sig, info);
     }
-    deliver_one(t, sig, info);
+    act(t, sig, info);
     signal_set_mask(t, t->mask);
 }
 
@@ -332,8 +383,8 @@ i64 do_rt_sigtimedwait(Thread *t, u64 *a) {
     u64 set;
     if (a[3] != 8) return -EINVAL;
     if (guest_read(&set, a[0], 8) < 0) return -EFAULT;
-    for (int i = 0; i < 2; i++) {
-        int sig = i ? SIGBUS : SIGSEGV;
+    for (int i = 0; i < HELD_COUNT; i++) {
+        int sig = held_signals[i];
         if (!(t->held & set & sig_bit(sig))) continue;
         t->held &= ~(u32)sig_bit(sig);
         return a[1] && guest_write(a[1], t->held_info[i], 128) < 0 ? -EFAULT : sig;

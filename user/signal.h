@@ -19,6 +19,9 @@
 
 #include "user/thread.h"
 
+/* Thread.pending without a signal: only the way out of engine and host_sys is wanted. */
+enum { PENDING_NOTHING = 255 };
+
 /* As the guest's kernel knows them. */
 enum { GUEST_SIG_DFL = 0, GUEST_SIG_IGN = 1 };
 enum { GUEST_SS_ONSTACK = 1, GUEST_SS_DISABLE = 2 };
@@ -33,16 +36,22 @@ SigTable *sigtable_copy(SigTable *from);
 /* CLONE_CLEAR_SIGHAND: handlers become the default, what is ignored stays so. */
 void sigtable_clear(SigTable *s);
 /* The host's SIGSEGV and SIGBUS handlers are ours in any process. */
-void signal_install_faults(void);
+void signal_install_faults(const Process *p);
 void sigtable_release(SigTable *s);
 
-/* Process.core_limit was set: which default actions the host may take by itself depends on it. */
-void signal_core_limit_changed(Thread *t);
+/* Process.core_limit or Process.traced was set: which signals the host may handle by itself depends on them. */
+void signal_reinstall(Thread *t);
+/* Before execve: the host ignores what the guest ignores. signal_reinstall undoes it. */
+void signal_before_exec(Thread *t);
 
 /* Is there anything for signal_deliver to do? */
-static inline bool signal_due(const Thread *t) { return t->pending || (t->held & ~t->mask); }
+static inline bool signal_due(const Thread *t) { return t->pending || (t->held & ~t->mask) || traced_asked(&t->traced); }
 /* Enters the handlers of recorded signals, or does what is the default; may not return. */
 void signal_deliver(Thread *t);
+/* Does it with one that was not recorded. */
+void signal_deliver_one(Thread *t, int sig, const u8 info[128]);
+/* tgkill(2) of the calling thread. */
+void signal_raise(int sig);
 /* A fault of the guest's own: delivers at once; blocked or ignored, it kills. */
 void signal_force(Thread *t, int sig, int code, u64 addr);
 /* Sets the guest's mask, and the host's from it. */

@@ -282,10 +282,11 @@ static void hide_core(Process *p) {
 
 static void first_thread(void *arg) {
     Thread *t = arg;
-    thread_install_altstack(t);
     signal_init(t);
-    if (t->process->core_limit) signal_core_limit_changed(t);
+    thread_begin(t); /* from here on a tracer may send messages */
+    if (t->process->core_limit) signal_reinstall(t);
     signal_set_mask(t, t->mask);
+    if (t->process->options->traced) traced_start(t, t->process->options->traced);
     thread_loop(t);
 }
 

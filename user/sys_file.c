@@ -6,6 +6,7 @@
 #include "user/proc.h"
 #include "user/program.h"
 #include "user/syscall.h"
+#include "user/tracer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -92,7 +93,22 @@ i64 do_openat(Thread *t, u64 *a) {
     if (r != -ENOSYS) return r;
     u64 path = path_arg(t, a[1], buf, &exe);
     if (exe && (a[2] & O_NOFOLLOW)) path = a[1];
-    return thread_sys(t, SYS_openat, a[0], path, a[2], a[3]);
+    r = thread_sys(t, SYS_openat, a[0], path, a[2], a[3]);
+    if (r >= 0 && (a[2] & O_ACCMODE) != O_RDONLY) tracer_opened(t, a[1], (int)r);
+    return r;
+}
+
+/* Writes to another process's memory are to be known. */
+i64 do_write(Thread *t, u64 *a) {
+    i64 r = thread_sys(t, SYS_write, a[0], a[1], a[2]);
+    if (UNLIKELY(t->process->tracer) && r > 0) tracer_wrote(t, (int)a[0], (u64)sys_call(SYS_lseek, a[0], 0, SEEK_CUR) - (u64)r, r);
+    return r;
+}
+
+i64 do_pwrite64(Thread *t, u64 *a) {
+    i64 r = thread_sys(t, SYS_pwrite64, a[0], a[1], a[2], a[3]);
+    if (UNLIKELY(t->process->tracer)) tracer_wrote(t, (int)a[0], a[3], r);
+    return r;
 }
 
 i64 do_openat2(Thread *t, u64 *a) {

@@ -61,7 +61,7 @@ static i64 own_limit(Thread *t, int resource, const struct rlimit *set, struct r
         if (r < 0) return r;
     }
     *cur = set->rlim_cur;
-    if (resource == RLIMIT_CORE) signal_core_limit_changed(t);
+    if (resource == RLIMIT_CORE) signal_reinstall(t);
     return 0;
 }
 

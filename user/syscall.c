@@ -3,6 +3,7 @@
 #include "user/syscall.h"
 #include "base/sys.h"
 #include "user/program.h"
+#include "user/signal.h"
 #include "user/trace.h"
 #include <errno.h>
 
@@ -40,15 +41,54 @@ static i64 syscall_make(Thread *t, const Syscall *s, u64 args[6]) {
     return host_sys(&t->pending, s->host, args);
 }
 
-void syscall_do(Thread *t) {
+/* The call, up to result and pc. */
+static i64 syscall_perform(Thread *t, u32 nr, u64 args[6]) {
     const Abi *abi = t->process->abi;
-    u64 args[6];
-    u32 nr = abi->syscall_get(t->cpu, args);
     const Syscall *s = nr < SYSCALL_COUNT ? &syscall_table[nr] : NULL;
     i64 result = s && s->name ? syscall_make(t, s, args) : -ENOSYS;
-    if (result == SYSCALL_RESTART) return;
+    if (result == SYSCALL_RESTART) return result;
     if (UNLIKELY(t->process->options->strace)) trace_syscall(t, nr, args, result);
-    if (result == SYSCALL_NO_RESULT) return;
+    if (result == SYSCALL_NO_RESULT) return result;
     abi->result_set(t->cpu, (u64)result);
     t->cpu->pc += abi->syscall_size;
+    return result;
+}
+
+/* The call will be made again: a tracer sees an exit with ERESTARTSYS [ptrace(2)]. */
+static void show_restart(Thread *t, u64 first) {
+    const Abi *abi = t->process->abi;
+    abi->result_set(t->cpu, (u64)-HOST_INTERRUPTED);
+    t->cpu->pc += abi->syscall_size;
+    if (traced_wants_calls(&t->traced)) traced_exit(t);
+    abi->result_set(t->cpu, first);
+    t->cpu->pc -= abi->syscall_size;
+}
+
+static void syscall_traced(Thread *t, u32 nr, u64 args[6]) {
+    const Abi *abi = t->process->abi;
+    Traced *s = &t->traced;
+    s->fresh = false;
+    if (traced_wants_calls(s) && !traced_entry(t, TRACED_ENTRY, &nr, args)) {
+        t->cpu->pc += abi->syscall_size; /* the tracer has set the result */
+        if (traced_wants_calls(s)) traced_exit(t);
+        return;
+    }
+    u64 first = args[0];
+    i64 result = syscall_perform(t, nr, args);
+    bool interrupted = result == -EINTR && t->pending;
+    if (interrupted && t->pending == PENDING_NOTHING) { /* by a message of the tracer's */
+        t->cpu->pc -= abi->syscall_size;
+        result = SYSCALL_RESTART;
+    }
+    s->restart = interrupted && result != SYSCALL_RESTART;
+    s->restart_result = first;
+    if (result == SYSCALL_RESTART) show_restart(t, first);
+    else if (traced_wants_calls(s) && !s->fresh) traced_exit(t);
+}
+
+void syscall_do(Thread *t) {
+    u64 args[6];
+    u32 nr = t->process->abi->syscall_get(t->cpu, args);
+    if (UNLIKELY(t->traced.on)) syscall_traced(t, nr, args);
+    else syscall_perform(t, nr, args);
 }

@@ -7,6 +7,7 @@
 #include "user/syscall.h"
 #include "user/trace.h"
 #include <errno.h>
+#include <linux/ptrace.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@ Thread *thread_new(Process *p) {
     sys_mprotect(at + THREAD_ALT_END, PAGE_BYTES, PROT_NONE); /* guard below the VMM's stack */
     Thread *t = (Thread *)at;
     t->process = p;
+    t->traced.magic = TRACED_MAGIC;
     t->alt_flags = GUEST_SS_DISABLE;
     return t;
 }
@@ -51,7 +53,8 @@ void thread_unlink(Thread *t) {
     lock_give(&p->lock);
 }
 
-void thread_install_altstack(Thread *t) {
+void thread_begin(Thread *t) {
+    host_mark_thread(t); /* for tracers */
     stack_t ss = {.ss_sp = (u8 *)t + THREAD_HEAD, .ss_size = THREAD_ALT_END - THREAD_HEAD};
     sys_call(SYS_sigaltstack, &ss, 0);
 }
@@ -144,7 +147,8 @@ bool thread_spawn(void *ctx, void (*fn)(void *arg), void *arg, u32 *alive) {
     Own *o = sys_mmap(NULL, OWN_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(o)) return false;
     *o = (Own){fn, arg};
-    u64 flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    u64 flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
+                CLONE_UNTRACED;
     u64 all = ~0ull, old;
     sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8); /* no signal of the guest's may land there */
     long r = host_clone(flags, (u8 *)o + OWN_BYTES, (u64)alive, (u64)alive, own_entry, o);
@@ -157,6 +161,7 @@ bool thread_spawn(void *ctx, void (*fn)(void *arg), void *arg, u32 *alive) {
 
 _Noreturn void process_exit(Thread *t, int status) {
     if (t->shares_parent) thread_exit(t, status);
+    traced_event(t, PTRACE_EVENT_EXIT, (u64)(status & 0xff) << 8);
     engine_save(t->process->engine);
     trace_exit(t, status & 0xff, 0);
     trace_flush(t);
@@ -165,6 +170,7 @@ _Noreturn void process_exit(Thread *t, int status) {
 }
 
 _Noreturn void thread_exit(Thread *t, int status) {
+    traced_event(t, PTRACE_EVENT_EXIT, (u64)(status & 0xff) << 8);
     signal_block_all();
     if (t->lent) /* the parent sleeps in vfork and frees everything */
         for (;;) sys_call(SYS_exit, status);

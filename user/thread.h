@@ -13,6 +13,7 @@
 #include "mem/space.h"
 #include "user/abi.h"
 #include "user/host.h"
+#include "user/traced.h"
 #include "user/user.h"
 
 typedef struct Thread Thread;
@@ -42,6 +43,8 @@ typedef struct Process {
     u32 thread_count;
     int self_fd;         /* our own executable, when /proc may get lost (chroot); -1: /proc/self/exe will do */
     u64 vdso;            /* where it lies */
+    struct Tracer *tracer; /* tracer.h: whom the guest traces; NULL: it never traced anybody */
+    bool traced;         /* a thread is or was traced: all signals come to us */
     bool trace_tids;     /* -strace: more than one thread or process by now */
     u64 core_limit;      /* what the guest thinks of RLIMIT_CORE: the host's is 0 */
     char exe[4096];      /* absolute path of the program */
@@ -61,10 +64,10 @@ struct Thread {
     bool lent;                /* the region is the parent's to free (vfork) */
     bool shares_parent;       /* CLONE_VM without CLONE_THREAD: another process in the same memory */
     int self_fd;              /* shares_parent: its Process.self_fd, since its descriptors are its own */
-    volatile u32 pending;     /* signal recorded by the handler, not delivered yet; 0: none */
+    volatile u32 pending;     /* signal recorded by the handler, not delivered yet; 0: none, or PENDING_NOTHING */
     u8 pending_info[128];
     u32 held;                 /* bits: signals in held_info that the guest blocks but the host must not */
-    u8 held_info[2][128];     /* 0: SIGSEGV, 1: SIGBUS, sent by somebody */
+    u8 held_info[3][128];     /* SIGSEGV, SIGBUS, SIGTRAP, sent by somebody */
     u8 fault_info[128];       /* of the host fault that ended engine_run with TRAP_FAULT */
     u64 alt_sp, alt_size;     /* the guest's sigaltstack */
     u32 alt_flags;
@@ -74,6 +77,7 @@ struct Thread {
     bool fresh_handlers;      /* child side of clone: the host's fault handlers must be installed again */
     u32 gdb_id;               /* its number for GDB (the host's tid); 0: GDB does not know it */
     bool gdb_running;         /* in generated code, with GDB around */
+    Traced traced;            /* ptrace */
     Arena scratch;            /* of one system call; the parent's to drop after vfork */
 };
 
@@ -96,7 +100,7 @@ void thread_free(Thread *t);
 void thread_link(Thread *t);
 void thread_unlink(Thread *t);
 /* First thing on the thread's own stack. */
-void thread_install_altstack(Thread *t);
+void thread_begin(Thread *t);
 /* Runs the guest until it ends. */
 _Noreturn void thread_loop(Thread *t);
 /* exit(2) of this thread. */

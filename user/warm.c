@@ -238,7 +238,7 @@ static void warm_paths(Warm *w) {
 
 static void warm_thread(void *arg) {
     Warm *w = arg;
-    thread_install_altstack(w->thread);
+    thread_begin(w->thread);
     signal_init(w->thread);
     warm_paths(w);
     if (w->terminal) fd_print(2, "\r\033[K");
