@@ -391,7 +391,7 @@ static int run(Vm *v) {
     if (status < 0) refuse(v->config.replay ? v->config.replay : v->config.record ? v->config.record : "the machine cannot be started", why), status = 1;
     if (v->stats) print_stats(machine);
     machine_drop(machine);
-    if (v->exec) {
+    if (v->exec && !v->config.replay) { /* a replay writes into no folder */
         int code = exec_status(&v->exec_folder);
         if (code < 0) refuse("--exec", "the machine ended before the command did");
         status = code < 0 ? 1 : code;
