@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isomer-vm: a machine from the command line. Options are rows of one table; what they say goes into a MachineConfig. */
 #include "back/back.h"
+#include "cmd/firmware.h"
 #include "cmd/image.h"
 #include "machine/control.h"
 #include "machine/gdb.h"
@@ -25,6 +26,7 @@ typedef struct Vm {
     const char *system, *arch;    /* a named system; NULL: none */
     const char *exec;             /* a command for it; NULL: none */
     Image image;
+    Firmware loader;
     ExecFolder exec_folder;
     char append[1024];
 } Vm;
@@ -249,9 +251,10 @@ static const Option options[] = {
 
 static void usage(FILE *to) {
     fprintf(to, "usage: isomer boot debian[:SUITE] [--exec COMMAND] [OPTIONS]\n"
-                "       isomer boot --kernel FILE [--initrd FILE] [--append TEXT] [--disk FILE] [OPTIONS]\n\n"
+                "       isomer boot --kernel FILE [--initrd FILE] [--append TEXT] [--disk FILE] [OPTIONS]\n"
+                "       isomer boot --disk FILE [OPTIONS]\n\n"
                 "Boots a riscv64 machine (the virt board). On the terminal Ctrl-A x ends it, Ctrl-A h helps. The image of a named system is made when it is\n"
-                "asked for the first time, and kept; its root logs in without a password.\n\n");
+                "asked for the first time, and kept; its root logs in without a password. A disk alone is booted by U-Boot or EDK2, if a package of the host brings one.\n\n");
     for (size_t k = 0; k < ARRAY_LEN(options); k++) {
         const Option *o = &options[k];
         fprintf(to, "  --%s%s%s\n      %s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "", o->help);
@@ -314,6 +317,17 @@ static bool name_system(Vm *v, char *why, size_t why_size) {
     return true;
 }
 
+/* A disk and nothing that would boot it: a boot loader of the host's packages does. */
+static bool add_loader(Vm *v, char *why, size_t why_size) {
+    BoardConfig *b = &v->config.board;
+    BoardImages *im = &v->config.images;
+    if (im->kernel || im->firmware || im->bare || b->flash[0] || !b->disk_len) return true;
+    if (!firmware_find(&v->loader, why, why_size)) return false;
+    *(v->loader.flash ? &b->flash[0] : &im->kernel) = v->loader.path;
+    b->flash_kept = v->loader.flash;
+    return true;
+}
+
 /* --- the processor ------------------------------------------------------------------------------------------------------------ */
 
 /* What riscv.isa and machine/riscv have, as the device tree names it. */
@@ -371,6 +385,7 @@ static int run(Vm *v) {
     char why[512];
     if (v->exec && !add_exec(v, why, sizeof why)) return refuse("--exec", why), 2;
     if (v->system && !name_system(v, why, sizeof why)) return refuse(v->system, why), 1;
+    if (!add_loader(v, why, sizeof why)) return refuse(v->disks[0].path, why), 1;
     machine = machine_new(&v->config, why, sizeof why);
     if (!machine) return refuse("the machine cannot be made", why), 1;
     signal(SIGTERM, on_end);

@@ -71,6 +71,7 @@ typedef struct BoardConfig {
     const char *vsock;    /* path of the host's socket: back/vsock.h */
     struct Counted *counted; /* NULL: neither recorded nor replayed */
     const char *flash[2]; /* images of up to 32 MiB; NULL: erased */
+    bool flash_kept;      /* these files stay as they are: what is written to flash is kept in memory only */
 } BoardConfig;
 
 /* What board_load puts into memory; paths, NULL: none. */
