@@ -134,12 +134,14 @@ static bool opt_child(Run *r, const char *arg) { return r->o.child = true; }
 static bool opt_as_limit(Run *r, const char *arg) {
     return parse_u64(arg, NULL, &r->o.as_limit) ? true : refuse(arg, "--as-limit wants a size");
 }
-static bool opt_exec_fd(Run *r, const char *arg) {
+static bool take_fd(const char *option, const char *arg, int *out) {
     u64 fd;
-    if (!parse_u64(arg, NULL, &fd) || fd > INT32_MAX) return refuse(arg, "--exec-fd wants a descriptor");
-    r->o.exec_fd = (int)fd;
+    if (!parse_u64(arg, NULL, &fd) || fd > INT32_MAX) return refuse(arg, option);
+    *out = (int)fd;
     return true;
 }
+static bool opt_exec_fd(Run *r, const char *arg) { return take_fd("--exec-fd wants a descriptor", arg, &r->o.exec_fd); }
+static bool opt_seccomp(Run *r, const char *arg) { return take_fd("--seccomp wants a descriptor", arg, &r->o.filters_fd); }
 
 /* "guest host count,...": all signals are usable here without a mapping, so that only the identity is left to ask for. */
 static bool check_rtsig(Run *r, const char *word) {
@@ -330,6 +332,7 @@ static const Option options[] = {
     {"cache-size", "CACHE_SIZE", "SIZE", true, opt_cache_size, "how much to keep (2G)"},
     {"lockstep", "LOCKSTEP", NULL, true, opt_lockstep, "check generated code against the interpreter"},
     {"child", NULL, NULL, false, opt_child, NULL},
+    {"seccomp", NULL, "FD", false, opt_seccomp, NULL},
     {"traced", NULL, "STATE", false, opt_traced, NULL},
     {"as-limit", NULL, "SIZE", false, opt_as_limit, NULL},
     {"exec-fd", NULL, "FD", false, opt_exec_fd, NULL},
@@ -413,7 +416,7 @@ int cmd_run(int argc, char **argv) {
     static Run run; /* the guest's threads read it as long as the process lives */
     Run *r = &run;
     r->o.engine.log_fd = 2;
-    r->o.exec_fd = -1;
+    r->o.exec_fd = r->o.filters_fd = -1;
     r->o.self = (const char *)getauxval(AT_EXECFN);
     r->o.host_vdso = (const void *)getauxval(AT_SYSINFO_EHDR);
     for (char **e = environ; *e; e++) vec_push(&r->env, *e);

@@ -58,6 +58,7 @@ static void child_signals(Thread *t, Thread *child, const CloneRequest *r) {
 static void child_drop(Thread *child) {
     if (child->signals) sigtable_release(child->signals);
     if (child->cpu) engine_vcpu_drop(child->cpu);
+    seccomp_drop(child->filters);
     arena_drop(&child->scratch);
     thread_free(child);
 }
@@ -86,6 +87,9 @@ static i64 clone_sharing(Thread *t, const CloneRequest *r, bool traced) {
     child_registers(t, child->cpu, r);
     child_signals(t, child, r);
     traced_born(child, traced ? &t->traced : NULL);
+    child->filters = t->filters;
+    child->strict = t->strict;
+    seccomp_share(child->filters);
     child->shares_parent = !(r->flags & CLONE_THREAD);
     child->self_fd = *exec_self_fd(t);
     child->lent = child->shares_parent && (r->flags & CLONE_VFORK);
@@ -127,6 +131,7 @@ static long host_fork(const CloneRequest *r) {
 static void fork_child(Thread *t, const CloneRequest *r, bool traced) {
     traced_born(t, traced ? &t->traced : NULL);
     tracer_forked(t->process);
+    t->tid = (int)sys_call(SYS_gettid);
     t->held = 0;
     t->process->self_fd = *exec_self_fd(t);
     t->lent = t->shares_parent = false;

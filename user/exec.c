@@ -83,7 +83,7 @@ static void args_push_limit(Process *p, Arena *arena, Args *out) {
 }
 
 /* Isomer's own command line for the guest program. */
-static void args_for_self(Thread *t, Args *out, const Program *prog, const Args *guest, int exec_fd) {
+static void args_for_self(Thread *t, Args *out, const Program *prog, const Args *guest, int exec_fd, int filters_fd) {
     Arena *arena = &t->scratch;
     args_push(arena, out, "isomer");
     args_push(arena, out, "run");
@@ -94,6 +94,10 @@ static void args_for_self(Thread *t, Args *out, const Program *prog, const Args 
         args_push(arena, out, print_number(arena, (u64)exec_fd));
     }
     args_push_limit(t->process, arena, out);
+    if (t->filters) {
+        args_push(arena, out, "--seccomp");
+        args_push(arena, out, print_number(arena, (u64)filters_fd));
+    }
     if (t->traced.on) {
         char *spec = arena_alloc(arena, 64);
         Text text = text_init(spec, 64);
@@ -158,13 +162,16 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
     if (r < 0) return r;
     int fd = prog->kind == ELF_GUEST && !prog->extra_count ? keep_fd(prog, path) : -1;
     bool self = prog->kind == ELF_GUEST;
-    if (self) args_for_self(t, &args, prog, &guest, fd);
+    int filters = t->filters ? seccomp_save(t) : -1;
+    if (t->filters && filters < 0) return filters;
+    if (self) args_for_self(t, &args, prog, &guest, fd, filters);
     if (!t->shares_parent) engine_save(t->process->engine);
     core_limit_set(t->process, true);
     if (t->process->traced) signal_before_exec(t);
     trace_flush(t);
     if (self) r = exec_self(t, &args, envp);
-    if (!self || r == -ENOEXEC) { /* without /proc we may not find ourselves: then binfmt_misc may */
+    if (t->filters && !self) r = -EACCES; /* a program of the host's would be out of their reach */
+    else if (!self || (r == -ENOEXEC && !t->filters)) { /* without /proc we may not find ourselves: then binfmt_misc may */
         args.len = 0;
         args_for_host(t, &args, prog, &guest);
         r = sys_call(SYS_execve, prog->path, args.at, envp);
@@ -172,6 +179,7 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
     if (t->process->traced) signal_reinstall(t);
     core_limit_set(t->process, false);
     if (fd >= 0) sys_call(SYS_close, fd);
+    if (filters >= 0) sys_call(SYS_close, filters);
     return r;
 }
 

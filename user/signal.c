@@ -312,8 +312,15 @@ void signal_deliver(Thread *t) {
 
 void signal_force(Thread *t, int sig, int code, u64 addr) {
     u8 info[128];
-    if (UNLIKELY(t->process->gdb) && !gdb_signal(t, &sig)) return;
     fill_fault(info, sig, code, addr);
+    signal_force_info(t, sig, info);
+}
+
+void signal_force_info(Thread *t, int sig, const u8 info_[128]) {
+    u8 info[128];
+    memcpy(info, info_, sizeof info);
+    if (UNLIKELY(t->process->gdb) && !gdb_signal(t, &sig)) return;
+    memcpy(info, &sig, 4); /* GDB may have chosen another */
     if (UNLIKELY(t->traced.on) && !traced_signal(t, &sig, info)) {
         signal_set_mask(t, t->mask);
         return;

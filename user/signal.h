@@ -54,6 +54,8 @@ void signal_deliver_one(Thread *t, int sig, const u8 info[128]);
 void signal_raise(int sig);
 /* A fault of the guest's own: delivers at once; blocked or ignored, it kills. */
 void signal_force(Thread *t, int sig, int code, u64 addr);
+/* With that siginfo. */
+void signal_force_info(Thread *t, int sig, const u8 info[128]);
 /* Sets the guest's mask, and the host's from it. */
 void signal_set_mask(Thread *t, u64 mask);
 /* Blocks all on the host, until the next signal_set_mask. */

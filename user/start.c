@@ -333,6 +333,7 @@ int user_run(const RunOptions *o) {
     Thread *t = thread_new(p);
     if (!t || !(t->cpu = engine_vcpu_new(p->engine, NULL))) return fail(o->program, EXIT_NOT_EXECUTABLE, "out of memory");
     t->cpu->owner = t;
+    if (o->filters_fd >= 0 && !seccomp_restore(t, o->filters_fd)) return fail(o->program, EXIT_NOT_EXECUTABLE, "its seccomp filters got lost");
     p->abi->start(t->cpu, s->file.interp[0] ? s->interp.entry : s->image.entry, sp);
     thread_link(t);
     hide_core(p);

@@ -98,6 +98,11 @@ i64 do_openat(Thread *t, u64 *a) {
     return r;
 }
 
+i64 do_ioctl(Thread *t, u64 *a) {
+    i64 r = (a[1] >> 8 & 0xff) == '!' ? seccomp_ioctl(t, (int)a[0], a[1], a[2]) : SECCOMP_NOT_OURS;
+    return r != SECCOMP_NOT_OURS ? r : thread_sys(t, SYS_ioctl, a[0], a[1], a[2]);
+}
+
 /* Writes to another process's memory are to be known. */
 i64 do_write(Thread *t, u64 *a) {
     i64 r = thread_sys(t, SYS_write, a[0], a[1], a[2]);

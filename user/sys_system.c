@@ -145,8 +145,8 @@ enum { PR_RISCV_V_SET = 69, PR_RISCV_V_GET = 70, PR_RISCV_FLUSH_CTX = 71 };
 i64 do_prctl(Thread *t, u64 *a) {
     switch ((int)a[0]) {
     case PR_SET_MM: return -EPERM;   /* those are the VMM's numbers */
-    case PR_GET_SECCOMP: return 0;
-    case PR_SET_SECCOMP: return -EINVAL; /* a filter would see the host's numbers: as a kernel without the option */
+    case PR_GET_SECCOMP:
+    case PR_SET_SECCOMP: return seccomp_prctl(t, a);
     case PR_GET_UNALIGN:
     case PR_SET_UNALIGN:
     case PR_GET_TSC:
@@ -157,8 +157,6 @@ i64 do_prctl(Thread *t, u64 *a) {
     }
     return thread_sys(t, SYS_prctl, a[0], a[1], a[2], a[3], a[4]);
 }
-
-i64 do_seccomp(Thread *t, u64 *a) { return -EINVAL; }
 
 /* What is translated from here on can perhaps not be saved any more: xz locks itself up like that. */
 i64 do_landlock_restrict_self(Thread *t, u64 *a) {

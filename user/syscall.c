@@ -41,17 +41,20 @@ static i64 syscall_make(Thread *t, const Syscall *s, u64 args[6]) {
     return host_sys(&t->pending, s->host, args);
 }
 
-/* The call, up to result and pc. */
-static i64 syscall_perform(Thread *t, u32 nr, u64 args[6]) {
+static i64 syscall_finish(Thread *t, u32 nr, const u64 args[6], i64 result) {
     const Abi *abi = t->process->abi;
-    const Syscall *s = nr < SYSCALL_COUNT ? &syscall_table[nr] : NULL;
-    i64 result = s && s->name ? syscall_make(t, s, args) : -ENOSYS;
     if (result == SYSCALL_RESTART) return result;
     if (UNLIKELY(t->process->options->strace)) trace_syscall(t, nr, args, result);
     if (result == SYSCALL_NO_RESULT) return result;
     abi->result_set(t->cpu, (u64)result);
     t->cpu->pc += abi->syscall_size;
     return result;
+}
+
+/* The call, up to result and pc. */
+static i64 syscall_perform(Thread *t, u32 nr, u64 args[6]) {
+    const Syscall *s = nr < SYSCALL_COUNT ? &syscall_table[nr] : NULL;
+    return syscall_finish(t, nr, args, s && s->name ? syscall_make(t, s, args) : -ENOSYS);
 }
 
 /* The call will be made again: a tracer sees an exit with ERESTARTSYS [ptrace(2)]. */
@@ -64,7 +67,8 @@ static void show_restart(Thread *t, u64 first) {
     t->cpu->pc -= abi->syscall_size;
 }
 
-static void syscall_traced(Thread *t, u32 nr, u64 args[6]) {
+/* With a tracer or filters around. */
+static void syscall_watched(Thread *t, u32 nr, u64 args[6]) {
     const Abi *abi = t->process->abi;
     Traced *s = &t->traced;
     s->fresh = false;
@@ -74,7 +78,9 @@ static void syscall_traced(Thread *t, u32 nr, u64 args[6]) {
         return;
     }
     u64 first = args[0];
-    i64 result = syscall_perform(t, nr, args);
+    i64 result;
+    bool allowed = !t->filters || seccomp_allows(t, &nr, args, &result);
+    result = allowed ? syscall_perform(t, nr, args) : syscall_finish(t, nr, args, result);
     bool interrupted = result == -EINTR && t->pending;
     if (interrupted && t->pending == PENDING_NOTHING) { /* by a message of the tracer's */
         t->cpu->pc -= abi->syscall_size;
@@ -89,6 +95,6 @@ static void syscall_traced(Thread *t, u32 nr, u64 args[6]) {
 void syscall_do(Thread *t) {
     u64 args[6];
     u32 nr = t->process->abi->syscall_get(t->cpu, args);
-    if (UNLIKELY(t->traced.on)) syscall_traced(t, nr, args);
+    if (UNLIKELY(t->traced.on || t->filters)) syscall_watched(t, nr, args);
     else syscall_perform(t, nr, args);
 }

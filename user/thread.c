@@ -55,6 +55,7 @@ void thread_unlink(Thread *t) {
 
 void thread_begin(Thread *t) {
     host_mark_thread(t); /* for tracers */
+    t->tid = (int)sys_call(SYS_gettid);
     stack_t ss = {.ss_sp = (u8 *)t + THREAD_HEAD, .ss_size = THREAD_ALT_END - THREAD_HEAD};
     sys_call(SYS_sigaltstack, &ss, 0);
 }
@@ -186,6 +187,7 @@ _Noreturn void thread_exit(Thread *t, int status) {
     }
     /* The kernel holds the guest's robust list and clear_child_tid; nothing of ours is needed from here on. */
     sigtable_release(t->signals);
+    seccomp_drop(t->filters);
     engine_vcpu_drop(t->cpu);
     arena_drop(&t->scratch);
     t->cpu = NULL;

@@ -13,6 +13,7 @@
 #include "mem/space.h"
 #include "user/abi.h"
 #include "user/host.h"
+#include "user/seccomp.h"
 #include "user/traced.h"
 #include "user/user.h"
 
@@ -78,6 +79,9 @@ struct Thread {
     u32 gdb_id;               /* its number for GDB (the host's tid); 0: GDB does not know it */
     bool gdb_running;         /* in generated code, with GDB around */
     Traced traced;            /* ptrace */
+    SeccompFilter *filters;   /* newest first */
+    bool strict;              /* SECCOMP_MODE_STRICT: filters has just that one */
+    int tid;                  /* the host's */
     Arena scratch;            /* of one system call; the parent's to drop after vfork */
 };
 

@@ -24,6 +24,7 @@ typedef struct RunOptions {
     u64 seed;                /* -seed: for AT_RANDOM and placement; 0: the kernel's random numbers */
     int exec_fd;             /* the program, already open (binfmt_misc flag O), or -1 */
     u64 as_limit;            /* the guest's RLIMIT_AS as its parent left it; 0: the host's */
+    int filters_fd;          /* seccomp filters of the parent: see seccomp_restore; -1: none */
     const char *traced;      /* the parent was traced: see traced_start; NULL: it was not */
     bool child;              /* started by execve of a guest: argv is exact */
     bool strace;             /* print system calls and signals on engine.log_fd */
