@@ -233,6 +233,7 @@ void counted_enter(Counted *c) {
 
 void counted_leave(Counted *c) {
     c->inside = false;
+    if (!c->replaying) flush(c); /* nobody knows for how long */
     gate_leave(&c->gate);
 }
 

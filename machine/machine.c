@@ -422,14 +422,17 @@ static bool snapshot_do(Machine *m, const char *path, bool load, char *why, size
     char *identity = back_alloc(IDENTITY_SIZE);
     Text text = text_init(identity, IDENTITY_SIZE);
     SnapshotOf of = {identity, parts, ARRAY_LEN(parts), m, m->memory};
+    gate_enter(m->memory->gate); /* devices go on on this thread */
     board_pause(m->board);
     bool good = board_identity(m->board, &text, why, why_size) && (load ? snapshot_load : snapshot_save)(path, &of, why, why_size);
     board_continue(m->board);
+    gate_leave(m->memory->gate);
     free(identity);
     return good;
 }
 
 bool machine_resume(Machine *m, const char *path, char *why, size_t why_size) {
+    if (m->counted) return back_fail(why, why_size, "a machine is recorded from its start on");
     return m->resumed = snapshot_do(m, path, true, why, why_size);
 }
 

@@ -9,10 +9,12 @@ import http.server
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import boot  # noqa: E402
@@ -22,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ENGINES = {"quick": [], "interpreter": ["--engine", "interp"], "one instruction at a time": ["--one-insn"], "small cache": ["--cache-size", "1M"],
            "old processor": ["--host-features", "-avx,-avx2,-avx512,-bmi1,-bmi2,-lzcnt,-fma"]}
 COUNTS = [1, 3000001, 500001, 5001, 8, 9, 3, 7, 1000]
-boot.MODULES = [*boot.MODULES, "drivers/char/hw_random/virtio-rng"]
+boot.MODULES = [*boot.MODULES, "drivers/char/hw_random/virtio-rng", "net/vmw_vsock/vsock", "net/vmw_vsock/vmw_vsock_virtio_transport_common", "net/vmw_vsock/vmw_vsock_virtio_transport"]
 passed = failed = 0
 
 
@@ -80,8 +82,40 @@ def firmware(tmp, kernel):
 WORLD = """date; cat /proc/sys/kernel/random/uuid; echo pid $$; sleep 0.1; dd if=/dev/hwrng bs=16 count=4 2>/dev/null | md5sum
 ifconfig lo 127.0.0.1 up; ifconfig eth0 10.0.2.15 up; route add default gw 10.0.2.2; ping -c 2 127.0.0.1; ping -c 1 10.0.2.2; wget -O - http://10.0.2.2:PORT/big | md5sum
 md5sum < /dev/vda; dd if=/dev/urandom of=/dev/vda bs=4k count=16 seek=3 2>/dev/null; sync; echo 3 > /proc/sys/vm/drop_caches; md5sum < /dev/vda
-mount -t 9p -o trans=virtio,version=9p2000.L share /mnt; ls -l /mnt; md5sum < /mnt/big; echo written > /mnt/out; cat /mnt/out
+mount -t 9p -o trans=virtio,version=9p2000.L share /mnt; ls -l /mnt; md5sum < /mnt/big; echo written > /mnt/out; cat /mnt/out; cp /mnt/vsock /tmp; /tmp/vsock 1234
 echo READY; read a; echo "got $a"; read a; echo "got $a"; hwclock -r; date; cat /proc/uptime"""
+
+
+VSOCK = """#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <linux/vm_sockets.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    struct sockaddr_vm at = {.svm_family = AF_VSOCK, .svm_cid = 2, .svm_port = atoi(argv[1])};
+    int s = socket(AF_VSOCK, SOCK_STREAM, 0), n;
+    char line[100];
+    if (connect(s, (void *)&at, sizeof at) || write(s, "guest\\n", 6) != 6) return perror("vsock"), 1;
+    while ((n = read(s, line, sizeof line)) > 0) write(1, line, n);
+    return 0;
+}
+"""
+
+
+def vsock_serve(path):
+    """A program of the host's that the guest's port 1234 leads to: it answers one line, in two parts."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path + "_1234")
+    listener.listen()
+
+    def serve():
+        peer = listener.accept()[0]
+        line = peer.recv(100)
+        peer.sendall(b"from the host: ")
+        time.sleep(0.05)
+        peer.sendall(line)
+        peer.close()
+    threading.Thread(target=serve, daemon=True).start()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -103,15 +137,19 @@ def world(tmp, kernel):
         f.write(os.urandom(600000))
     with open(tmp + "/disk", "wb") as f:
         f.write(os.urandom(1 << 20))
+    with open(tmp + "/vsock.c", "w", encoding="ascii") as f:
+        f.write(VSOCK)
+    subprocess.run(["riscv64-linux-gnu-gcc", "-O1", "-static", tmp + "/vsock.c", "-o", share + "/vsock"], check=True)
+    vsock_serve(tmp + "/v")
     server = folder_server(share)
     kernel.initrd(tmp + "/initrd", WORLD.replace("PORT", str(server.server_address[1])))
     machine = ["--kernel", kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1 nokaslr", "--no-reboot", "--memory", "256M", "--net", "user", "--disk", tmp + "/disk,format=raw",
-               "--share", share, "--trace", "priv"]
+               "--share", share, "--vsock", f"3,{tmp}/v", "--trace", "priv"]
     disk = hashlib.md5(read(tmp + "/disk")).hexdigest()
     status, out = run([*machine, "--record", tmp + "/record", "--trace-file", tmp + "/trace"], [("READY", "one line\n"), ("got one", "another\n")])
     server.shutdown()
     big = hashlib.md5(read(share + "/big")).hexdigest()
-    check(status == 0 and out.count(big) == 2 and disk in out and "written" in out and "got another" in out and out.count("ttl=") == 3, f"world: status {status}, {out}")
+    check(status == 0 and out.count(big) == 2 and disk in out and "written" in out and "from the host: guest" in out and "got another" in out and out.count("ttl=") == 3, f"world: status {status}, {out}")
     check(hashlib.md5(read(tmp + "/disk")).hexdigest() == disk, "world: the recording has written the disk")
     shutil.rmtree(share)
     for k in range(2):
