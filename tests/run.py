@@ -57,7 +57,7 @@ VARIANTS = {
     "cached": [],  # twice, with a persistent translation cache that all tests of this variant share
 }
 CACHING = ("cached", "dynamic")  # the others run without
-ROOTS = {"root": "full", "chroot": "full", "runtimes": "runtimes"}  # what a test needs: which tree of Debian's packages
+ROOTS = {"root": "full", "chroot": "full", "runtimes": "runtimes", "debug": "debug"}  # what a test needs: which tree of Debian's packages
 SYSROOT = "/usr/riscv64-linux-gnu"  # where Debian's cross compiler keeps the guest's libraries
 GUEST_CC, HOST_CC = "riscv64-linux-gnu-gcc", "gcc"
 CFLAGS = ["-O2", "-g", "-Wall", "-Wno-unused-result", "-pthread", "-D_GNU_SOURCE", "-fno-strict-aliasing", "-I" + HERE]
@@ -228,7 +228,7 @@ class Runner:
     def lack_find(self, needs):
         """The first thing in `needs` that this machine lacks, or None."""
         for need in needs.split():
-            if need in ("chroot", "runtimes") and os.geteuid() != 0:
+            if need in ROOTS and os.geteuid() != 0:
                 return "chroot needs user 0"
             if need in ROOTS and not self.root_get(ROOTS[need]):
                 return "no riscv64 Debian tree (network?)"
