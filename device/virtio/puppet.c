@@ -42,7 +42,7 @@ static bool fill(VirtioPuppet *p, u32 queue, u32 number, u32 written, const u8 *
 
 static bool patch(VirtioPuppet *p, u32 offset, const u8 *data, u32 size) {
     if (offset > p->first.iov_len || size > p->first.iov_len - offset) return false;
-    memcpy((u8 *)p->first.iov_base + offset, data, size);
+    if (size) memcpy((u8 *)p->first.iov_base + offset, data, size);
     return true;
 }
 
