@@ -208,9 +208,13 @@ def refused(tmp, machine):
     refuse("another command line", [*machine, *replay, "--append", "quiet"], "command line")
     refuse("another device", [*machine, *replay, "--net", "none"], "")
     refuse("no record", [*machine, "--replay", tmp + "/initrd"], "not a record of a machine")
+    before = os.stat(tmp + "/disk")
     with open(tmp + "/disk", "r+b") as f:
         f.write(b"changed")
     refuse("the disk changed", [*machine, *replay], "of another machine")
+    os.utime(tmp + "/disk", ns=(before.st_atime_ns, before.st_mtime_ns))
+    status, out = run([*machine, *replay, "--trace-file", tmp + "/again"])
+    check(status == 1 and "the machine does not do what the record says" in out, f"the disk changed secretly: status {status}, {out[-500:]}")
 
 
 def cut(tmp, kernel):
