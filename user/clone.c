@@ -9,6 +9,7 @@
 #include "user/syscall.h"
 #include "user/trace.h"
 #include "user/tracer.h"
+#include "user/uring.h"
 #include <errno.h>
 #include <linux/sched.h>
 
@@ -131,6 +132,7 @@ static long host_fork(const CloneRequest *r) {
 static void fork_child(Thread *t, const CloneRequest *r, bool traced) {
     traced_born(t, traced ? &t->traced : NULL);
     tracer_forked(t->process);
+    uring_forked(t->process);
     t->tid = (int)sys_call(SYS_gettid);
     t->held = 0;
     t->process->self_fd = *exec_self_fd(t);

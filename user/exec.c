@@ -8,6 +8,7 @@
 #include "user/syscall.h"
 #include "user/trace.h"
 #include "user/tracer.h"
+#include "user/uring.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -215,6 +216,7 @@ i64 do_pivot_root(Thread *t, u64 *a) { return pin_and_pass(t, SYS_pivot_root, a)
 
 i64 do_close(Thread *t, u64 *a) {
     if (UNLIKELY(t->process->tracer)) tracer_closed(t, (int)a[0]);
+    if (UNLIKELY(t->process->rings)) uring_closed(t->process, (int)a[0]);
     return exec_owns_fd(t, (int)a[0]) ? -EBADF : thread_sys(t, SYS_close, a[0]);
 }
 

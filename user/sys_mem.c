@@ -3,6 +3,7 @@
 #include "base/sys.h"
 #include "user/exec.h"
 #include "user/syscall.h"
+#include "user/uring.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mman.h>
@@ -10,6 +11,7 @@
 i64 do_mmap(Thread *t, u64 *a) {
     if (!(a[3] & MAP_ANONYMOUS) && exec_owns_fd(t, (int)a[4])) return -EBADF;
     i64 r = space_map(&t->process->space, a[0], a[1], (int)a[2], (int)a[3], (int)a[4], a[5], VMA_ANON);
+    if (UNLIKELY(t->process->rings) && r >= 0 && !(a[3] & MAP_ANONYMOUS)) uring_mapped(t, (int)a[4], (u64)r, a[5]);
     bool bad_fd = r < 0 && !(a[3] & MAP_ANONYMOUS) && sys_call(SYS_fcntl, a[4], F_GETFD) < 0;
     return bad_fd ? -EBADF : r; /* that comes before all other errors */
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* user/sys_poll: waiting for several things, with or without a signal mask of its own; struct epoll_event is packed
  * on x86-64 and not elsewhere. */
+#include "user/sys_poll.h"
 #include "base/sys.h"
 #include "user/signal.h"
 #include "user/syscall.h"
@@ -12,13 +13,7 @@ typedef struct GuestEvent { /* struct epoll_event */
     u64 data;
 } GuestEvent;
 
-/* The signal mask argument: *host is what to pass (NULL if the guest passed none), *guest what it said. */
-typedef struct MaskArg {
-    u64 guest, host;
-    u64 *pass;
-} MaskArg;
-
-static i64 mask_arg(MaskArg *m, u64 at, u64 size) {
+i64 mask_arg(MaskArg *m, u64 at, u64 size) {
     m->pass = NULL;
     if (!at) return 0;
     if (size != 8) return -EINVAL;
@@ -28,7 +23,7 @@ static i64 mask_arg(MaskArg *m, u64 at, u64 size) {
     return 0;
 }
 
-static i64 waited(Thread *t, i64 r, const MaskArg *m) { return m->pass ? signal_waited(t, r, m->guest) : r; }
+i64 waited(Thread *t, i64 r, const MaskArg *m) { return m->pass ? signal_waited(t, r, m->guest) : r; }
 
 i64 do_ppoll(Thread *t, u64 *a) {
     MaskArg m;
@@ -54,13 +49,18 @@ i64 do_pselect6(Thread *t, u64 *a) { return wait_with_packed_mask(t, SYS_pselect
 
 i64 do_io_pgetevents(Thread *t, u64 *a) { return wait_with_packed_mask(t, SYS_io_pgetevents, a); }
 
-i64 do_epoll_ctl(Thread *t, u64 *a) {
+i64 event_read(struct epoll_event *out, u64 from) {
     GuestEvent g;
+    if (guest_read(&g, from, sizeof g) < 0) return -EFAULT;
+    out->events = g.events;
+    out->data.u64 = g.data;
+    return 0;
+}
+
+i64 do_epoll_ctl(Thread *t, u64 *a) {
     struct epoll_event e;
     if ((int)a[1] == EPOLL_CTL_DEL) return thread_sys(t, SYS_epoll_ctl, a[0], a[1], a[2], &e);
-    if (guest_read(&g, a[3], sizeof g) < 0) return -EFAULT;
-    e.events = g.events;
-    e.data.u64 = g.data;
+    if (event_read(&e, a[3]) < 0) return -EFAULT;
     return thread_sys(t, SYS_epoll_ctl, a[0], a[1], a[2], &e);
 }
 

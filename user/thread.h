@@ -45,6 +45,7 @@ typedef struct Process {
     int self_fd;         /* our own executable, when /proc may get lost (chroot); -1: /proc/self/exe will do */
     u64 vdso;            /* where it lies */
     struct Tracer *tracer; /* tracer.h: whom the guest traces; NULL: it never traced anybody */
+    struct Rings *rings; /* uring.h; NULL: it never made one */
     bool traced;         /* a thread is or was traced: all signals come to us */
     bool trace_tids;     /* -strace: more than one thread or process by now */
     u64 core_limit;      /* what the guest thinks of RLIMIT_CORE: the host's is 0 */
