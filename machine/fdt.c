@@ -7,7 +7,7 @@
 #include <libfdt.h>
 #include <stdio.h>
 
-enum { PLIC_SIZE = 0x600000, CELLS_MAX = 8 * BOARD_HARTS_MAX };
+enum { PLIC_SIZE = 0x600000, CELLS_MAX = 8 * BOARD_HARTS_MAX, SLACK = 16 << 10 };
 
 typedef struct Tree {
     void *blob;
@@ -362,5 +362,7 @@ long fdt_make(void *to, u32 size, const BoardConfig *config, const FdtBoot *boot
     soc(&t);
     end(&t);
     check(&t, t.err ? 0 : fdt_finish(to));
+    /* Boot loaders add to it where it lies, and U-Boot, which copies it with as much room as it has, writes over what is behind if there is none. */
+    check(&t, t.err ? 0 : fdt_open_into(to, to, (int)MIN(fdt_totalsize(to) + SLACK, size)));
     return t.err ? -ENOSPC : (long)fdt_totalsize(to);
 }
