@@ -223,7 +223,7 @@ static const Option options[] = {
     {"memory", "SIZE", set_memory, "memory: 2G, 512M (a number alone: MiB); default 1G"},
     {"smp", "N", set_smp, "harts; default 1"},
     {"disk", "FILE[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT][,queues=N]", set_disk, "a virtio disk"},
-    {"net", "user[,hostfwd=tcp::PORT-:PORT] | tap,ifname=NAME | socket,listen=PATH | socket,connect=PATH | none, each [,mac=ADDRESS]", set_net, "a virtio network; default user"},
+    {"net", "user[,hostfwd=tcp::PORT-:PORT][,tftp=FOLDER,bootfile=NAME] | tap,ifname=NAME | socket,listen=PATH | socket,connect=PATH | none, each [,mac=ADDRESS]", set_net, "a virtio network; default user"},
     {"share", "FOLDER[,tag=NAME][,readonly]", set_share, "a folder of the host, by 9p"},
     {"vsock", "CID,PATH", set_vsock, "connections between programs of guest and host; the host's side is the Unix socket PATH"},
     {"packed", "on | off", set_packed, "offer packed rings on all virtio devices; default off"},
