@@ -2,7 +2,7 @@
 /* back/net: networks at the host's side: Ethernet frames in and out.
  *
  * Kinds, as the user names them:
- *   user[,hostfwd=tcp:[ADDRESS]:PORT-[GUEST]:PORT]...[,restrict][,net=10.0.2.0][,ipv6=off]   the host's network by libslirp, without privileges
+ *   user[,hostfwd=tcp:[ADDRESS]:PORT-[GUEST]:PORT]...[,restrict][,net=10.0.2.0][,ipv6=off][,tftp=FOLDER][,bootfile=NAME]   the host's network by libslirp, without privileges
  *   tap[,ifname=NAME]         an interface of the host
  *   socket,listen=PATH | socket,connect=PATH   frames over a Unix socket to one other machine, each led by its length (32 bits, big-endian)
  *   none                      a card whose cable is not plugged in

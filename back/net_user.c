@@ -196,6 +196,7 @@ static bool forward_add(User *u, const char *spec, u32 net, char *why, size_t wh
 typedef struct UserOptions {
     bool restricted, no_ipv6;
     u32 net;
+    char tftp[160], bootfile[160]; /* a folder to fetch from, and what in it firmware is told to fetch; "": none */
     const char *all;
 } UserOptions;
 
@@ -205,8 +206,11 @@ static bool options_parse(UserOptions *o, char *why, size_t why_size) {
     for (const char *rest = o->all; back_option(&rest, key, value, sizeof(key));) {
         if (!strcmp(key, "restrict")) o->restricted = !strcmp(value, "on") || !strcmp(value, "yes");
         else if (!strcmp(key, "ipv6")) o->no_ipv6 = !strcmp(value, "off") || !strcmp(value, "no");
+        else if (!strcmp(key, "tftp") && access(value, R_OK | X_OK)) return back_fail(why, why_size, "tftp=%s: %s", value, strerror(errno));
+        else if (!strcmp(key, "tftp")) strcpy(o->tftp, value);
+        else if (!strcmp(key, "bootfile")) strcpy(o->bootfile, value);
         else if (!strcmp(key, "net") && inet_pton(AF_INET, value, &a) == 1) o->net = ntohl(a.s_addr) & 0xffffff00;
-        else if (strcmp(key, "hostfwd")) return back_fail(why, why_size, "%s=%s: no such option of a user net (hostfwd, restrict, ipv6, net)", key, value);
+        else if (strcmp(key, "hostfwd")) return back_fail(why, why_size, "%s=%s: no such option of a user net (hostfwd, restrict, ipv6, net, tftp, bootfile)", key, value);
     }
     return true;
 }
@@ -223,6 +227,7 @@ static Slirp *slirp_make(User *u, const UserOptions *o) {
         .version = 1, .restricted = o->restricted, .in_enabled = true, .vnetwork = address(o->net, 0), .vnetmask = {htonl(0xffffff00)},
         .vhost = address(o->net, 2), .vdhcp_start = address(o->net, 15), .vnameserver = address(o->net, 3), .vhostname = "isomer",
         .in6_enabled = !o->no_ipv6, .vprefix_len = 64, .if_mtu = MTU, .if_mru = MTU,
+        .tftp_path = o->tftp[0] ? o->tftp : NULL, .bootfile = o->bootfile[0] ? o->bootfile : NULL,
     };
     inet_pton(AF_INET6, "fec0::", &c.vprefix_addr6);
     inet_pton(AF_INET6, "fec0::2", &c.vhost6);
