@@ -466,7 +466,7 @@ static void monitor(void *arg) {
 static const char *start_monitor(Gdb *g) {
     u8 *stack = sys_mmap(NULL, MONITOR_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (sys_failed(stack)) return "out of memory";
-    u64 flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_UNTRACED;
+    u64 flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_UNTRACED;
     u64 all = ~0ull, old;
     sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8); /* no signal of the guest's may land there */
     long r = host_clone(flags, stack + MONITOR_STACK, 0, 0, monitor, g);

@@ -148,7 +148,7 @@ bool thread_spawn(void *ctx, void (*fn)(void *arg), void *arg, u32 *alive) {
     Own *o = sys_mmap(NULL, OWN_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(o)) return false;
     *o = (Own){fn, arg};
-    u64 flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
+    u64 flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
                 CLONE_UNTRACED;
     u64 all = ~0ull, old;
     sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8); /* no signal of the guest's may land there */
