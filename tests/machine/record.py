@@ -219,12 +219,13 @@ def refused(tmp, machine):
 
 def cut(tmp, kernel):
     """A recording that is killed is good up to its last chunk; one that is damaged up to there."""
-    kernel.initrd(tmp + "/initrd", "i=0; while [ $i -lt 100 ]; do i=$((i+1)); echo line $i; sleep 0.1; done")
+    kernel.initrd(tmp + "/initrd", "i=0; while [ $i -lt 1000 ]; do i=$((i+1)); echo line $i; sleep 0.1; done")
     machine = ["--kernel", kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1", "--no-reboot", "--memory", "256M", "--net", "none"]
     vm = subprocess.Popen([boot.VM, *machine, "--record", tmp + "/record"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     out = b""
-    while b"line 20" not in out:
+    while b"line 10" not in out:
         out += os.read(vm.stdout.fileno(), 4096)
+    time.sleep(2) # what happened half a second before the end is in the file
     vm.kill()
     out = (out + vm.stdout.read()).decode()
     vm.wait()
