@@ -202,6 +202,7 @@ static TrapCode straddling_place(Engine *e, Vcpu *cpu, u64 pc, const EnginePage 
     u32 here = e->guest->insn_align;
     TrapCode trap = e->hooks.page(e->hooks.ctx, cpu, pc + here, &second);
     if (trap != TRAP_NONE) return trap;
+    out->alone |= second.alone;
     memcpy(out->straddling, first->bytes + PAGE_BYTES - here, here);
     memcpy(out->straddling + here, second.bytes, sizeof out->straddling - here);
     out->pages = first->physical / PAGE_BYTES << 32 | second.physical / PAGE_BYTES;
@@ -216,6 +217,7 @@ static TrapCode paged_place(Engine *e, Vcpu *cpu, u64 pc, Place *out) {
     TrapCode trap = e->hooks.page(e->hooks.ctx, cpu, pc, &page);
     if (UNLIKELY(trap != TRAP_NONE)) return trap;
     u32 at = pc & (PAGE_BYTES - 1);
+    out->alone = page.alone;
     out->code = page.bytes + at;
     out->avail = PAGE_BYTES - at;
     out->pc = page.physical + at;
@@ -227,6 +229,7 @@ static TrapCode paged_place(Engine *e, Vcpu *cpu, u64 pc, Place *out) {
 TrapCode place_of(Engine *e, Vcpu *cpu, u64 pc, Place *out) {
     if (e->guest->paged) return paged_place(e, cpu, pc, out);
     out->pc = pc;
+    out->alone = false;
     if (LIKELY(!(pc >> 56))) return TRAP_NONE;
     cpu->trap_arg = pc; /* where keys hold the mode; no code lies there */
     return TRAP_FETCH;
@@ -314,7 +317,7 @@ static void renew_caches(Engine *e, Vcpu *cpu) {
 }
 
 /* Vcpu.jump_tag while nobody asks for attention: differs between modes, and between contexts. */
-static u64 tag_of(const Vcpu *cpu) { return cpu->context ^ (u64)(cpu->mode + 1) * 0xd6e8feb86659fd93ull; }
+static u64 tag_of(const Vcpu *cpu) { return cpu->context ^ vcpu_mode_tag(cpu->mode); }
 
 /* A paged guest is about to run: generated code knows the page that it runs in, and what cached addresses are its own. */
 static void settle_page(const Engine *e, Vcpu *cpu) {
@@ -434,7 +437,8 @@ static TrapCode step(Engine *e, Vcpu *cpu, Left *left) {
     bool interp = e->options.tier == ENGINE_INTERP;
     TrapCode trap = place_of(e, cpu, cpu->pc, &at);
     if (trap != TRAP_NONE) return trap;
-    if (UNLIKELY(interp && ir_straddles(at.pc))) return step_at(e, cpu, &at, at.code, at.avail); /* its IR cannot be told from another's */
+    if (UNLIKELY(at.alone)) *left = (Left){0};
+    if (UNLIKELY(at.alone || (interp && ir_straddles(at.pc)))) return step_at(e, cpu, &at, at.code, at.avail); /* the latter's IR cannot be told from another's */
     trap = find_code(e, cpu, &at, left, &code);
     if (trap != TRAP_NONE) return trap;
     if (!interp) {

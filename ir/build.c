@@ -331,6 +331,7 @@ Ref ir_call(IrBuilder *b, u32 helper, unsigned n, const Ref *args) {
     return r;
 }
 
+void ir_mode(IrBuilder *b, u32 mode) { ir_emit(b, IR_mode, IR_VOID, 0, 0, NONE, NONE, NONE, mode); }
 void ir_exit_if(IrBuilder *b, Ref cond, u64 pc) {
     if (!ir_is_const(b, cond)) ir_emit(b, IR_exit_if, IR_VOID, 0, 0, cond, NONE, NONE, pc);
     else if (ir_insn_of(b, cond)->imm) ir_exit(b, pc);

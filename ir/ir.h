@@ -251,6 +251,7 @@ void ir_setflags(IrBuilder *b, Ref x);
 Ref ir_call(IrBuilder *b, u32 helper, unsigned n, const Ref *args);
 
 /* Leaving */
+void ir_mode(IrBuilder *b, u32 mode);
 void ir_exit_if(IrBuilder *b, Ref cond, u64 pc);
 void ir_exit(IrBuilder *b, u64 pc);
 void ir_exit_call(IrBuilder *b, u64 pc, u64 return_pc);

@@ -101,6 +101,9 @@ static inline void vcpu_tlb_clear(Vcpu *cpu, unsigned set, bool write) {
     for (u32 k = 0; k < VCPU_TLB_LEN; k++) cpu->tlb[set][write][k].tag = vcpu_tlb_none(k);
 }
 
+/* What modes differ in, in Vcpu.jump_tag. */
+static inline u64 vcpu_mode_tag(u32 mode) { return (u64)(mode + 1) * 0xd6e8feb86659fd93ull; }
+
 /* The counter of a branch target. */
 static inline u32 vcpu_count_of(u64 pc) { return (u32)(pc >> 1) & (VCPU_COUNTS - 1); }
 static inline void *vcpu_state(Vcpu *cpu) { return cpu->state; }

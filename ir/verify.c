@@ -76,6 +76,7 @@ static bool check_types(Check *c, const IrInsn *i) {
     case IR_getflags: return t == IR_I64 || fail(c, "getflags type");
     case IR_nop: case IR_block: case IR_param: case IR_insn: case IR_const: case IR_fence: case IR_exit: case IR_trap: case IR_jmp:
     case IR_poll: case IR_count: return true;
+    case IR_mode: return f->guest->paged || fail(c, "a mode that nobody keeps");
     case IR_OP_COUNT: break;
     }
     return fail(c, "no such operation");

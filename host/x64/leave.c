@@ -245,8 +245,19 @@ void cg_trap(Cg *g, unsigned code, u64 pc, u64 arg) {
     x64_jmp_mem(&g->b, STUB_MEM(STUB_EXIT_TRAP));
 }
 
+/* The tag by an atomic operation: engine_kick may spoil it just now, and must not be undone. */
+static void enter_mode(Cg *g, u32 mode) {
+    unsigned change = cg_temp(g, false);
+    x64_rm(&g->b, INSN(0, 0, 0xc7), 0, CPU_MEM(mode));
+    x64_u32(&g->b, mode);
+    x64_mov_imm(&g->b, change, vcpu_mode_tag(g->f->mode) ^ vcpu_mode_tag(mode));
+    x64_op8(&g->b, 0xf0); /* lock */
+    x64_rm(&g->b, INSN(0, 0, 0x31) | W1, change, CPU_MEM(jump_tag));
+}
+
 void cg_lower_leave(Cg *g, IrInsn *i) {
     switch (i->op) {
+    case IR_mode: enter_mode(g, (u32)i->imm); break;
     case IR_exit: leave_direct(g, i); break;
     case IR_exit_ind: leave_indirect(g, i); break;
     case IR_exit_if: leave_if(g, i); break;

@@ -119,9 +119,10 @@ typedef struct RvSystem {
 } RvSystem;
 
 /* The translation mode of a hart: floating-point state (0 off, 1 not dirty, 2 dirty), SUM (S-mode only), privilege, rounding mode. */
+static inline u32 rv_make_mode(unsigned fs, bool sum, unsigned priv, u64 frm) { return fs << 6 | (u32)sum << 5 | priv << 3 | (u32)(frm & 7); }
 static inline u32 rv_system_mode(u64 mstatus, unsigned priv, u64 frm) {
     unsigned fs = mstatus >> 13 & 3;
-    return (fs == 3 ? 2 : fs != 0) << 6 | (priv == RV_S && (mstatus & RV_SUM) ? 1u << 5 : 0) | priv << 3 | (u32)(frm & 7);
+    return rv_make_mode(fs == 3 ? 2 : fs != 0, priv == RV_S && (mstatus & RV_SUM), priv, frm);
 }
 static inline unsigned rv_mode_fs(u32 mode) { return mode >> 6; }
 static inline unsigned rv_mode_priv(u32 mode) { return mode >> 3 & 3; }

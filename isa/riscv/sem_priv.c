@@ -21,26 +21,87 @@ static void plain(IrBuilder *b, const RvInsn *i, u32 slot, u64 mask, enum CsrHow
     if (reads) RD(old);
 }
 
-/* Bits that change by themselves only are written here: those that mean another translation mode or TLB are not, and not SIE while an
- * interrupt waits for it. */
-static void sstatus(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, bool writes, Ref v) {
-    const u64 here = RV_SIE | RV_SPIE | RV_SPP;
+/* Bits that are written here: those that change by themselves only, and those that mean another translation mode. The rest means another TLB. */
+#define STATUS_PLAIN (RV_SIE | RV_SPIE | RV_SPP)
+#define STATUS_MODE (RV_SUM | RV_FS)
+
+/* SIE is not set here while an interrupt waits for it. */
+static void trap_if_waiting(IrBuilder *b, Ref next) {
+    Ref waits = ir_and(b, ir_imm(b, IR_shr, ir_imm(b, IR_and, next, RV_SIE), 1), ir_get(b, SLOT_IRQ));
+    ir_trap_if(b, ir_imm(b, IR_ne, waits, 0), TRAP_PRIV);
+}
+
+/* The bits `written` of next. SD says whether FS is 3. */
+static Ref put_status(IrBuilder *b, Ref old, Ref next, u64 written) {
+    bool sums = written & RV_FS;
+    Ref kept = ir_imm(b, IR_and, old, ~(written | (sums ? RV_SD : 0)));
+    Ref taken = ir_imm(b, IR_and, next, written), all = ir_or(b, kept, taken);
+    if (sums) {
+        Ref dirty = ir_imm(b, IR_eq, ir_imm(b, IR_and, next, RV_FS), RV_FS);
+        all = ir_or(b, all, ir_imm(b, IR_shl, ir_zext(b, 1, dirty), 63));
+    }
+    ir_put(b, SLOT_MSTATUS, all);
+    return all;
+}
+
+/* In S-mode, setting or clearing bits of `mask`: the mode afterwards, if that can be told now. */
+static bool mode_after(const IrBuilder *b, enum CsrHow how, u64 mask, u32 *mode) {
+    bool sum = rv_mode_sum(b->mode);
+    unsigned fs = rv_mode_fs(b->mode);
+    if (how == CSR_SWAP || rv_mode_priv(b->mode) != RV_S || (mask & RV_MXR) || ((mask & RV_FS) && (mask & RV_FS) != RV_FS)) return false;
+    if (mask & RV_SUM) sum = how == CSR_SET;
+    if (mask & RV_FS) fs = how == CSR_SET ? 2 : 0;
+    *mode = rv_make_mode(fs, sum, RV_S, b->mode & IR_MODE_ROUNDING);
+    return true;
+}
+
+static u64 next_pc(const IrBuilder *b, const RvInsn *i) { return b->frames.at[b->frames.len - 1].pc + i->len; }
+
+/* Of a constant: kernels set SUM around each access to a process's memory, and clear it with FS on each way in. The mode that follows is known, so its code
+ * can be linked. */
+static void status_mode(IrBuilder *b, const RvInsn *i, enum CsrHow how, u64 mask, u32 mode) {
     Ref old = ir_get(b, SLOT_MSTATUS), seen = ir_imm(b, IR_and, old, RV_SSTATUS);
+    Ref next = combine(b, how, old, ir_i64(b, mask));
+    if (how == CSR_SET && (mask & RV_SIE)) trap_if_waiting(b, next);
+    put_status(b, old, next, STATUS_PLAIN | (mask & STATUS_MODE));
+    RD(seen);
+    if (mode == b->mode) return;
+    ir_mode(b, mode);
+    ir_exit(b, next_pc(b, i));
+}
+
+/* All of it, on the way out: the mode that follows is looked up. */
+static void status_swap(IrBuilder *b, const RvInsn *i, bool reads, Ref v) {
+    Ref old = ir_get(b, SLOT_MSTATUS), seen = ir_imm(b, IR_and, old, RV_SSTATUS);
+    ir_trap_if(b, ir_imm(b, IR_ne, ir_imm(b, IR_and, ir_xor(b, old, v), RV_MXR), 0), TRAP_PRIV);
+    trap_if_waiting(b, v);
+    Ref next = put_status(b, old, v, STATUS_PLAIN | STATUS_MODE);
+    if (reads) RD(seen);
+    Ref same = ir_imm(b, IR_eq, ir_imm(b, IR_and, ir_xor(b, old, next), STATUS_MODE), 0);
+    ir_exit_if(b, same, next_pc(b, i));
+    ir_trap(b, TRAP_MODE, 0);
+}
+
+/* One by one, or in M-mode, where SUM is part of what MPRV's TLB holds. */
+static void status_plain(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, Ref v) {
+    Ref old = ir_get(b, SLOT_MSTATUS), seen = ir_imm(b, IR_and, old, RV_SSTATUS);
+    Ref next = combine(b, how, old, v), changed = ir_xor(b, old, next);
+    ir_trap_if(b, ir_imm(b, IR_ne, ir_imm(b, IR_and, changed, RV_SSTATUS_WRITABLE & ~STATUS_PLAIN), 0), TRAP_PRIV);
+    if (how != CSR_CLEAR) trap_if_waiting(b, next);
+    put_status(b, old, next, STATUS_PLAIN);
+    if (reads) RD(seen);
+}
+
+static void sstatus(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, bool writes, Ref v) {
+    u32 mode;
     if (!writes) {
-        RD(seen);
+        RD(ir_imm(b, IR_and, ir_get(b, SLOT_MSTATUS), RV_SSTATUS));
         return;
     }
-    Ref next = combine(b, how, old, v);
-    Ref changed = how == CSR_SWAP ? ir_xor(b, old, v) : v;
-    ir_trap_if(b, ir_imm(b, IR_ne, ir_imm(b, IR_and, changed, RV_SSTATUS_WRITABLE & ~here), 0), TRAP_PRIV);
-    if (how != CSR_CLEAR) {
-        Ref waits = ir_and(b, ir_imm(b, IR_shr, ir_imm(b, IR_and, next, RV_SIE), 1), ir_get(b, SLOT_IRQ));
-        ir_trap_if(b, ir_imm(b, IR_ne, waits, 0), TRAP_PRIV);
-    }
-    Ref kept = ir_imm(b, IR_and, old, ~here);
-    Ref taken = ir_imm(b, IR_and, next, here);
-    ir_put(b, SLOT_MSTATUS, ir_or(b, kept, taken));
-    if (reads) RD(seen);
+    u64 mask = ir_is_const(b, v) ? ir_insn_of(b, v)->imm : 0;
+    if ((mask & STATUS_MODE) && mode_after(b, how, mask, &mode)) status_mode(b, i, how, mask, mode);
+    else if (how == CSR_SWAP && rv_mode_priv(b->mode) == RV_S) status_swap(b, i, reads, v);
+    else status_plain(b, i, how, reads, v);
 }
 
 bool sem_system_csr(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, bool writes, Ref v) {
