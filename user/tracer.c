@@ -21,6 +21,7 @@ typedef struct Tracee {
     TraceeState state;
     bool wants_stop, wants_interrupt; /* TRACEE_ATTACHING */
     u32 on, options;  /* likewise */
+    bool foreign;     /* a program of the host's: its stops are told as they are, its registers are none that the guest knows */
     u64 at;           /* of its Traced, in its memory; 0: not met yet */
     Traced now;       /* TRACEE_STOPPED, TRACEE_GROUP_STOP: written back when it goes on */
 } Tracee;
@@ -165,6 +166,10 @@ static i64 tracee_resume(Tracer *r, Tracee *e, long request, TracedResume how, i
     }
     e->now.signal = (u32)sig;
     if (request == PTRACE_DETACH) e->now.on = 0;
+    if (e->foreign) {
+        e->state = TRACEE_RUNS;
+        return host_ptrace(request, e->pid, 0, (u64)sig);
+    }
     remote_write(e->pid, e->at, &e->now, sizeof e->now);
     e->state = request == PTRACE_LISTEN ? TRACEE_LISTENS : TRACEE_RUNS;
     return host_ptrace(request, e->pid, 0, 0);
@@ -183,6 +188,7 @@ static bool newborn(const struct user_regs_struct *regs, int event, int sig) {
 
 /* Tells a thread that it is traced now. */
 static void attach_finish(Tracee *e) {
+    e->foreign = false; /* it was met before its main */
     e->now.on = e->on;
     e->now.options = e->options;
     e->now.resume = TRACED_CONT;
@@ -210,6 +216,16 @@ static bool sift_foreign(Tracee *e, int sig, const siginfo_t *info) {
     if (exec) host_ptrace(PTRACE_SETOPTIONS, e->pid, 0, host_options(0));
     host_go_on(e->pid, exec ? 0 : sig);
     return false;
+}
+
+/* Attached to, and it is not one of ours. */
+static bool sift_host_program(Tracee *e, int *status) {
+    if (e->state == TRACEE_ATTACHING && e->wants_stop) *status = SIGSTOP << 8 | 0x7f;
+    e->foreign = true;
+    e->state = TRACEE_STOPPED;
+    e->now = (Traced){.on = e->on, .options = e->options, .status = (u32)*status >> 8};
+    host_ptrace(PTRACE_GETSIGINFO, e->pid, 0, (u64)e->now.info);
+    return true;
 }
 
 /* A signal on its way to the thread: its Isomer gets it, and stops when it is the guest's turn. SIGSTOP cannot be handled, so
@@ -250,7 +266,8 @@ static bool sift_tracee(Tracee *e, const struct user_regs_struct *regs, int *sta
     bool isomer = tracee_read(e, regs->gs_base);
     bool group = (event == PTRACE_EVENT_STOP && stops(sig)) || (!event && stops(sig) && !has_info);
     if (newborn(regs, event, sig)) return host_go_on(e->pid, 0), false;
-    if (isomer && e->state == TRACEE_ATTACHING) attach_finish(e);
+    if (!isomer && (e->foreign || e->state == TRACEE_ATTACHING)) return sift_host_program(e, status);
+    if (isomer && (e->foreign || e->state == TRACEE_ATTACHING)) attach_finish(e);
     if (group) {
         e->state = TRACEE_GROUP_STOP;
         e->now.status = (u32)*status >> 8;
