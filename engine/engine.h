@@ -52,6 +52,7 @@ enum { ENGINE_DUMP_ASM = 1, ENGINE_DUMP_IR = 2, ENGINE_DUMP_HOST = 4 };
 typedef struct EnginePage { /* of a paged guest */
     u64 physical;    /* address of the page, below 2^44 */
     const u8 *bytes; /* all of it */
+    bool alone;      /* not all of it may be executed: each instruction is asked for, and done by itself */
 } EnginePage;
 
 /* What the runtime offers. */

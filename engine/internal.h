@@ -45,6 +45,7 @@ typedef struct Place {
     const u8 *code; /* paged guests only, likewise `avail` */
     size_t avail;   /* bytes */
     u8 straddling[4];
+    bool alone;     /* EnginePage */
 } Place;
 /* Finds the place of a pc; the lock may be held or not. Else TRAP_FETCH with cpu->trap_arg. */
 TrapCode place_of(Engine *e, Vcpu *cpu, u64 pc, Place *out);

@@ -272,6 +272,13 @@ static u64 *filter_word(Hart *h, u64 page, u64 *bit) {
     return &h->fetched[k >> 6];
 }
 
+/* A page with rules of PMP for parts of it: the second half of an instruction may have another than the first. */
+static bool may_execute(Hart *h, u64 pc, const u8 *bytes, u64 priv) {
+    Walk w;
+    u32 at = pc & (PAGE_BYTES - 1);
+    return at == PAGE_BYTES - 2 || (bytes[at] & 3) != 3 || find(h, pc + 2, 2, ACCESS_FETCH, (unsigned)priv, &w, NULL);
+}
+
 TrapCode hart_page(void *ctx, Vcpu *cpu, u64 pc, EnginePage *out) {
     Hart *h = cpu->owner;
     u64 page = align_down(pc, PAGE_BYTES), priv = h->s->priv;
@@ -280,12 +287,17 @@ TrapCode hart_page(void *ctx, Vcpu *cpu, u64 pc, EnginePage *out) {
     if (UNLIKELY(e->key != fetch_key(page, priv))) {
         Walk w;
         u64 avail, bit;
-        if (!find(h, pc, 2, ACCESS_FETCH, (unsigned)priv, &w, NULL)) return TRAP_FETCH;
+        bool whole;
+        if (!find(h, pc, 2, ACCESS_FETCH, (unsigned)priv, &w, &whole)) return TRAP_FETCH;
         u64 pa = align_down(w.pa, PAGE_BYTES);
         const u8 *bytes = physical_code(h->memory, pa, &avail);
         if (!bytes || avail < PAGE_BYTES || pa >> 44) {
             fail(h, pc, ACCESS_FETCH, true);
             return TRAP_FETCH;
+        }
+        if (!whole) {
+            *out = (EnginePage){pa, bytes, .alone = true};
+            return may_execute(h, pc, bytes, priv) ? TRAP_NONE : TRAP_FETCH;
         }
         *e = (FetchEntry){fetch_key(page, priv), pa, bytes};
         *filter_word(h, page, &bit) |= bit;
@@ -293,8 +305,7 @@ TrapCode hart_page(void *ctx, Vcpu *cpu, u64 pc, EnginePage *out) {
         if (!(w.pte & PTE_G)) log->local = true;
         if (w.size > PAGE_BYTES) note_super(log, pc, w.size);
     }
-    out->physical = e->physical;
-    out->bytes = e->bytes;
+    *out = (EnginePage){e->physical, e->bytes, .alone = false};
     return TRAP_NONE;
 }
 
