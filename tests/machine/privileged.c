@@ -228,6 +228,36 @@ static void translation(void) {
     put('\n');
 }
 
+/* --- memory protection: rules for parts of a page --- */
+
+static void protection(void) {
+    static const u64 rights[] = {0, 1, 3, 4, 5, 7};
+    u64 priv = flip(), config = 0x1ful << 32, start = pick(4), address = (u64)&code[2 * pick(17)], rules[3];
+    for (int k = 0; k < 32; k++) code[k] = 0x13;
+    code[8] = 0x0005b503; /* ld a0, 0(a1) */
+    code[31] = 0x73;
+    for (int k = 0; k < 3; k++) {
+        u64 kind = 1 + pick(3), at = (u64)&code[pick(32)] >> 2;
+        config |= (kind << 3 | rights[pick(6)]) << 8 * k;
+        rules[k] = kind == 3 ? (at & ~1ul) | flip() : at; /* 8 or 16 bytes, if a power of two */
+    }
+    WRITE(pmpaddr4, ~0ul >> 10);
+    WRITE(pmpaddr0, rules[0]);
+    WRITE(pmpaddr1, rules[1]);
+    WRITE(pmpaddr2, rules[2]);
+    WRITE(pmpcfg0, config);
+    FENCE();
+    outcome.s_cause = ~0ul;
+    enter(priv, 0);
+    go((u64)&code[start], 0, address, 0);
+    WRITE(pmpcfg0, 0x1f);
+    WRITE(pmpaddr0, ~0ul >> 10);
+    FENCE();
+    text("pmp");
+    hex(config & 0xffffff), hex(address - (u64)code), hex(rules[0] - ((u64)code >> 2)), hex(rules[1] - ((u64)code >> 2)), hex(rules[2] - ((u64)code >> 2)), hex(outcome.a0 != 0);
+    report("", (u64)code);
+}
+
 /* --- interrupts --- */
 
 static void interrupts(void) {
@@ -260,6 +290,7 @@ int main(void) {
         registers();
         for (int n = 0; n < 8; n++) instructions();
         translation();
+        for (int n = 0; n < 4 * PARTS; n++) protection();
         for (int n = 0; n < 4; n++) interrupts();
     }
     text("end\n");
