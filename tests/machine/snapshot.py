@@ -129,6 +129,7 @@ def refused(kernel):
         expect(good, "memory", "more memory", "--memory", "512M")
         expect(good, "harts", "more harts", "--smp", "2")
         expect(good, "interrupts", "another board", "--aia")
+        expect(good, "rings", "other rings", "--packed", "on")
         os.utime(case.tmp + "/disk")
         expect(good, "disk", "a disk that was written since")
 
@@ -142,6 +143,7 @@ def main():
     goes_on(kernel, "three harts", "--smp", "3")
     goes_on(kernel, "advanced interrupts", "--smp", "2", "--aia")
     goes_on(kernel, "firmware", "--smp", "2", "--firmware", kernel.sbi)
+    goes_on(kernel, "packed rings", "--smp", "2", "--packed", "on")
     refused(kernel)
     print(f"{passed} passed, {failed} failed")
     return failed != 0
