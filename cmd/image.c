@@ -64,7 +64,7 @@ static bool make(const char *suite, const char *arch, char *folder, char *why, s
 /* Names go into paths and to a shell script. */
 static bool plain(const char *s) { return *s && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(s); }
 
-bool image_find(const char *name, const char *arch, Image *out, char *why, size_t why_size) {
+bool image_find(const char *name, const char *arch, bool may_make, Image *out, char *why, size_t why_size) {
     const char *colon = strchr(name, ':'), *suite = colon ? colon + 1 : "trixie";
     size_t len = colon ? (size_t)(colon - name) : strlen(name);
     char folder[3072];
@@ -75,7 +75,8 @@ bool image_find(const char *name, const char *arch, Image *out, char *why, size_
     snprintf(out->disk, sizeof out->disk, "%s/disk.img", folder);
     snprintf(out->kernel, sizeof out->kernel, "%s/kernel", folder);
     snprintf(out->initrd, sizeof out->initrd, "%s/initrd", folder);
-    return access(out->disk, F_OK) == 0 || make(suite, arch, folder, why, why_size);
+    if (access(out->disk, F_OK) == 0) return true;
+    return may_make ? make(suite, arch, folder, why, why_size) : back_fail(why, why_size, "%s: there is no such image", out->disk);
 }
 
 /* --- commands --------------------------------------------------------------------------------------------------------- */

@@ -9,8 +9,8 @@ typedef struct Image {
     char disk[4096], kernel[4096], initrd[4096]; /* paths */
 } Image;
 
-/* `name`: "debian", "debian:SUITE". Makes the image if there is none: takes minutes, and says so. False: why. */
-bool image_find(const char *name, const char *arch, Image *out, char *why, size_t why_size);
+/* `name`: "debian", "debian:SUITE". `may_make`: makes the image if there is none, which takes minutes, and says so. False: why. */
+bool image_find(const char *name, const char *arch, bool may_make, Image *out, char *why, size_t why_size);
 
 /* A folder that is shared with the guest as isomer-exec: holds the command, and takes its exit status. */
 typedef struct ExecFolder {

@@ -4,6 +4,7 @@
 #include "cmd/firmware.h"
 #include "cmd/image.h"
 #include "machine/control.h"
+#include "machine/counted.h"
 #include "machine/gdb.h"
 #include "machine/machine.h"
 #include "machine/trace.h"
@@ -29,12 +30,14 @@ typedef struct Vm {
     Firmware loader;
     ExecFolder exec_folder;
     char append[1024];
+    char options[8192]; /* those that the machine is made of: a line each */
 } Vm;
 
 typedef struct Option {
     const char *name, *arg; /* arg NULL: takes none */
     bool (*set)(Vm *v, const char *arg);
     const char *help;
+    bool machine; /* part of what a machine is: recorded, and used again by a replay */
 } Option;
 
 static bool refuse(const char *what, const char *why) {
@@ -213,30 +216,30 @@ static bool set_perfmap(Vm *v, const char *arg) { return (void)arg, v->config.en
 /* ---------------------------------------------------------------------------------------------------------------------------- */
 
 static const Option options[] = {
-    {"exec", "COMMAND", set_exec, "run a shell command in the system instead of logging in; its exit status is ours"},
-    {"arch", "riscv64", set_arch, "architecture of a named system"},
-    {"kernel", "FILE", set_kernel, "the kernel: an Image (also gzip or EFI zboot), or ELF"},
-    {"initrd", "FILE", set_initrd, "its initial RAM disk"},
-    {"append", "TEXT", set_append, "its command line"},
-    {"firmware", "FILE", set_firmware, "firmware for M-mode, raw or ELF; without it the machine answers SBI calls itself; none: neither, kernel or flash starts in M-mode"},
-    {"flash", "FILE", set_flash, "image of a flash chip: the first is code (started if there is no kernel), the second variables"},
-    {"memory", "SIZE", set_memory, "memory: 2G, 512M (a number alone: MiB); default 1G"},
+    {"exec", "COMMAND", set_exec, "run a shell command in the system instead of logging in; its exit status is ours", true},
+    {"arch", "riscv64", set_arch, "architecture of a named system", true},
+    {"kernel", "FILE", set_kernel, "the kernel: an Image (also gzip or EFI zboot), or ELF", true},
+    {"initrd", "FILE", set_initrd, "its initial RAM disk", true},
+    {"append", "TEXT", set_append, "its command line", true},
+    {"firmware", "FILE", set_firmware, "firmware for M-mode, raw or ELF; without it the machine answers SBI calls itself; none: neither, kernel or flash starts in M-mode", true},
+    {"flash", "FILE", set_flash, "image of a flash chip: the first is code (started if there is no kernel), the second variables", true},
+    {"memory", "SIZE", set_memory, "memory: 2G, 512M (a number alone: MiB); default 1G", true},
     {"smp", "N", set_smp, "harts; default 1"},
-    {"disk", "FILE[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT][,queues=N]", set_disk, "a virtio disk"},
-    {"net", "user[,hostfwd=tcp::PORT-:PORT][,tftp=FOLDER,bootfile=NAME] | tap,ifname=NAME | socket,listen=PATH | socket,connect=PATH | none, each [,mac=ADDRESS]", set_net, "a virtio network; default user"},
-    {"share", "FOLDER[,tag=NAME][,readonly]", set_share, "a folder of the host, by 9p"},
-    {"vsock", "CID,PATH", set_vsock, "connections between programs of guest and host; the host's side is the Unix socket PATH"},
-    {"packed", "on | off", set_packed, "offer packed rings on all virtio devices; default off"},
+    {"disk", "FILE[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT][,queues=N]", set_disk, "a virtio disk", true},
+    {"net", "user[,hostfwd=tcp::PORT-:PORT][,tftp=FOLDER,bootfile=NAME] | tap,ifname=NAME | socket,listen=PATH | socket,connect=PATH | none, each [,mac=ADDRESS]", set_net, "a virtio network; default user", true},
+    {"share", "FOLDER[,tag=NAME][,readonly]", set_share, "a folder of the host, by 9p", true},
+    {"vsock", "CID,PATH", set_vsock, "connections between programs of guest and host; the host's side is the Unix socket PATH", true},
+    {"packed", "on | off", set_packed, "offer packed rings on all virtio devices; default off", true},
     {"serial", "stdio | file:PATH | pty | socket:PATH | null", set_serial, "where the serial port comes out; default stdio"},
-    {"console", "KIND", set_console, "a virtio console besides, likewise"},
-    {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC"},
+    {"console", "KIND", set_console, "a virtio console besides, likewise", true},
+    {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC", true},
     {"resume", "FILE", set_resume, "go on from a snapshot: of a machine with the same options"},
     {"record", "FILE", set_record, "record what comes from outside, so that the machine can be run again to the instruction; one hart; what is written to disks is not kept"},
-    {"replay", "FILE", set_replay, "run a recorded machine again, with the same options: to no network, and no disk is written"},
+    {"replay", "FILE", set_replay, "run a recorded machine again, alone or with its options: on no network, and without writing disks"},
     {"control", "PATH", set_control, "a Unix socket to look after the machine (isomer snapshot PATH FILE)"},
     {"gdb", "PORT | PATH", set_gdb, "let GDB debug the machine (target remote), harts as threads"},
     {"gdb-wait", "PORT | PATH", set_gdb_wait, "the same, and wait for it before the first instruction"},
-    {"no-reboot", NULL, set_no_reboot, "end when the guest reboots"},
+    {"no-reboot", NULL, set_no_reboot, "end when the guest reboots", true},
     {"engine", "quick | interp", set_engine, "how code is executed: translated (default), or by the portable interpreter"},
     {"cache-size", "SIZE", set_cache, "generated code to keep; default 64M"},
     {"one-insn", NULL, set_one, "translate one instruction at a time"},
@@ -267,12 +270,22 @@ static const Option *find_option(const char *text, size_t len) {
     return NULL;
 }
 
+/* Too long ones, or of two lines, must be said again by who replays. */
+static void remember(Vm *v, const char *name, const char *value) {
+    size_t used = strlen(v->options);
+    Text t = text_init(v->options + used, sizeof v->options - used);
+    if (value && strchr(value, '\n')) return;
+    text_print(&t, value ? "%s=%s\n" : "%s\n", name, value);
+    if (t.cut) v->options[used] = 0;
+}
+
 static bool parse(Vm *v, int argc, char **argv) {
     for (int k = 1; k < argc; k++) {
         const char *text = argv[k];
         if (text[0] != '-') {
             if (v->system) return refuse(text, "one system at a time (isomer boot --help)");
             v->system = text;
+            remember(v, "system", text);
             continue;
         }
         text += text[1] == '-' ? 2 : 1;
@@ -285,6 +298,34 @@ static bool parse(Vm *v, int argc, char **argv) {
             if (!arg) return refuse(argv[k], "it wants a value");
         }
         if (!o->set(v, arg)) return false;
+        if (o->machine) remember(v, o->name, arg);
+    }
+    return true;
+}
+
+/* --- what is recorded and replayed ------------------------------------------------------------------------------------------- */
+
+/* A line of what is remembered; others are no business of a replay's. */
+static bool repeat(Vm *v, char *line) {
+    char *value = strchr(line, '=');
+    const Option *o = find_option(line, strcspn(line, "="));
+    if (value) *value++ = 0;
+    if (value && !strcmp(line, "system")) return v->system = value, true;
+    if (!o || !o->machine || !value != !o->arg) return refuse(v->config.replay, "it has an option that is none");
+    if (!strcmp(line, "console") && strcmp(value, "stdio")) value = "null"; /* whose file it is nobody knows */
+    return o->set(v, value);
+}
+
+/* A replay of a machine that the command line does not describe: as it was recorded. */
+static bool repeat_options(Vm *v) {
+    char why[512];
+    if (!v->config.replay || v->options[0]) return true;
+    char *text = counted_options(v->config.replay, why, sizeof why); /* kept: options point to it */
+    if (!text) return refuse("--replay", why);
+    for (char *line = text, *end; *line; line = end) {
+        end = line + strcspn(line, "\n");
+        if (*end) *end++ = 0;
+        if (!repeat(v, line)) return false;
     }
     return true;
 }
@@ -296,7 +337,7 @@ static bool add_exec(Vm *v, char *why, size_t why_size) {
     BoardConfig *b = &v->config.board;
     if (!v->system) return back_fail(why, why_size, "--exec wants a named system, such as debian");
     if (b->share_len == DEVICES) return back_fail(why, why_size, "too many shares");
-    if (!exec_prepare(&v->exec_folder, v->exec, why, why_size)) return false;
+    if (!v->config.replay && !exec_prepare(&v->exec_folder, v->exec, why, why_size)) return false;
     v->shares[b->share_len++] = (BoardShare){.path = v->exec_folder.path, .tag = "isomer-exec"};
     b->serial = "null";
     b->console = "stdio";
@@ -306,7 +347,7 @@ static bool add_exec(Vm *v, char *why, size_t why_size) {
 /* What the user has not said. */
 static bool name_system(Vm *v, char *why, size_t why_size) {
     BoardImages *im = &v->config.images;
-    if (!image_find(v->system, v->arch, &v->image, why, why_size)) return false;
+    if (!image_find(v->system, v->arch, !v->config.replay, &v->image, why, why_size)) return false;
     if (v->config.board.disk_len == DEVICES) return back_fail(why, why_size, "too many disks");
     memmove(v->disks + 1, v->disks, v->config.board.disk_len++ * sizeof *v->disks);
     v->disks[0] = (BoardDisk){.path = v->image.disk, .format = "raw"};
@@ -426,7 +467,8 @@ int main(int argc, char **argv) {
     static Vm v;
     if (argc && strstr(argv[0], "isomer snapshot")) return snapshot(argc, argv);
     defaults(&v);
-    if (!parse(&v, argc, argv)) return 2;
+    if (!parse(&v, argc, argv) || !repeat_options(&v)) return 2;
+    v.config.options = v.options;
     if (v.help || argc == 1) return usage(v.help ? stdout : stderr), v.help ? 0 : 2;
     if (v.config.board.net_len == 1 && !strcmp(v.nets[0].spec, "none")) v.config.board.net_len = 0;
     else if (!v.config.board.net_len) v.nets[v.config.board.net_len++] = (BoardNet){.spec = "user"};

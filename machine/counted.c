@@ -52,7 +52,7 @@ struct Counted {
     u32 slices;     /* since the last check */
     u64 flushed;    /* back_now() */
     const char *path;
-    char *identity; /* replaying: what the record says */
+    char *identity, *options; /* replaying: what the record says */
     Actor actor[BOARD_DEVICES_MAX];
     Tap tap[COUNTED_CONSOLES];
 };
@@ -327,13 +327,21 @@ VirtioPuppet *counted_puppet(Counted *c, u32 who, u32 id, Physical *memory) {
 
 enum { IDENTITY_MAX = 1 << 16 };
 
+/* Of what is loaded control characters are none: it may be shown. */
+static void text_state(State *s, char **text) {
+    u32 size = *text ? (u32)strlen(*text) : 0;
+    state_below(s, &size, IDENTITY_MAX);
+    if (s->loading) *text = back_alloc(size + 1);
+    state_bytes(s, *text, size);
+    for (u32 k = 0; s->loading && k < size; k++)
+        if ((u8)(*text)[k] < ' ' && !strchr("\t\n", (*text)[k])) state_bad(s);
+}
+
 /* The first item, both ways. */
 static void machine_state(Counted *c, State *s) {
-    u32 size = c->identity ? (u32)strlen(c->identity) : 0;
     state_u64(s, &c->wall);
-    state_below(s, &size, IDENTITY_MAX);
-    if (s->loading) c->identity = back_alloc(size + 1);
-    state_bytes(s, c->identity, size);
+    text_state(s, &c->identity);
+    text_state(s, &c->options);
     for (u32 k = 0; k < ARRAY_LEN(c->actor); k++) {
         state_bool(s, &c->actor[k].there);
         if (c->actor[k].there) virtio_look_state(&c->actor[k].look, s);
@@ -372,19 +380,28 @@ Counted *counted_new(Machine *m, const char *record, const char *replay, char *w
     return NULL;
 }
 
+char *counted_options(const char *replay, char *why, size_t why_size) {
+    Counted *c = counted_new(NULL, NULL, replay, why, why_size);
+    char *options = c ? back_copy(c->options) : NULL;
+    counted_drop(c);
+    return options;
+}
+
 void counted_drop(Counted *c) {
     if (!c) return;
     record_drop(c->record);
     gate_fini(&c->gate);
     free(c->identity);
+    free(c->options);
     free(c);
 }
 
-bool counted_begin(Counted *c, Hart *h, const char *identity, char *why, size_t why_size) {
+bool counted_begin(Counted *c, Hart *h, const char *identity, const char *options, char *why, size_t why_size) {
     State s = {0};
     c->hart = h;
     if (c->replaying) return !snapshot_differs(c->identity, identity, c->path, why, why_size);
     c->identity = back_copy(identity);
+    c->options = back_copy(options ? options : "");
     machine_state(c, &s);
     put(c, (RecordItem){.kind = RECORD_MACHINE, .data = s.at, .size = (u32)s.size});
     state_fini(&s);

@@ -26,6 +26,8 @@ typedef struct Machine Machine;
 /* One of the two is a file's name. NULL: why. */
 Counted *counted_new(Machine *m, const char *record, const char *replay, char *why, size_t why_size);
 void counted_drop(Counted *c);
+/* What the recorded machine had for MachineConfig.options, in memory of its own; any text. NULL: why. */
+char *counted_options(const char *replay, char *why, size_t why_size);
 bool counted_replays(const Counted *c);
 
 /* --- for the machine --- */
@@ -33,7 +35,7 @@ u64 counted_ns(void *counted);   /* guest time */
 u64 counted_wall(void *counted); /* nanoseconds since 1970 */
 Timers *counted_timers(Counted *c);
 /* All is built: what it is, as text, must be what it was. False: why. */
-bool counted_begin(Counted *c, Hart *h, const char *identity, char *why, size_t why_size);
+bool counted_begin(Counted *c, Hart *h, const char *identity, const char *options, char *why, size_t why_size);
 /* The machine has ended. False: the record says more, or cannot be written. */
 bool counted_end(Counted *c, char *why, size_t why_size);
 

@@ -324,7 +324,7 @@ static bool counted_start(Machine *m, char *why, size_t why_size) {
     if (!m->counted) return true;
     char *identity = back_alloc(IDENTITY_SIZE);
     Text t = text_init(identity, IDENTITY_SIZE);
-    bool good = identity_print(m, &t, why, why_size) && counted_begin(m->counted, m->harts[0], identity, why, why_size);
+    bool good = identity_print(m, &t, why, why_size) && counted_begin(m->counted, m->harts[0], identity, m->config.options, why, why_size);
     free(identity);
     return good;
 }

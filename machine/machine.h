@@ -22,6 +22,7 @@ typedef struct MachineConfig {
     u32 trace;      /* TRACE_*: machine/trace.h */
     int trace_fd;   /* where to */
     const char *record, *replay; /* a file: machine/counted.h; NULL: neither */
+    const char *options;         /* how the user described the machine, for the record: counted_options; NULL: not told */
 } MachineConfig;
 
 /* NULL: `why` (of at least 256 bytes) says why. */

@@ -85,6 +85,8 @@ void virtio_look_state(VirtioLook *l, State *s) {
     state_bytes(s, l->config, sizeof(l->config));
     if (!l->queues || !l->queue_size || (l->queue_size & (l->queue_size - 1))) state_bad(s);
     l->name[sizeof(l->name) - 1] = 0;
+    for (const char *at = l->name; *at; at++)
+        if (*at <= ' ' || *at > '~') state_bad(s);
 }
 
 void virtio_look(const Virtio *v, VirtioLook *out) {

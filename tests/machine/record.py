@@ -63,7 +63,7 @@ def counts(tmp):
         status, out = run([*machine, "--record", tmp + "/record", *options])
         check(status == 0 and [int(n, 16) for n in out.split()] == COUNTS, f"counts, {name}: status {status}, {out!r}")
     for name, options in ENGINES.items():
-        status, out = run([*machine, "--replay", tmp + "/record", *options])
+        status, out = run(["--replay", tmp + "/record", *options]) # what machine it is stands in the record
         check(status == 0 and [int(n, 16) for n in out.split()] == COUNTS, f"counts replayed, {name}: status {status}, {out!r}")
 
 
