@@ -13,6 +13,10 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#ifndef AT_EXECVE_CHECK
+#define AT_EXECVE_CHECK 0x10000
+#endif
+
 enum { ARGS_MAX = 0x7fffffff / 8, SELF_FD_LEAST = 500 };
 
 /* A program of the guest's, at the path that we know as our own? So it is where binfmt_misc started us. */
@@ -186,10 +190,11 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
 
 static i64 exec_any(Thread *t, int dirfd, u64 path_at, u64 argv, u64 envp, int flags) {
     char path[PATH_MAX];
-    if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) return -EINVAL;
+    if (flags & AT_EXECVE_CHECK) return thread_sys(t, SYS_execveat, dirfd, path_at, argv, envp, flags); /* executes nothing */
     long r = guest_read_string(path, sizeof path, path_at);
     if (r < 0) return r;
     if (!path[0] && !(flags & AT_EMPTY_PATH)) return -ENOENT;
+    if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) return -EINVAL;
     char exe[PATH_MAX];
     const char *run = proc_exe(t, path, exe) ? exe : path;
     Program prog;

@@ -142,6 +142,8 @@ long program_find(Program *p, const char *prefix, int dirfd, const char *path, i
         r = program_look(p, head, &size, machine);
         if (r < 0 || p->kind != ELF_SCRIPT) return r;
         if (depth == SCRIPT_DEPTH) return -ELOOP;
+        bool by_fd = path[0] != '/' && dirfd != AT_FDCWD;
+        if (by_fd && (sys_call(SYS_fcntl, dirfd, F_GETFD) & FD_CLOEXEC)) return -ENOENT; /* the interpreter could not open it */
         r = program_script(p, (char *)head, size, shown, &path);
         if (r < 0) return r;
         sys_call(SYS_close, p->fd);

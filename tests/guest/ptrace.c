@@ -2,6 +2,7 @@
 /*
  * ptrace: what a tracer sees of its tracees: signals, system calls, events, registers, memory, attaching and letting go.
  */
+//: skip: lockstep memory that another process changes is not the same to look at twice
 #include "t.h"
 #include <elf.h>
 #include <linux/ptrace.h>
