@@ -56,7 +56,11 @@ static void child_signals(Thread *t, Thread *child, const CloneRequest *r) {
     child->fresh_handlers = true;
 }
 
+/* Linux allows 65,530 mappings (vm.max_map_count). Each task takes four; the engine must not be the one who gets none. */
+enum { TASKS_MAX = 12000 };
+
 static void child_drop(Thread *child) {
+    __atomic_sub_fetch(&child->process->tasks, 1, __ATOMIC_RELAXED);
     if (child->signals) sigtable_release(child->signals);
     if (child->cpu) engine_vcpu_drop(child->cpu);
     seccomp_drop(child->filters);
@@ -77,8 +81,10 @@ static long host_start(Thread *child, const CloneRequest *r) {
 }
 
 static i64 clone_sharing(Thread *t, const CloneRequest *r, bool traced) {
+    if (t->process->tasks >= TASKS_MAX) return -EAGAIN;
     Thread *child = thread_new(t->process);
     if (!child) return -EAGAIN;
+    __atomic_add_fetch(&t->process->tasks, 1, __ATOMIC_RELAXED);
     child->cpu = engine_vcpu_new(t->process->engine, t->cpu);
     if (!child->cpu) {
         child_drop(child);
@@ -117,6 +123,7 @@ static void forget_threads(Thread *self) {
     if (p->gdb) gdb_forked(p);
     p->threads = self;
     p->thread_count = 1;
+    p->tasks = 1;
     self->next = self->prev = NULL;
 }
 

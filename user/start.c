@@ -336,6 +336,7 @@ int user_run(const RunOptions *o) {
     if (o->filters_fd >= 0 && !seccomp_restore(t, o->filters_fd)) return fail(o->program, EXIT_NOT_EXECUTABLE, "its seccomp filters got lost");
     p->abi->start(t->cpu, s->file.interp[0] ? s->interp.entry : s->image.entry, sp);
     thread_link(t);
+    p->tasks = 1;
     hide_core(p);
     const char *error = o->gdb ? gdb_start(p, o->gdb) : NULL;
     if (error) return fail(o->gdb, EXIT_NOT_EXECUTABLE, error);

@@ -186,6 +186,7 @@ _Noreturn void thread_exit(Thread *t, int status) {
         thread_unlink(t);
     }
     /* The kernel holds the guest's robust list and clear_child_tid; nothing of ours is needed from here on. */
+    __atomic_sub_fetch(&p->tasks, 1, __ATOMIC_RELAXED);
     sigtable_release(t->signals);
     seccomp_drop(t->filters);
     engine_vcpu_drop(t->cpu);

@@ -42,6 +42,7 @@ typedef struct Process {
     Lock lock;
     Thread *threads;     /* of this process; guarded by lock */
     u32 thread_count;
+    u32 tasks;           /* threads, and processes that share our memory; each takes some of the mappings that Linux allows */
     int self_fd;         /* our own executable, when /proc may get lost (chroot); -1: /proc/self/exe will do */
     u64 vdso;            /* where it lies */
     struct Tracer *tracer; /* tracer.h: whom the guest traces; NULL: it never traced anybody */
