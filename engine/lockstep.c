@@ -15,7 +15,9 @@
  * look like differences. */
 #include "base/sys.h"
 #include "engine/internal.h"
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 enum { STEPS_MAX = 4096, INSNS_LEN = 4096, WORDS_LEN = 16384, FAR = 16, OFTEN = 4096, SELDOM = 32 };
 _Static_assert(WORDS_LEN >= 2 * STEPS_MAX + 1, "a store touches two words at most");
@@ -54,6 +56,7 @@ typedef struct LockstepStats {
 } LockstepStats;
 
 typedef struct Lockstep {
+    bool had_company;    /* there were other threads, and perhaps still are */
     IrFunc ir;             /* lifting under way */
     IrInterp interp;
     IrLog log;
@@ -358,9 +361,21 @@ static bool is_trusted(Lockstep *l, const void *code) {
     return false;
 }
 
+/* Is nobody else about who writes to memory? After the last guest instruction of a thread its kernel clears its number, which libraries
+ * look at: we wait until the thread has left /proc, and where there is none, for ever. */
+static bool is_alone(Engine *e, Lockstep *l) {
+    if (__atomic_load_n(&e->vcpu_count, __ATOMIC_SEQ_CST) > 1) l->had_company = true;
+    else if (l->had_company) {
+        struct stat tasks;
+        long r = sys_call(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &tasks, 0);
+        l->had_company = r < 0 || tasks.st_nlink > 3; /* a folder for each, itself, and what it lies in */
+    }
+    return !l->had_company;
+}
+
 TrapCode lockstep_run(Engine *e, Vcpu *cpu, const void *code) {
     Lockstep *l = e->lockstep;
-    if (__atomic_load_n(&e->vcpu_count, __ATOMIC_SEQ_CST) > 1 || is_trusted(l, code)) return run(e, cpu, code);
+    if (!is_alone(e, l) || is_trusted(l, code)) return run(e, cpu, code);
     Pool *pool;
     const Block *b = cache_block_at(&e->cache, (u64)code, &pool);
     look_ahead(e, cpu, pool, b);
