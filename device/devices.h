@@ -60,8 +60,9 @@ void fw_cfg_drop(FwCfg *f);
 enum { FLASH_SIZE = 32 << 20, FLASH_SECTOR = 256 << 10 };
 typedef struct Flash Flash;
 extern const IoOps flash_ops;
-/* fd < 0: all zeros (64 MiB of ones would be real memory), and not kept; else a file of at most FLASH_SIZE, which writes go to unless `read_only`; the caller's. */
-Flash *flash_new(int fd, bool read_only);
+/* fd < 0: all zeros (64 MiB of ones would be real memory), and not kept; else a file of at most FLASH_SIZE, which writes go to unless `read_only`; the caller's.
+ * It lies at `start` of that memory, whose owner is told (code_written) when what might be code changes. */
+Flash *flash_new(const Physical *memory, u64 start, int fd, bool read_only);
 /* From now on it is not kept. */
 void flash_forget_file(Flash *f);
 const u8 *flash_bytes(const Flash *f);

@@ -23,6 +23,9 @@ struct Flash {
     u8 *bytes;
     int fd; /* -1: kept in memory only */
     bool read_only;
+    const Physical *memory; /* whose owner is told of code that changes */
+    u64 start;              /* there */
+    u64 changed_from, changed_to; /* by the write under way */
     FlashMode mode; /* what reads give */
     FlashStep step; /* what the next write is */
     u8 status;
@@ -45,7 +48,9 @@ static const u8 query[] = {
 
 static u32 both(u32 half) { return half | half << 16; }
 
-static void file_write(Flash *f, u64 at, u64 size) {
+static void changed(Flash *f, u64 at, u64 size) {
+    f->changed_from = MIN(f->changed_from, at);
+    f->changed_to = MAX(f->changed_to, at + size);
     if (f->fd < 0) return;
     if (pwrite(f->fd, f->bytes + at, size, (off_t)at) != (ssize_t)size) f->status |= STATUS_PROGRAM_ERROR;
 }
@@ -56,7 +61,7 @@ static void word_program(Flash *f, u64 at, u32 value, unsigned size) {
         return;
     }
     for (unsigned i = 0; i < size; i++) f->bytes[at + i] &= (u8)(value >> (8 * i));
-    file_write(f, at, size);
+    changed(f, at, size);
 }
 
 static void sector_erase(Flash *f, u64 at) {
@@ -66,7 +71,7 @@ static void sector_erase(Flash *f, u64 at) {
         return;
     }
     memset(f->bytes + at, 0xff, FLASH_SECTOR);
-    file_write(f, at, FLASH_SECTOR);
+    changed(f, at, FLASH_SECTOR);
 }
 
 static void command(Flash *f, u64 at, u8 c) {
@@ -153,10 +158,15 @@ static u64 flash_read(void *dev, u64 offset, unsigned size) {
 
 static void flash_write(void *dev, u64 offset, unsigned size, u64 value) {
     Flash *f = dev;
+    const Physical *m = f->memory;
     pthread_mutex_lock(&f->lock);
+    f->changed_from = FLASH_SIZE;
+    f->changed_to = 0;
     flash_step(f, offset, (u32)value, MIN(size, 4u));
     if (size == 8) flash_step(f, offset + 4, (u32)(value >> 32), 4);
+    u64 from = f->changed_from, to = f->changed_to;
     pthread_mutex_unlock(&f->lock);
+    if (from < to && m->code_written) m->code_written(m->ctx, f->start + from, to - from);
 }
 
 const IoOps flash_ops = {flash_read, flash_write, 1 | 2 | 4 | 8};
@@ -172,9 +182,11 @@ static void file_load(Flash *f) {
     }
 }
 
-Flash *flash_new(int fd, bool read_only) {
+Flash *flash_new(const Physical *memory, u64 start, int fd, bool read_only) {
     Flash *f = back_alloc(sizeof(*f));
     pthread_mutex_init(&f->lock, NULL);
+    f->memory = memory;
+    f->start = start;
     f->fd = fd;
     f->read_only = read_only;
     f->bytes = mmap(NULL, FLASH_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

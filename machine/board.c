@@ -70,7 +70,7 @@ static bool flash_make(Board *b, u32 k, char *why, size_t why_size) {
         }
         if (b->flash_fd[k] < 0) return back_fail(why, why_size, "%s: %s", path, strerror(errno));
     }
-    b->flash[k] = flash_new(b->flash_fd[k], read_only);
+    b->flash[k] = flash_new(&b->memory, virt_map[k ? VIRT_FLASH1 : VIRT_FLASH0].start, b->flash_fd[k], read_only);
     if (b->config.flash_kept) flash_forget_file(b->flash[k]);
     if (b->config.counted) flash_forget_file(b->flash[k]);
     map_part(b, k ? VIRT_FLASH1 : VIRT_FLASH0, &flash_ops, b->flash[k], flash_bytes(b->flash[k]));

@@ -50,7 +50,7 @@ typedef struct Physical {
     u8 *flags; /* one byte per page of RAM: PHYS_* */
     VEC(PhysRegion) regions; /* sorted, disjoint, none overlaps RAM */
     void *ctx;
-    /* A write hit pages with PHYS_CODE; [pa, pa + size) lies in RAM. May be NULL. Any thread. */
+    /* A write hit pages with PHYS_CODE, or flash; [pa, pa + size) lies there. May be NULL. Any thread. */
     void (*code_written)(void *ctx, u64 pa, u64 size);
     PhysicalTrace trace; /* set before the first access */
     struct Gate *gate;   /* likewise: back/gate.h; NULL: devices work on threads of their own */

@@ -132,6 +132,15 @@ def firmware(t):
     t.check("U-Boot", status == 0 and "U-Boot 20" in out and "poweroff ..." in out, "status %d: %r" % (status, out[-800:]))
 
 
+def flash(t):
+    with tempfile.TemporaryDirectory() as tmp:
+        subprocess.run(["riscv64-linux-gnu-gcc", "-O1", "-march=rv64gc_zicsr_zifencei", "-mabi=lp64", "-mcmodel=medany", "-static", "-nostdlib", "-ffreestanding", "-fno-pic",
+                        "-Wl,-N,--no-warn-rwx-segments,-Ttext=0x80000000,--build-id=none,-e,_start", HERE + "/flash.c", "-o", tmp + "/image"], check=True)
+        for engine in "quick", "interp":
+            r = subprocess.run([VM, "--firmware", tmp + "/image", "--no-reboot", "--engine", engine, *NONE], stdout=subprocess.PIPE, text=True, timeout=20 * SLACK)
+            t.check("code in flash is programmed anew, " + engine, r.stdout == "77773333\n", r.stdout)
+
+
 def disks(t):
     for rings in "off", "on":
         disks_with(t, rings)
@@ -253,7 +262,7 @@ def main():
     if not sys.argv[1:]:
         slow.start()
     only = sys.argv[1:]
-    for part in (engines, firmware, disks, network, tap, cable, shares, console):
+    for part in (engines, firmware, flash, disks, network, tap, cable, shares, console):
         if not only or part.__name__ in only:
             part(t)
     if slow.ident:
