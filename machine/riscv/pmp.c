@@ -42,6 +42,7 @@ bool pmp_allows(const Hart *h, u64 pa, u64 size, Access access, unsigned priv, b
     for (unsigned n = 0; n < PMP_LEN; n++) {
         u64 start, end;
         range(h, n, &start, &end);
+        if (start == end) continue; /* also where it would lie in the middle of the access */
         if (whole && start < page + PAGE_BYTES && end > page && (start > page || end < page + PAGE_BYTES)) *whole = false;
         if (start >= pa + size || end <= pa) continue;
         return start <= pa && pa + size <= end && permits(h, n, access, priv);
