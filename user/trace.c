@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "user/signal.h"
 #include "user/trace_names.h"
+#include "user/trace_requests.h"
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,13 +15,6 @@
 
 enum { STRING_MAX = 32, LINE_MAX_SIZE = 1000 };
 
-typedef struct Call { /* one call being printed */
-    Thread *t;
-    Text *out;
-    const u64 *args;
-    u32 index;   /* of the argument */
-    i64 result;
-} Call;
 
 /* --- pieces ------------------------------------------------------------------------------------------------ */
 
@@ -44,26 +38,26 @@ static void print_quoted(Text *out, const u8 *s, size_t size, bool more) {
     text_print(out, more ? "\"..." : "\"");
 }
 
-static void print_pointer(Text *out, u64 v) {
+void trace_print_pointer(Text *out, u64 v) {
     if (v) text_print(out, "%#lx", v);
     else text_print(out, "NULL");
 }
 
-static void print_string(Text *out, u64 at, size_t max) {
+void trace_print_string(Text *out, u64 at, size_t max) {
     char buf[PATH_MAX_TRACE];
     if (!at) {
         text_print(out, "NULL");
         return;
     }
     long len = host_strlen((const char *)at, max);
-    if (len < 0 || guest_read(buf, at, (size_t)len) < 0) print_pointer(out, at);
+    if (len < 0 || guest_read(buf, at, (size_t)len) < 0) trace_print_pointer(out, at);
     else print_quoted(out, (u8 *)buf, (size_t)len, (size_t)len == max);
 }
 
-static void print_bytes(Text *out, u64 at, u64 size) {
+void trace_print_bytes(Text *out, u64 at, u64 size) {
     u8 buf[STRING_MAX];
     u64 n = MIN(size, (u64)STRING_MAX);
-    if (!at || guest_read(buf, at, n) < 0) print_pointer(out, at);
+    if (!at || guest_read(buf, at, n) < 0) trace_print_pointer(out, at);
     else print_quoted(out, buf, n, size > n);
 }
 
@@ -76,12 +70,12 @@ static void print_strings(Text *out, u64 at) {
             text_print(out, "...");
             break;
         }
-        print_string(out, s, STRING_MAX);
+        trace_print_string(out, s, STRING_MAX);
     }
     text_char(out, ']');
 }
 
-static void print_flags(Text *out, u64 v, const FlagName *names) {
+void trace_print_flags(Text *out, u64 v, const FlagName *names) {
     u64 left = v;
     const char *bar = "";
     for (; names->name; names++) {
@@ -95,7 +89,7 @@ static void print_flags(Text *out, u64 v, const FlagName *names) {
     if (left || !*bar) text_print(out, left ? "%s%#lx" : "%s0", bar, left);
 }
 
-static void print_choice(Text *out, i64 v, const FlagName *names) {
+void trace_print_choice(Text *out, i64 v, const FlagName *names) {
     for (; names->name; names++) {
         if ((i64)names->value != v) continue;
         text_print(out, "%s", names->name);
@@ -121,9 +115,9 @@ static void print_sigset(Text *out, u64 set) {
 
 /* --- kinds ---------------------------------------------------------------------------------------------------- */
 
-static void kind_timespec(Text *out, u64 at) {
+void trace_kind_timespec(Text *out, u64 at) {
     i64 ts[2];
-    if (!at || guest_read(ts, at, sizeof ts) < 0) print_pointer(out, at);
+    if (!at || guest_read(ts, at, sizeof ts) < 0) trace_print_pointer(out, at);
     else text_print(out, "{tv_sec=%ld, tv_nsec=%ld}", ts[0], ts[1]);
 }
 
@@ -135,11 +129,11 @@ static void kind_stat(const Call *c, u64 at) {
         i64 size;
     } st;
     if (c->result < 0 || guest_read(&st, at, sizeof st) < 0) {
-        print_pointer(c->out, at);
+        trace_print_pointer(c->out, at);
         return;
     }
     text_print(c->out, "{st_mode=");
-    print_choice(c->out, st.mode & S_IFMT, trace_file_types);
+    trace_print_choice(c->out, st.mode & S_IFMT, trace_file_types);
     text_print(c->out, "|0%c%c%c", '0' + (st.mode >> 6 & 7), '0' + (st.mode >> 3 & 7), '0' + (st.mode & 7));
     if (S_ISCHR(st.mode) || S_ISBLK(st.mode)) text_print(c->out, ", st_rdev=%#lx, ...}", st.rdev);
     else text_print(c->out, ", st_size=%ld, ...}", st.size);
@@ -148,7 +142,7 @@ static void kind_stat(const Call *c, u64 at) {
 static void kind_sigaction(const Call *c, u64 at, bool output) {
     SigAction a;
     if (!at || (output && c->result < 0) || guest_read(&a, at, sizeof a) < 0) {
-        print_pointer(c->out, at);
+        trace_print_pointer(c->out, at);
         return;
     }
     text_print(c->out, "{sa_handler=");
@@ -158,11 +152,11 @@ static void kind_sigaction(const Call *c, u64 at, bool output) {
     text_print(c->out, ", sa_mask=");
     print_sigset(c->out, a.mask);
     text_print(c->out, ", sa_flags=");
-    print_flags(c->out, a.flags, trace_sa_flags);
+    trace_print_flags(c->out, a.flags, trace_sa_flags);
     text_char(c->out, '}');
 }
 
-static void kind_sockaddr(Text *out, u64 at, u64 size) {
+void trace_kind_sockaddr(Text *out, u64 at, u64 size) {
     union {
         struct sockaddr sa;
         struct sockaddr_un un;
@@ -171,11 +165,11 @@ static void kind_sockaddr(Text *out, u64 at, u64 size) {
     } a;
     memset(&a, 0, sizeof a);
     if (!at || guest_read(&a, at, MIN(size, sizeof a)) < 0) {
-        print_pointer(out, at);
+        trace_print_pointer(out, at);
         return;
     }
     text_print(out, "{sa_family=");
-    print_choice(out, a.sa.sa_family, trace_domains);
+    trace_print_choice(out, a.sa.sa_family, trace_domains);
     const u8 *ip = (const u8 *)&a.in.sin_addr;
     if (a.sa.sa_family == AF_UNIX && size > 2) {
         text_print(out, ", sun_path=");
@@ -188,26 +182,26 @@ static void kind_sockaddr(Text *out, u64 at, u64 size) {
 
 static void kind_wait_status(const Call *c, u64 at) {
     u32 s;
-    if (!at || c->result <= 0 || guest_read(&s, at, 4) < 0) print_pointer(c->out, at);
+    if (!at || c->result <= 0 || guest_read(&s, at, 4) < 0) trace_print_pointer(c->out, at);
     else if ((s & 0x7f) == 0) text_print(c->out, "[{WIFEXITED(s) && WEXITSTATUS(s) == %u}]", s >> 8 & 0xff);
     else if ((s & 0xff) == 0x7f) text_print(c->out, "[{WIFSTOPPED(s) && WSTOPSIG(s) == %s}]", signal_name(s >> 8 & 0xff));
     else text_print(c->out, "[{WIFSIGNALED(s) && WTERMSIG(s) == %s}]", signal_name(s & 0x7f));
 }
 
-static void kind_open_flags(Text *out, u64 v) {
-    print_choice(out, v & O_ACCMODE, trace_open_modes);
-    if (v & ~(u64)O_ACCMODE) text_char(out, '|'), print_flags(out, v & ~(u64)O_ACCMODE, trace_open_flags);
+void trace_kind_open_flags(Text *out, u64 v) {
+    trace_print_choice(out, v & O_ACCMODE, trace_open_modes);
+    if (v & ~(u64)O_ACCMODE) text_char(out, '|'), trace_print_flags(out, v & ~(u64)O_ACCMODE, trace_open_flags);
 }
 
 static void kind_clone_flags(Text *out, u64 v) {
     u64 sig = v & 0xff;
-    if (v & ~0xffull) print_flags(out, v & ~0xffull, trace_clone_flags);
+    if (v & ~0xffull) trace_print_flags(out, v & ~0xffull, trace_clone_flags);
     if (sig) text_print(out, "%s%s", (v & ~0xffull) ? "|" : "", signal_name((int)sig));
     else if (!v) text_char(out, '0');
 }
 
 static void kind_futex(Text *out, u64 v) {
-    print_choice(out, v & 0x7f, trace_futex_ops);
+    trace_print_choice(out, v & 0x7f, trace_futex_ops);
     if (v & 0x80) text_print(out, "_PRIVATE");
     if (v & 0x100) text_print(out, "|FUTEX_CLOCK_REALTIME");
 }
@@ -215,7 +209,7 @@ static void kind_futex(Text *out, u64 v) {
 static void kind_rlimit(const Call *c, u64 at, bool output) {
     u64 l[2];
     if (!at || (output && c->result < 0) || guest_read(l, at, sizeof l) < 0) {
-        print_pointer(c->out, at);
+        trace_print_pointer(c->out, at);
         return;
     }
     for (int i = 0; i < 2; i++) {
@@ -232,11 +226,11 @@ static void kind_epoll_event(Text *out, u64 at) {
         u64 data;
     } e;
     if (!at || guest_read(&e, at, sizeof e) < 0) {
-        print_pointer(out, at);
+        trace_print_pointer(out, at);
         return;
     }
     text_print(out, "{events=");
-    print_flags(out, e.events, trace_epoll_events);
+    trace_print_flags(out, e.events, trace_epoll_events);
     text_print(out, ", data=%#lx}", e.data);
 }
 
@@ -250,55 +244,59 @@ static void print_kind(const Call *c, char kind, u64 v) {
     case 'x': text_print(out, v ? "%#lx" : "%lx", v); break;
     case 'o': text_print(out, "0%c%c%c", '0' + (int)(v >> 6 & 7), '0' + (int)(v >> 3 & 7), '0' + (int)(v & 7)); break;
     case '@': if ((i32)v == AT_FDCWD) text_print(out, "AT_FDCWD"); else text_print(out, "%d", (i32)v); break;
-    case 'r': case 's': print_string(out, v, PATH_MAX_TRACE); break;
-    case 'b': print_bytes(out, v, c->args[c->index + 1]); break;
-    case 'B': if (c->result < 0) print_pointer(out, v); else print_bytes(out, v, (u64)c->result); break;
+    case 'r': case 's': trace_print_string(out, v, PATH_MAX_TRACE); break;
+    case 'b': trace_print_bytes(out, v, c->args[c->index + 1]); break;
+    case 'B': if (c->result < 0) trace_print_pointer(out, v); else trace_print_bytes(out, v, (u64)c->result); break;
     case 'v': print_strings(out, v); break;
-    case 'O': kind_open_flags(out, v); break;
-    case 'P': if (v) print_flags(out, v, trace_prot); else text_print(out, "PROT_NONE"); break;
-    case 'M': print_flags(out, v, trace_map_flags); break;
-    case 'm': print_choice(out, (i64)v, trace_madvise); break;
+    case 'O': trace_kind_open_flags(out, v); break;
+    case 'P': if (v) trace_print_flags(out, v, trace_prot); else text_print(out, "PROT_NONE"); break;
+    case 'M': trace_print_flags(out, v, trace_map_flags); break;
+    case 'm': trace_print_choice(out, (i64)v, trace_madvise); break;
     case 'S': text_print(out, "%s", v ? signal_name((int)v) : "0"); break;
-    case 'G': if (v && guest_read(&set, v, 8) == 0) print_sigset(out, set); else print_pointer(out, v); break;
-    case 'T': kind_timespec(out, v); break;
-    case 'V': if (c->result < 0) print_pointer(out, v); else kind_timespec(out, v); break;
+    case 'G': if (v && guest_read(&set, v, 8) == 0) print_sigset(out, set); else trace_print_pointer(out, v); break;
+    case 'T': trace_kind_timespec(out, v); break;
+    case 'V': if (c->result < 0) trace_print_pointer(out, v); else trace_kind_timespec(out, v); break;
     case 't': kind_stat(c, v); break;
     case 'a': kind_sigaction(c, v, false); break;
     case 'A': kind_sigaction(c, v, true); break;
-    case 'h': print_choice(out, (i64)v, trace_sig_how); break;
+    case 'h': trace_print_choice(out, (i64)v, trace_sig_how); break;
     case 'C': kind_clone_flags(out, v); break;
     case 'w': kind_wait_status(c, v); break;
-    case 'W': if (v) print_flags(out, v, trace_wait_options); else text_char(out, '0'); break;
+    case 'W': if (v) trace_print_flags(out, v, trace_wait_options); else text_char(out, '0'); break;
     case 'F': kind_futex(out, v); break;
-    case 'n': print_choice(out, (i64)v, trace_clocks); break;
-    case 'I': print_choice(out, (i64)v, trace_ioctls); break;
-    case 'N': print_choice(out, (i64)v, trace_fcntls); break;
+    case 'n': trace_print_choice(out, (i64)v, trace_clocks); break;
+    case 'I': trace_print_request(out, trace_request_find(trace_ioctls, 0, (u32)v), v); break;
+    case 'N': trace_print_request(out, trace_request_find(trace_fcntls, 0, v), v); break;
     case 'Q': {
         int fds[2];
-        if (c->result < 0 || guest_read(fds, v, sizeof fds) < 0) print_pointer(out, v);
+        if (c->result < 0 || guest_read(fds, v, sizeof fds) < 0) trace_print_pointer(out, v);
         else text_print(out, "[%d, %d]", fds[0], fds[1]);
         break;
     }
-    case 'k': kind_sockaddr(out, v, c->args[c->index + 1]); break;
+    case 'k': trace_kind_sockaddr(out, v, c->args[c->index + 1]); break;
     case 'K':
-        if (c->result < 0 || !v || guest_read(&word, c->args[c->index + 1], 4) < 0) print_pointer(out, v);
-        else kind_sockaddr(out, v, word);
+        if (c->result < 0 || !v || guest_read(&word, c->args[c->index + 1], 4) < 0) trace_print_pointer(out, v);
+        else trace_kind_sockaddr(out, v, word);
         break;
-    case 'D': print_choice(out, (i64)v, trace_domains); break;
-    case 'y': print_choice(out, (i64)(v & 15), trace_socket_types);
+    case 'D': trace_print_choice(out, (i64)v, trace_domains); break;
+    case 'y': trace_print_choice(out, (i64)(v & 15), trace_socket_types);
         if (v & O_CLOEXEC) text_print(out, "|SOCK_CLOEXEC");
         if (v & O_NONBLOCK) text_print(out, "|SOCK_NONBLOCK");
         break;
-    case 'R': print_choice(out, (i64)v, trace_resources); break;
+    case 'R': trace_print_choice(out, (i64)v, trace_resources); break;
     case 'L': kind_rlimit(c, v, false); break;
     case 'l': kind_rlimit(c, v, true); break;
-    case 'Y': print_choice(out, (i64)v, trace_prctls); break;
-    case 'E': if (v) print_flags(out, v, trace_access_modes); else text_print(out, "F_OK"); break;
-    case 'Z': print_choice(out, (i64)v, trace_seeks); break;
-    case 'X': if (v) print_flags(out, v, trace_at_flags); else text_char(out, '0'); break;
-    case 'c': print_choice(out, (i64)v, trace_epoll_ops); break;
+    case 'Y': trace_print_request(out, trace_request_find(trace_prctls, 0, v), v); break;
+    case '4': trace_print_level(out, v); break;
+    case '5': trace_print_request(out, trace_request_find(trace_sockopts, c->args[1], v), v); break;
+    case '6': case '7': trace_print_sockopt(c, v, kind == '7'); break;
+    case '8': case '9': trace_print_msghdr(c, v, kind == '9'); break;
+    case 'E': if (v) trace_print_flags(out, v, trace_access_modes); else text_print(out, "F_OK"); break;
+    case 'Z': trace_print_choice(out, (i64)v, trace_seeks); break;
+    case 'X': if (v) trace_print_flags(out, v, trace_at_flags); else text_char(out, '0'); break;
+    case 'c': trace_print_choice(out, (i64)v, trace_epoll_ops); break;
     case 'e': kind_epoll_event(out, v); break;
-    default: print_pointer(out, v);
+    default: trace_print_pointer(out, v);
     }
 }
 
@@ -337,6 +335,7 @@ void trace_syscall(Thread *t, u32 nr, const u64 args[6], i64 result) {
     for (; *k && *k != '>'; k++, c.index++) {
         bool creates = c.index && k[-1] == 'O' && *k == 'o' ? args[c.index - 1] & (O_CREAT | 020000000) : true;
         if (!creates) continue; /* open has a mode only then */
+        if (trace_print_optional(&c, *k, args[c.index])) continue;
         if (c.index) text_print(&line, ", ");
         print_kind(&c, *k, args[c.index]);
     }
@@ -356,7 +355,7 @@ void trace_execve(Thread *t, const char *path, const char *const *argv, const ch
     while (envp[vars]) vars++;
     print_prefix(t, &line);
     text_print(&line, "execve(");
-    print_string(&line, (u64)path, PATH_MAX_TRACE);
+    trace_print_string(&line, (u64)path, PATH_MAX_TRACE);
     text_print(&line, ", ");
     print_strings(&line, (u64)argv);
     text_print(&line, ", %#lx /* %lu vars */) = 0\n", (u64)envp, vars);

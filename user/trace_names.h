@@ -15,8 +15,8 @@ typedef struct FlagName {
 
 extern const FlagName trace_file_types[], trace_sa_flags[], trace_domains[], trace_open_modes[], trace_open_flags[],
     trace_clone_flags[], trace_futex_ops[], trace_epoll_events[], trace_prot[], trace_map_flags[], trace_madvise[],
-    trace_sig_how[], trace_wait_options[], trace_clocks[], trace_ioctls[], trace_fcntls[], trace_socket_types[],
-    trace_resources[], trace_prctls[], trace_access_modes[], trace_seeks[], trace_at_flags[], trace_epoll_ops[];
+    trace_sig_how[], trace_wait_options[], trace_clocks[], trace_socket_types[],
+    trace_resources[], trace_access_modes[], trace_seeks[], trace_at_flags[], trace_epoll_ops[];
 
 /* "{si_signo=SIGCHLD, si_code=CLD_EXITED, ...}" */
 void trace_print_siginfo(Text *out, const u8 info[128]);
