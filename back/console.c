@@ -22,6 +22,9 @@ struct Console {
     int listener;    /* socket */
     int wake;        /* eventfd: there is room again, or the end */
     bool is_terminal, escaped; /* the last byte was the escape */
+    bool menu;       /* what is typed is a line for us */
+    char line[256];
+    u32 line_len;
     bool attached, stopping;
     bool stuck;      /* nobody reads what we write: don't wait for them */
     char name[108];
@@ -61,16 +64,46 @@ void console_restore(void) {
 
 /* --- input -------------------------------------------------------------------------------- */
 
-static const char help[] = "\r\nCtrl-A x  end the machine\r\nCtrl-A s  snapshot\r\nCtrl-A Ctrl-A  send Ctrl-A\r\nCtrl-A h  this help\r\n";
+static const char help[] = "\r\nCtrl-A x  end the machine\r\nCtrl-A s  snapshot\r\nCtrl-A c  menu, and back to the guest\r\nCtrl-A Ctrl-A  send Ctrl-A\r\nCtrl-A h  this help\r\n";
+
+static void say(Console *c, const char *text) { console_write(c, text, strlen(text)); }
+
+static void menu_switch(Console *c, bool on) {
+    c->menu = on;
+    c->line_len = 0;
+    say(c, on ? "\r\n(isomer) " : "\r\n");
+}
+
+/* An empty line goes back to the guest, too. */
+static void menu_key(Console *c, u8 byte) {
+    if (byte == '\r' || byte == '\n') {
+        c->line[c->line_len] = 0;
+        say(c, "\r\n");
+        if (c->line_len && c->escape) c->escape(c->escape_ctx, 'c', c->line);
+        menu_switch(c, c->line_len != 0);
+    } else if ((byte == 0x7f || byte == '\b') && c->line_len) {
+        c->line_len--;
+        say(c, "\b \b");
+    } else if (byte >= ' ' && byte < 0x7f && c->line_len + 1 < sizeof(c->line)) {
+        c->line[c->line_len++] = (char)byte;
+        console_write(c, &byte, 1);
+    }
+}
 
 /* Takes a byte from the terminal; false: it is none for the guest. */
 static bool escape_filter(Console *c, u8 byte) {
     if (!c->is_terminal) return true;
-    if (!c->escaped) return !(c->escaped = byte == ESCAPE);
-    c->escaped = false;
-    if (byte == ESCAPE) return true;
-    if (byte == 'h' || byte == '?') console_write(c, help, sizeof(help) - 1);
-    else if ((byte == 'x' || byte == 's') && c->escape) c->escape(c->escape_ctx, (char)byte);
+    bool escaped = c->escaped;
+    c->escaped = !escaped && byte == ESCAPE;
+    if (c->escaped) return false;
+    if (!escaped || byte == ESCAPE) {
+        if (!c->menu) return true;
+        menu_key(c, byte);
+        return false;
+    }
+    if (byte == 'h' || byte == '?') say(c, help);
+    else if (byte == 'c') menu_switch(c, !c->menu);
+    else if ((byte == 'x' || byte == 's') && c->escape) c->escape(c->escape_ctx, (char)byte, NULL);
     return false;
 }
 

@@ -21,8 +21,8 @@ typedef struct ConsoleUser {
     void (*ready)(void *ctx);
 } ConsoleUser;
 
-/* What an escape asks for: 'x' (end), 's' (snapshot); on the console's thread. May be NULL. */
-typedef void ConsoleEscape(void *ctx, char what);
+/* What an escape asks for: 'x' (end), 's' (snapshot), 'c' (a line typed at the menu; NULL otherwise); on the console's thread. May be NULL. */
+typedef void ConsoleEscape(void *ctx, char what, const char *line);
 
 /* NULL: `why` says why. */
 Console *console_new(const char *kind, char *why, size_t why_size);

@@ -256,7 +256,7 @@ static void usage(FILE *to) {
     fprintf(to, "usage: isomer boot debian[:SUITE] [--exec COMMAND] [OPTIONS]\n"
                 "       isomer boot --kernel FILE [--initrd FILE] [--append TEXT] [--disk FILE] [OPTIONS]\n"
                 "       isomer boot --disk FILE [OPTIONS]\n\n"
-                "Boots a riscv64 machine (the virt board). On the terminal Ctrl-A x ends it, Ctrl-A h helps. The image of a named system is made when it is\n"
+                "Boots a riscv64 machine (the virt board). On the terminal Ctrl-A x ends it, Ctrl-A c is a menu, Ctrl-A h helps. The image of a named system is made when it is\n"
                 "asked for the first time, and kept; its root logs in without a password. A disk alone is booted by U-Boot or EDK2, if a package of the host brings one.\n\n");
     for (size_t k = 0; k < ARRAY_LEN(options); k++) {
         const Option *o = &options[k];
@@ -416,8 +416,17 @@ static void write_snapshot(void) {
     else fprintf(stderr, "\r\nisomer boot: no snapshot: %s\r\n", why);
 }
 
-static void on_escape(void *ctx, char what) {
+/* Of the menu. The terminal does not make new lines of line feeds just now. */
+static void do_line(const char *line) {
+    char answer[2048];
+    Text t = text_init(answer, sizeof answer);
+    control_words(machine, line, &t);
+    for (const char *at = answer; *at; at += strcspn(at, "\n") + (at[strcspn(at, "\n")] == '\n')) fprintf(stderr, "%.*s\r\n", (int)strcspn(at, "\n"), at);
+}
+
+static void on_escape(void *ctx, char what, const char *line) {
     (void)ctx;
+    if (what == 'c') do_line(line);
     if (what == 'x') machine_stop(machine, PLATFORM_POWEROFF, 0);
     if (what == 's') write_snapshot();
 }

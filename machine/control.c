@@ -109,10 +109,11 @@ static bool command_do(Machine *m, const Fields *f, char *why, size_t why_size) 
     if (!strcmp(f->command, "pause")) return machine_pause(m), true;
     if (!strcmp(f->command, "continue")) return machine_continue(m), true;
     if (!strcmp(f->command, "stop")) return machine_stop(m, PLATFORM_POWEROFF, 0), true;
+    if (!strcmp(f->command, "reset")) return machine_stop(m, PLATFORM_REBOOT, 0), true;
     if (!strcmp(f->command, "snapshot")) return f->file[0] ? machine_snapshot(m, f->file, why, why_size) : back_fail(why, why_size, "a file is wanted");
     if (!strcmp(f->command, "balloon"))
         return (f->has_size && board_balloon_want(machine_board(m), f->size)) || back_fail(why, why_size, "a size is wanted, and a machine with a balloon");
-    return back_fail(why, why_size, "%s: no such command (status, pause, continue, stop, snapshot, balloon)", f->command);
+    return back_fail(why, why_size, "%s: no such command (status, pause, continue, stop, reset, snapshot, balloon)", f->command);
 }
 
 void control_line(Machine *m, const char *line, Text *t) {
@@ -121,6 +122,27 @@ void control_line(Machine *m, const char *line, Text *t) {
     if (!object_parse(line, &f)) answer(t, false, "a JSON object of texts and numbers is wanted");
     else if (!strcmp(f.command, "status")) status_answer(m, t);
     else answer(t, command_do(m, &f, why, sizeof(why)), why);
+}
+
+static void status_tell(Machine *m, Text *t) {
+    text_print(t, "%s, %u harts, %llu MiB of memory, of which the guest has given up %llu\n", machine_is_paused(m) ? "paused" : "running", machine_hart_count(m),
+               (unsigned long long)(machine_memory(m)->ram_size >> 20), (unsigned long long)(board_balloon_size(machine_board(m)) >> 20));
+}
+
+void control_words(Machine *m, const char *line, Text *t) {
+    static const char help[] = "status, pause, continue    how it is; stop the harts, let them go on\nreset, quit               start again; end\n"
+                               "snapshot FILE, balloon SIZE    write all of the machine to a file; ask the guest to give up memory\n";
+    char why[WHY] = "";
+    Fields f = {0};
+    const char *rest = line + strcspn(line, " ");
+    Text word = text_init(f.command, sizeof(f.command)), file = text_init(f.file, sizeof(f.file));
+    text_print(&word, "%.*s", (int)(rest - line), line);
+    text_print(&file, "%s", skip_space(rest));
+    f.has_size = parse_size(f.file, 1, &f.size);
+    if (!strcmp(f.command, "quit")) memcpy(f.command, "stop", 5);
+    if (!strcmp(f.command, "help")) text_print(t, "%s", help);
+    else if (!strcmp(f.command, "status")) status_tell(m, t);
+    else if (!command_do(m, &f, why, sizeof(why))) text_print(t, "%s\n", why);
 }
 
 /* --- connections -------------------------------------------------------------------------- */

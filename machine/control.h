@@ -7,6 +7,7 @@
  *   status                 "state": "running" or "paused", "harts", "memory", "balloon" (bytes given up)
  *   pause, continue        stop the harts where they are, let them go on
  *   stop                   end the machine, as if its power was cut
+ *   reset                  start it again, as its reset button would
  *   snapshot, file         write all of the machine to a file
  *   balloon, size          ask the guest to give up so many bytes
  *
@@ -21,6 +22,9 @@ typedef struct Control Control;
 /* Listens; what was at the path is removed. NULL: why. */
 Control *control_new(Machine *m, const char *path, char *why, size_t why_size);
 void control_drop(Control *c);
+
+/* The same for people: "snapshot FILE", "balloon 512M", "help"; the answer is text in lines. */
+void control_words(Machine *m, const char *line, Text *answer);
 
 /* One line's answer, with a newline. For tests. */
 void control_line(Machine *m, const char *line, Text *answer);

@@ -12,6 +12,7 @@ import hashlib
 import http.server
 import lzma
 import os
+import pty
 import shutil
 import socket
 import stat
@@ -252,6 +253,33 @@ def console(t):
     t.boot("time", "cat /proc/uptime; date +%Y; a=$(cut -d. -f1 /proc/uptime); sleep 2; b=$(cut -d. -f1 /proc/uptime); echo passed $((b-a>=2 && b-a<=4))", ["passed 1", time.strftime("%Y")], NONE)
 
 
+def menu(t):
+    """What is typed after Ctrl-A c is for the machine, the rest for the guest."""
+    steps = [("ready", "\x01c"), ("(isomer) ", "helq\x7fp\r"), ("snapshot FILE", "pause\rstatus\r"), ("paused, 1 harts", "continue\rnonsense\r"), ("no such command", "\x01chello\r"),
+             ("got:hello:", "\x01creset\r"), ("ready", "quit\r")]
+    with tempfile.TemporaryDirectory() as tmp:
+        t.kernel.initrd(tmp + "/initrd", "echo ready; while read line; do echo got:$line:; done")
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execv(VM, [VM, "--kernel", t.kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet", "--memory", "256M", *NONE])
+        watch, out, seen = threading.Timer(60 * SLACK, os.kill, (pid, 9)), "", 0
+        watch.start()
+        try:
+            for text, answer in steps:
+                while text not in out[seen:]:
+                    out += os.read(fd, 4096).decode(errors="replace")
+                seen = out.find(text, seen) + len(text)
+                os.write(fd, answer.encode())
+            while True:
+                os.read(fd, 4096)
+        except OSError:  # the end
+            pass
+        status = os.waitpid(pid, 0)[1]
+        watch.cancel()
+        os.close(fd)
+        t.check("menu", status == 0 and out.count("ready") == 2, "status %d: %s" % (status, out[-2000:]))
+
+
 def main():
     if not shutil.which("mmdebstrap"):
         print("skipped: mmdebstrap is not installed")
@@ -262,7 +290,7 @@ def main():
     if not sys.argv[1:]:
         slow.start()
     only = sys.argv[1:]
-    for part in (engines, firmware, flash, disks, network, tap, cable, shares, console):
+    for part in (engines, firmware, flash, disks, network, tap, cable, shares, console, menu):
         if not only or part.__name__ in only:
             part(t)
     if slow.ident:
