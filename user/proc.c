@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <elf.h>
+#include <stddef.h>
 #include <linux/prctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -130,6 +131,86 @@ static i64 make_maps(Thread *t, Bytes *out, const char *host_file) {
 
 static i64 proc_maps(Thread *t, Bytes *out) { return make_maps(t, out, "/proc/self/maps"); }
 static i64 proc_smaps(Thread *t, Bytes *out) { return make_maps(t, out, "/proc/self/smaps"); }
+
+/* --- PROCMAP_QUERY ----------------------------------------------------------------------------------------- */
+
+enum { QUERY_PROT = 7, QUERY_SHARED = 8, QUERY_COVERING_OR_NEXT = 16, QUERY_FILE = 32 };
+
+typedef struct MapQuery { /* struct procmap_query */
+    u64 size, flags, addr;
+    u64 start, end, vma_flags, page_size, offset, inode;
+    u32 dev_major, dev_minor, name_size, build_id_size;
+    u64 name_at, build_id_at;
+} MapQuery;
+
+static bool query_matches(const MapQuery *q, const Vma *v) {
+    u64 wanted = q->flags & (QUERY_PROT | QUERY_SHARED), has = (v->prot & QUERY_PROT) | ((v->flags & VMA_SHARED) ? QUERY_SHARED : 0);
+    return (wanted & ~has) == 0 && (!(q->flags & QUERY_FILE) || v->kind == VMA_FILE);
+}
+
+/* The guest's mapping that is asked for, if there is one. */
+static bool query_find(Space *s, const MapQuery *q, Vma *v) {
+    bool next = q->flags & QUERY_COVERING_OR_NEXT;
+    for (u64 at = q->addr; space_find(s, at, v); at = v->end) {
+        if (!next && v->start > q->addr) return false;
+        if (query_matches(q, v)) return true;
+        if (!next) return false;
+    }
+    return false;
+}
+
+/* The host's answer, cut down to the guest's mapping v. */
+static i64 query_host(const Process *p, const Vma *v, MapQuery *q) {
+    MapQuery h = *q;
+    const char *name = kind_name(p, v);
+    h.flags = 0;
+    h.addr = MAX(v->start, q->addr);
+    if (name) h.name_size = 0, h.name_at = 0;
+    int fd = (int)sys_call(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fd;
+    i64 r = sys_call(SYS_ioctl, fd, PROC_MAP_QUERY, &h);
+    sys_call(SYS_close, fd);
+    if (r < 0) return r;
+    q->start = MAX(v->start, h.start);
+    q->end = MIN(v->end, h.end);
+    q->vma_flags = (v->prot & QUERY_PROT) | (h.vma_flags & QUERY_SHARED);
+    q->offset = h.inode ? h.offset + (q->start - h.start) : 0;
+    q->page_size = h.page_size;
+    q->inode = h.inode;
+    q->dev_major = h.dev_major;
+    q->dev_minor = h.dev_minor;
+    q->build_id_size = h.build_id_size;
+    if (name && q->name_size) {
+        u32 size = (u32)strlen(name) + 1;
+        if (size > q->name_size) return -ENAMETOOLONG;
+        q->name_size = size;
+        return guest_write(q->name_at, name, size);
+    }
+    q->name_size = h.name_size;
+    return 0;
+}
+
+i64 proc_map_query(Thread *t, int fd, u64 at) {
+    char link[64], target[64];
+    Text text = text_init(link, sizeof link);
+    text_print(&text, "/proc/self/fd/%d", fd);
+    long n = sys_call(SYS_readlinkat, AT_FDCWD, link, target, sizeof target - 1);
+    target[MAX(n, 0)] = 0;
+    if (strcmp(target, "/memfd:maps (deleted)") != 0) return CALL_NOT_OURS;
+    MapQuery q = {0};
+    Vma v;
+    if (guest_read(&q.size, at, sizeof q.size) < 0) return -EFAULT;
+    u64 size = q.size;
+    if (size < offsetof(MapQuery, vma_flags)) return -EINVAL;
+    if (size > PAGE_BYTES) return -E2BIG;
+    if (guest_read(&q, at, MIN(size, sizeof q)) < 0) return -EFAULT;
+    q.size = sizeof q;
+    if (q.flags & ~63ull || !q.name_at != !q.name_size || !q.build_id_at != !q.build_id_size) return -EINVAL;
+    if (!query_find(&t->process->space, &q, &v)) return -ENOENT;
+    i64 r = query_host(t->process, &v, &q);
+    q.size = size;
+    return r < 0 ? r : guest_write(at, &q, MIN(size, sizeof q));
+}
 
 /* --- the others ---------------------------------------------------------------------------------------------- */
 

@@ -14,4 +14,8 @@ i64 proc_open(Thread *t, const char *path, int flags);
 /* Tells the host's kernel where the guest's arguments, environment and auxv lie, and its name, so that others see them. */
 void proc_publish(Process *p);
 
+/* ioctl(2) PROCMAP_QUERY (Linux 6.11) of such a maps, else CALL_NOT_OURS. */
+#define PROC_MAP_QUERY 0xc0686611
+i64 proc_map_query(Thread *t, int fd, u64 at);
+
 #endif

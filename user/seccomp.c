@@ -392,7 +392,7 @@ static i64 notif_send(Thread *t, int fd, u64 arg) {
 i64 seccomp_ioctl(Thread *t, int fd, u64 command, u64 arg) {
     if ((u32)command == SECCOMP_IOCTL_NOTIF_RECV) return notif_receive(t, fd, arg);
     if ((u32)command == SECCOMP_IOCTL_NOTIF_SEND) return notif_send(t, fd, arg);
-    return SECCOMP_NOT_OURS;
+    return CALL_NOT_OURS;
 }
 
 /* --- execve --------------------------------------------------------------------------------------------------------------- */

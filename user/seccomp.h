@@ -32,8 +32,7 @@ int seccomp_save(const struct Thread *t);
 /* In the new program: reads and closes it. False: it is damaged. */
 bool seccomp_restore(struct Thread *t, int fd);
 
-/* ioctl(2) of a listener, else SECCOMP_NOT_OURS. */
-enum { SECCOMP_NOT_OURS = 1 };
+/* ioctl(2) of a listener, else CALL_NOT_OURS. */
 i64 seccomp_ioctl(struct Thread *t, int fd, u64 command, u64 arg);
 
 #endif

@@ -99,8 +99,10 @@ i64 do_openat(Thread *t, u64 *a) {
 }
 
 i64 do_ioctl(Thread *t, u64 *a) {
-    i64 r = (a[1] >> 8 & 0xff) == '!' ? seccomp_ioctl(t, (int)a[0], a[1], a[2]) : SECCOMP_NOT_OURS;
-    return r != SECCOMP_NOT_OURS ? r : thread_sys(t, SYS_ioctl, a[0], a[1], a[2]);
+    i64 r = CALL_NOT_OURS;
+    if ((a[1] >> 8 & 0xff) == '!') r = seccomp_ioctl(t, (int)a[0], a[1], a[2]);
+    else if ((u32)a[1] == PROC_MAP_QUERY) r = proc_map_query(t, (int)a[0], a[2]);
+    return r != CALL_NOT_OURS ? r : thread_sys(t, SYS_ioctl, a[0], a[1], a[2]);
 }
 
 /* Writes to another process's memory are to be known. */

@@ -87,6 +87,9 @@ struct Thread {
     Arena scratch;            /* of one system call; the parent's to drop after vfork */
 };
 
+/* From a function that looks at a call first: the host shall have it. */
+enum { CALL_NOT_OURS = 1 };
+
 enum { THREAD_REGION = 256 * 1024, THREAD_ALT_END = 80 * 1024, THREAD_HEAD = 8 * 1024 };
 
 static inline Thread *thread_of_stack(const void *sp) { return (Thread *)((u64)sp & -(u64)THREAD_REGION); }

@@ -4,6 +4,7 @@
 #include "t.h"
 #include <dirent.h>
 #include <elf.h>
+#include <sys/ioctl.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 
@@ -52,6 +53,47 @@ static void *thread(void *arg) {
     return NULL;
 }
 
+struct query { /* struct procmap_query, Linux 6.11 */
+    uint64_t size, flags, addr, start, end, vma_flags, page_size, offset, inode;
+    uint32_t major, minor, name_size, build_id_size;
+    uint64_t name_at, build_id_at;
+};
+#define PROCMAP_QUERY _IOWR('f', 17, struct query)
+
+/* Every line of maps again, by the ioctl. */
+static void query_maps(void) {
+    static char copy[sizeof buffer];
+    int fd = open("/proc/self/maps", O_RDONLY), lines = 0;
+    char name[4096];
+    struct query q = {.size = sizeof q, .addr = (unsigned long)copy};
+    if (ioctl(fd, PROCMAP_QUERY, &q) < 0 && errno == ENOTTY) {
+        printf("no such query here\n");
+        return;
+    }
+    slurp("/proc/self/maps");
+    strcpy(copy, buffer);
+    for (char *line = strtok(copy, "\n"); line; line = strtok(NULL, "\n")) {
+        unsigned long start, end, offset, inode;
+        char prot[5], path[4096] = "";
+        CHECK(sscanf(line, "%lx-%lx %4s %lx %*s %lu %4095s", &start, &end, prot, &offset, &inode, path) >= 5);
+        if (strstr(path, "[vvar") || strstr(path, "[vsyscall")) continue;
+        q = (struct query){.size = sizeof q, .addr = start + (end - start) / 2, .name_at = (unsigned long)name, .name_size = sizeof name};
+        CHECK(ioctl(fd, PROCMAP_QUERY, &q) == 0);
+        unsigned long flags = (prot[0] == 'r') | (prot[1] == 'w') << 1 | (prot[2] == 'x') << 2 | (prot[3] == 's') << 3;
+        CHECK(q.start == start && q.end == end && q.vma_flags == flags && q.inode == inode && (!inode || q.offset == offset));
+        CHECK(q.name_size ? !strncmp(name, path, strcspn(path, " ")) : !path[0]);
+        lines++;
+    }
+    q = (struct query){.size = sizeof q, .addr = 8, .flags = 16 | 4 /* the next one that is executable */};
+    CHECK(ioctl(fd, PROCMAP_QUERY, &q) == 0 && (q.vma_flags & 4) && q.start > 8);
+    q = (struct query){.size = sizeof q, .addr = 8};
+    FAILS(ioctl(fd, PROCMAP_QUERY, &q), ENOENT);
+    q.size = 8;
+    FAILS(ioctl(fd, PROCMAP_QUERY, &q), EINVAL);
+    printf("maps and queries agree %d\n", lines > 3);
+    close(fd);
+}
+
 int main(int argc, char **argv) {
     char exe[4096] = "", other[4096] = "", name[4096];
     bool ordered = true;
@@ -69,6 +111,7 @@ int main(int argc, char **argv) {
     fd = open(exe, O_RDONLY);
     CHECK(read(fd, &mine, sizeof(mine)) == sizeof(mine) && !memcmp(&mine, &header, sizeof(mine)));
     CHECK(stat("/proc/self/exe", &a) == 0 && fstat(fd, &b) == 0 && a.st_ino == b.st_ino);
+    query_maps();
     ssize_t n = slurp("/proc/self/cmdline");
     printf("cmdline");
     for (char *at = buffer + strlen(buffer) + 1; at < buffer + n; at += strlen(at) + 1) printf(" <%s>", at);
