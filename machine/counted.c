@@ -46,7 +46,6 @@ struct Counted {
     Timers timers;
     u64 wall;       /* nanoseconds since 1970 when guest time was 0 */
     u64 idle_ns;    /* guest time that passed without instructions */
-    u64 real_start; /* recording: back_now() when guest time would have been 0, had it passed as the host's does */
     u64 limit;      /* the count at which the budget is spent */
     u64 slice_end;
     u32 slices;     /* since the last check */
@@ -225,11 +224,7 @@ void counted_look(Counted *c) {
     c->inside = true;
 }
 
-/* Guest time does not stand still for those outside while the hart does. */
-void counted_enter(Counted *c) {
-    gate_enter(&c->gate);
-    c->real_start = back_now() - counted_ns(c);
-}
+void counted_enter(Counted *c) { gate_enter(&c->gate); }
 
 void counted_leave(Counted *c) {
     c->inside = false;
@@ -239,19 +234,15 @@ void counted_leave(Counted *c) {
 
 /* --- waiting ------------------------------------------------------------------------------ */
 
-/* As long as it would take in the host's time; less if guest time lags behind. Returns the guest time that it took. */
+/* Guest time and the host's pass at the same rate here, wherever they stand: who waits for an answer of the network waits as long as he thinks. Returns the time that it took. */
 static u64 sleep_for(Counted *c, u32 seen) {
-    u64 until = timers_next(&c->timers), now = counted_ns(c), real = back_now() - c->real_start;
-    if (real < until) {
-        u64 left = until == ~0ull ? 3600ull * 1000000000 : until - real;
-        struct timespec t = {.tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000)};
-        gate_leave(&c->gate);
-        sys_futex(&c->hart->wake, FUTEX_WAIT_PRIVATE, seen, &t);
-        gate_enter(&c->gate);
-        real = back_now() - c->real_start;
-    }
-    u64 end = MIN(real, until);
-    return end > now ? end - now : 0;
+    u64 until = timers_next(&c->timers), now = counted_ns(c), start = back_now();
+    u64 most = until > now ? until - now : 0, wait = MIN(most, 3600ull * 1000000000);
+    struct timespec t = {.tv_sec = (time_t)(wait / 1000000000), .tv_nsec = (long)(wait % 1000000000)};
+    gate_leave(&c->gate);
+    sys_futex(&c->hart->wake, FUTEX_WAIT_PRIVATE, seen, &t);
+    gate_enter(&c->gate);
+    return MIN(back_now() - start, most);
 }
 
 void counted_pause(Counted *c) { c->idle_ns += PAUSE_NS; }
