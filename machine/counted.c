@@ -15,7 +15,6 @@ enum {
     SLICE = 1 << 18,      /* instructions between two looks at the outside: a fraction of a millisecond */
     CHECK_SLICES = 16,    /* between two digests of the hart */
     FLUSH_NS = 500000000, /* a recording that is killed loses so much */
-    NS_PER_TICK = 1000000000 / PLATFORM_HZ,
     PAUSE_NS = 200,       /* of guest time: loops that wait for a time end sooner; a boot had two million pauses without */
     WHY = 256,
 };
