@@ -92,6 +92,8 @@ enum { CALL_NOT_OURS = 1 };
 
 enum { THREAD_REGION = 256 * 1024, THREAD_ALT_END = 80 * 1024, THREAD_HEAD = 8 * 1024 };
 
+_Static_assert(sizeof(Thread) <= THREAD_HEAD, "the signal stack begins there");
+
 static inline Thread *thread_of_stack(const void *sp) { return (Thread *)((u64)sp & -(u64)THREAD_REGION); }
 /* On any stack of a guest thread, handlers included. */
 static inline Thread *thread_current(void) { return thread_of_stack(__builtin_frame_address(0)); }
