@@ -46,6 +46,15 @@ static bool patch(VirtioPuppet *p, u32 offset, const u8 *data, u32 size) {
     return true;
 }
 
+/* In a packed ring not every number is a place. */
+static bool unpop(VirtioPuppet *p, u32 queue, u32 mark) {
+    VirtQueue *q = &p->virtio.queue[queue];
+    p->has_chain[queue] = false;
+    if (virtio_has(&p->virtio, VIRTIO_F_RING_PACKED) && mark >= 2 * q->size) return false;
+    virtq_unpop(q, (u16)mark);
+    return true;
+}
+
 static bool push(VirtioPuppet *p, u32 queue, u32 written, const u8 *data, u32 size) {
     const VirtChain *c = chain_end(p, queue, data, size);
     if (c) virtq_push(&p->virtio.queue[queue], c, written);
@@ -57,7 +66,7 @@ bool virtio_puppet_do(VirtioPuppet *p, VirtOp op, u32 queue, u32 number, u32 wri
     VirtQueue *q = &p->virtio.queue[queue];
     switch (op) {
     case VIRT_POP: p->has_chain[queue] = virtq_pop(q, p->chain[queue]); break;
-    case VIRT_UNPOP: virtq_unpop(q, (u16)number); break;
+    case VIRT_UNPOP: return unpop(p, queue, number);
     case VIRT_FILL: return fill(p, queue, number, written, data, size);
     case VIRT_PATCH: return patch(p, number, data, size);
     case VIRT_PUBLISH:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records from anywhere: the input is a file's chunks as they are, or, behind good digests, the items in them; those of queues are done by a puppet whose rings the input has
- * made, too. The first byte says which. Then it is a list of operations, since few random bytes are items. */
+ * made, too. The first byte says which, and the rings' layout. Then it is a list of operations, since few random bytes are items. */
 #include "base/digest.h"
 #include "device/virtio/devices.h"
 #include "machine/record.h"
@@ -24,7 +24,7 @@ static void notified(void *ctx) {}
 static void wr(u32 offset, u32 v) { virtio_mmio_ops.write(slot, offset, 4, v); }
 
 static void setup(void) {
-    static const VirtioLook look = {.name = "puppet", .id = VIRTIO_NET, .queues = QUEUES, .queue_size = QSIZE, .config_size = 8, .offered = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT | VIRTIO_F_EVENT_IDX};
+    static const VirtioLook look = {.name = "puppet", .id = VIRTIO_NET, .queues = QUEUES, .queue_size = QSIZE, .config_size = 8, .offered = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT | VIRTIO_F_EVENT_IDX | VIRTIO_F_RING_PACKED};
     file = memfd_create("record", MFD_CLOEXEC);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
     if (file < 0 || physical_init(&memory, BASE, RAM)) BUG("no memory");
@@ -32,14 +32,14 @@ static void setup(void) {
     slot = virtio_mmio_new(virtio_puppet_virtio(puppet), (Irq){line, NULL, 1});
 }
 
-/* A driver that took all features, with rings in memory that the input fills. */
-static void drive(const u8 *data, size_t size) {
+/* A driver with rings, of either layout, in memory that the input fills. */
+static void drive(const u8 *data, size_t size, bool packed) {
     memset(memory.ram, 0, RAM);
     memcpy(memory.ram, data, MIN(size, (size_t)RAM));
     wr(0x70, 0);
     wr(0x70, 3);
     wr(0x24, 0), wr(0x20, (u32)(VIRTIO_F_INDIRECT | VIRTIO_F_EVENT_IDX));
-    wr(0x24, 1), wr(0x20, 1);
+    wr(0x24, 1), wr(0x20, packed ? 5 : 1);
     wr(0x70, 11);
     for (u32 q = 0; q < QUEUES; q++) {
         wr(0x30, q), wr(0x38, QSIZE);
@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     if (!puppet) setup();
     if (size < 2) return 0;
     file_make(data + 1, size - 1, data[0] & 1);
-    drive(data + 1, size - 1);
+    drive(data + 1, size - 1, data[0] & 2);
     Record *r = record_open(path, why, sizeof(why));
     FUZZ_CHECK(r, "a good header is refused");
     for (const RecordItem *i; (i = record_next(r)); record_take(r), items++) {
