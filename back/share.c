@@ -6,8 +6,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 struct Share {
@@ -290,4 +292,35 @@ int share_times(const ShareFile *f, const struct timespec times[2]) {
     int err = share_stat(f, &st);
     if (!err && S_ISLNK(st.st_mode)) return 0; /* as share_chmod; nobody misses a link's times */
     return err ? err : failure(utimensat(AT_FDCWD, proc_name(f->path).text, times, 0));
+}
+
+/* --- extended attributes ------------------------------------------------------------------ */
+
+static bool is_users(const char *name) { return !strncmp(name, "user.", 5); }
+
+i64 share_xattr_get(const ShareFile *f, const char *name, void *to, size_t size) {
+    if (!is_users(name)) return -EOPNOTSUPP;
+    ssize_t n = getxattr(proc_name(f->path).text, name, to, size);
+    return n < 0 ? -errno : n;
+}
+
+i64 share_xattr_list(const ShareFile *f, char *to, size_t size) {
+    char names[XATTR_LIST_MAX];
+    ssize_t n = listxattr(proc_name(f->path).text, names, sizeof(names));
+    i64 done = 0;
+    if (n < 0) return -errno;
+    for (char *at = names; at < names + n; at += strlen(at) + 1) {
+        size_t len = strlen(at) + 1;
+        if (!is_users(at)) continue;
+        if (size && (size_t)done + len > size) return -ERANGE;
+        if (size) memcpy(to + done, at, len);
+        done += (i64)len;
+    }
+    return done;
+}
+
+int share_xattr_set(const ShareFile *f, const char *name, const void *value, size_t size, int flags) {
+    if (f->share->read_only) return -EROFS;
+    if (!is_users(name)) return -EOPNOTSUPP;
+    return failure(size ? setxattr(proc_name(f->path).text, name, value, size, flags) : removexattr(proc_name(f->path).text, name));
 }

@@ -67,4 +67,11 @@ int share_truncate(ShareFile *f, u64 size);
 /* Access, modification; UTIME_NOW, UTIME_OMIT in tv_nsec. */
 int share_times(const ShareFile *f, const struct timespec times[2]);
 
+/* Extended attributes of users ("user.*"; others mean something to the host). Their size, or -errno; `size` 0: only that is asked for. */
+i64 share_xattr_get(const ShareFile *f, const char *name, void *to, size_t size);
+/* The names, each with its NUL. */
+i64 share_xattr_list(const ShareFile *f, char *to, size_t size);
+/* flags: XATTR_CREATE, XATTR_REPLACE; `size` 0 removes it. */
+int share_xattr_set(const ShareFile *f, const char *name, const void *value, size_t size, int flags);
+
 #endif

@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 
-enum { QUEUE_SIZE = 128, TAG_MAX = 64, HEAD_MAX = 16384, REPLY_MAX = 65536, HEADER = 7, MSIZE_MIN = 4096, MSIZE_MAX = 512000, FIDS_MAX = 1 << 16, BUCKETS = 1024, WALK_MAX = 16, NAME_SIZE = 4097 };
+enum { QUEUE_SIZE = 128, TAG_MAX = 64, HEAD_MAX = 16384, REPLY_MAX = 65536, HEADER = 7, MSIZE_MIN = 4096, MSIZE_MAX = 512000, FIDS_MAX = 1 << 16, BUCKETS = 1024, WALK_MAX = 16, NAME_SIZE = 4097, XATTR_MAX = 65536 };
 enum {
-    T_STATFS = 8, T_LOPEN = 12, T_LCREATE = 14, T_SYMLINK = 16, T_MKNOD = 18, T_RENAME = 20, T_READLINK = 22, T_GETATTR = 24, T_SETATTR = 26,
+    T_STATFS = 8, T_LOPEN = 12, T_LCREATE = 14, T_SYMLINK = 16, T_MKNOD = 18, T_RENAME = 20, T_READLINK = 22, T_GETATTR = 24, T_SETATTR = 26, T_XATTRWALK = 30, T_XATTRCREATE = 32,
     T_READDIR = 40, T_FSYNC = 50, T_LOCK = 52, T_GETLOCK = 54, T_LINK = 70, T_MKDIR = 72, T_RENAMEAT = 74, T_UNLINKAT = 76, T_VERSION = 100,
     T_ATTACH = 104, T_FLUSH = 108, T_WALK = 110, T_READ = 116, T_WRITE = 118, T_CLUNK = 120, T_REMOVE = 122, R_LERROR = 7,
 };
@@ -20,11 +20,21 @@ enum { SET_MODE = 1, SET_UID = 2, SET_GID = 4, SET_SIZE = 8, SET_ATIME = 16, SET
 enum { QID_DIR = 0x80, QID_LINK = 0x02, LOCK_SUCCESS = 0, LOCK_UNLOCKED = 2, UNLINK_FOLDER = 0x200 };
 static const u64 attr_basic = 0x7ff;
 
+/* An extended attribute (or their names) is read and written through a fid of its own; written, it is set when the fid goes. */
+typedef struct Xattr {
+    bool set;
+    int flags;
+    u32 size, len; /* len: of what is to be set, what has come */
+    char name[256];
+    u8 bytes[];
+} Xattr;
+
 typedef struct Fid Fid;
 struct Fid {
     Fid *next; /* in its bucket */
     u32 id;
     ShareFile *file;
+    Xattr *xattr; /* NULL: the fid stands for the file */
 };
 
 typedef struct Message {
@@ -116,10 +126,11 @@ static Fid **fid_slot(Virtio9p *d, u32 id) {
     return at;
 }
 
-/* The file of the fid that comes next in the message; NULL: there is none. */
+/* The fid that comes next in the message, and its file; NULL: there is none. */
+static Fid *get_fid_itself(Request *r) { return *fid_slot(r->d, get32(&r->in)); }
 static ShareFile *get_fid(Request *r) {
-    Fid *f = *fid_slot(r->d, get32(&r->in));
-    return f ? f->file : NULL;
+    Fid *f = get_fid_itself(r);
+    return f && !f->xattr ? f->file : NULL;
 }
 
 /* Takes `file` over, also if it fails. */
@@ -130,7 +141,7 @@ static int fid_add(Virtio9p *d, u32 id, ShareFile *file) {
         return *slot ? -EBADF : -EMFILE;
     }
     *slot = back_alloc(sizeof(Fid));
-    **slot = (Fid){NULL, id, file};
+    **slot = (Fid){NULL, id, file, NULL};
     d->fid_len++;
     return 0;
 }
@@ -140,6 +151,7 @@ static int fid_drop(Virtio9p *d, u32 id) {
     if (!f) return -EBADF;
     *slot = f->next;
     share_close(f->file);
+    free(f->xattr);
     free(f);
     d->fid_len--;
     return 0;
@@ -233,25 +245,41 @@ static u64 data_room(const Request *r, u32 count, u32 head) {
     return room > head ? MIN((u64)count, room - head) : 0;
 }
 
+static i64 xattr_read(const Request *r, const Xattr *x, u64 offset, u64 size) {
+    if (x->set || offset > x->size) return -EINVAL;
+    return (i64)virt_chain_write(r->chain, HEADER + 4, x->bytes + offset, MIN(size, x->size - offset));
+}
+
 static int do_read(Request *r) {
     struct iovec iov[VIRTQ_SIZE_MAX];
-    ShareFile *f = get_fid(r);
+    const Fid *f = get_fid_itself(r);
     u64 offset = get64(&r->in), size = data_room(r, get32(&r->in), HEADER + 4);
     if (!f) return -EBADF;
-    i64 n = size ? share_read(f, offset, iov, virt_chain_slice(r->chain, true, HEADER + 4, size, iov)) : 0;
+    i64 n = 0;
+    if (f->xattr) n = xattr_read(r, f->xattr, offset, size);
+    else if (size) n = share_read(f->file, offset, iov, virt_chain_slice(r->chain, true, HEADER + 4, size, iov));
     if (n < 0) return (int)n;
     put(&r->out, (u64)n, 4);
     r->data = (u64)n;
     return 0;
 }
 
+/* From the start on, without holes. */
+static i64 xattr_write(const Request *r, Xattr *x, u64 offset, u64 size) {
+    if (!x->set || offset != x->len || size > x->size - x->len) return -EINVAL;
+    x->len += (u32)virt_chain_read(r->chain, r->in.pos, x->bytes + offset, size);
+    return (i64)size;
+}
+
 static int do_write(Request *r) {
     struct iovec iov[VIRTQ_SIZE_MAX];
-    ShareFile *f = get_fid(r);
+    const Fid *f = get_fid_itself(r);
     u64 offset = get64(&r->in), count = get32(&r->in), have = r->chain->out_size - MIN(r->chain->out_size, (u64)r->in.pos);
     if (!f) return -EBADF;
     if (count > have) return -EINVAL;
-    i64 n = count ? share_write(f, offset, iov, virt_chain_slice(r->chain, false, r->in.pos, count, iov)) : 0;
+    i64 n = 0;
+    if (f->xattr) n = xattr_write(r, f->xattr, offset, count);
+    else if (count) n = share_write(f->file, offset, iov, virt_chain_slice(r->chain, false, r->in.pos, count, iov));
     if (n < 0) return (int)n;
     put(&r->out, (u64)n, 4);
     return 0;
@@ -438,7 +466,61 @@ static int do_getlock(Request *r) {
     return f ? 0 : -EBADF;
 }
 
-static int do_clunk(Request *r) { return fid_drop(r->d, get32(&r->in)); }
+/* Copies what is there now: `size` was its size before. */
+static int xattr_fill(const ShareFile *f, Xattr *x) {
+    i64 n = x->name[0] ? share_xattr_get(f, x->name, x->bytes, x->size) : share_xattr_list(f, (char *)x->bytes, x->size);
+    if (x->size && n > 0) x->size = (u32)n;
+    return n < 0 ? (int)n : 0;
+}
+
+static Xattr *xattr_new(const char *name, u32 size) {
+    Xattr *x = back_alloc(sizeof(*x) + size);
+    strcpy(x->name, name);
+    x->size = size;
+    return x;
+}
+
+/* A new fid to read an attribute, or, if it has no name, the names of all. */
+static int do_xattrwalk(Request *r) {
+    char name[NAME_SIZE];
+    ShareFile *f = get_fid(r), *copy;
+    u32 id = get32(&r->in);
+    get_text(&r->in, name);
+    if (!f || r->in.bad || strlen(name) > 255) return f ? -EINVAL : -EBADF;
+    i64 size = name[0] ? share_xattr_get(f, name, NULL, 0) : share_xattr_list(f, NULL, 0);
+    if (size < 0 || size > XATTR_MAX) return size < 0 ? (int)size : -E2BIG;
+    Xattr *x = xattr_new(name, (u32)size);
+    int err = xattr_fill(f, x);
+    if (!err) err = share_copy(f, &copy);
+    if (!err) err = fid_add(r->d, id, copy);
+    if (err) return free(x), err;
+    (*fid_slot(r->d, id))->xattr = x;
+    put(&r->out, x->size, 8);
+    return 0;
+}
+
+/* The fid becomes one to write an attribute. */
+static int do_xattrcreate(Request *r) {
+    char name[NAME_SIZE];
+    Fid *f = get_fid_itself(r);
+    get_text(&r->in, name);
+    u64 size = get64(&r->in);
+    int flags = (int)get32(&r->in);
+    if (!f) return -EBADF;
+    if (r->in.bad || f->xattr || !name[0] || strlen(name) > 255) return -EINVAL;
+    if (size > XATTR_MAX) return -E2BIG;
+    f->xattr = xattr_new(name, (u32)size);
+    f->xattr->set = true;
+    f->xattr->flags = flags;
+    return 0;
+}
+
+static int do_clunk(Request *r) {
+    const Fid *f = get_fid_itself(r);
+    const Xattr *x = f ? f->xattr : NULL;
+    int err = x && x->set && x->len == x->size ? share_xattr_set(f->file, x->name, x->bytes, x->size, x->flags) : 0;
+    return f ? (fid_drop(r->d, f->id), err) : -EBADF;
+}
 
 /* Drivers of this protocol have unlinkat; a remove only loses its fid. */
 static int do_remove(Request *r) {
@@ -461,6 +543,8 @@ static int request_do(Request *r, u8 type) {
     case T_READDIR: return do_readdir(r);
     case T_GETATTR: return do_getattr(r);
     case T_SETATTR: return do_setattr(r);
+    case T_XATTRWALK: return do_xattrwalk(r);
+    case T_XATTRCREATE: return do_xattrcreate(r);
     case T_STATFS: return do_statfs(r);
     case T_READLINK: return do_readlink(r);
     case T_MKDIR: return do_mkdir(r);
@@ -501,7 +585,7 @@ static void fid_load(Virtio9p *d, State *s) {
 static void fid_save(const Fid *f, State *s) {
     char where[WHERE_SIZE];
     u32 id = f->id, flags = (u32)share_flags(f->file), len;
-    if (share_where(f->file, where, sizeof(where))) strcpy(where, "/"); /* no name that share_find would find */
+    if (f->xattr || share_where(f->file, where, sizeof(where))) strcpy(where, "/"); /* no name that share_find would find */
     len = (u32)strlen(where);
     state_u32(s, &id);
     state_u32(s, &flags);

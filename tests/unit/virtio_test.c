@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -465,6 +466,43 @@ static int m_simple(Driver *d, u8 type, u32 fid, u64 a, u32 a_size, u64 b, u32 b
     return m_call(d);
 }
 
+/* Fid 9 becomes one to set an attribute of fid `of`. */
+static int m_xattr_create(Driver *d, u32 of, const char *name, u64 size) {
+    m_start(110);
+    m_put(of, 4), m_put(9, 4), m_put(0, 2);
+    CHECK(m_call(d) == 111);
+    m_start(32);
+    m_put(9, 4), m_text(name), m_put(size, 8), m_put(0, 4);
+    return m_call(d);
+}
+static int m_xattr_walk(Driver *d, u32 of, const char *name) {
+    m_start(30);
+    m_put(of, 4), m_put(9, 4), m_text(name);
+    return m_call(d);
+}
+static int m_write(Driver *d, u32 fid, u64 offset, const char *bytes) {
+    m_start(118);
+    m_put(fid, 4), m_put(offset, 8), m_put(strlen(bytes), 4);
+    for (; *bytes; bytes++) m_put((u8)*bytes, 1);
+    return m_call(d);
+}
+static int m_clunk(Driver *d, u32 fid) { return m_simple(d, 120, fid, 0, 0, 0, 0); }
+
+static void check_xattr(Driver *d, u32 of, const char *path) {
+    char value[16];
+    if (setxattr(path, "user.host", "given", 5, 0)) return; /* the file system has none */
+    CHECK(m_xattr_walk(d, of, "user.host") == 31 && message[7] == 5);
+    CHECK(m_simple(d, 116, 9, 0, 8, 64, 4) == 117 && message[7] == 5 && !memcmp(message + 11, "given", 5));
+    CHECK(m_simple(d, 116, 9, 6, 8, 64, 4) == -22 && m_simple(d, 24, 9, 0x7ff, 8, 0, 0) == -9 && m_write(d, 9, 0, "no") == -22 && m_clunk(d, 9) == 121);
+    CHECK(m_xattr_create(d, of, "user.guest", 6) == 33 && m_write(d, 9, 0, "abc") == 119 && m_write(d, 9, 4, "x") == -22 && m_write(d, 9, 3, "defg") == -22 && m_write(d, 9, 3, "def") == 119);
+    CHECK(getxattr(path, "user.guest", value, 16) < 0 && m_clunk(d, 9) == 121 && getxattr(path, "user.guest", value, 16) == 6 && !memcmp(value, "abcdef", 6));
+    CHECK(m_xattr_walk(d, of, "") == 31 && message[7] == 10 + 11 && m_clunk(d, 9) == 121);
+    CHECK(m_xattr_create(d, of, "user.guest", 0) == 33 && m_clunk(d, 9) == 121 && getxattr(path, "user.guest", value, 16) < 0);
+    CHECK(m_xattr_create(d, of, "trusted.x", 1) == 33 && m_write(d, 9, 0, "a") == 119 && m_clunk(d, 9) == -95 && m_clunk(d, 9) == -9);
+    CHECK(m_xattr_walk(d, of, "security.capability") == -95 && m_xattr_walk(d, of, "user.none") == -61 && m_xattr_walk(d, 77, "") == -9);
+    CHECK(m_xattr_create(d, of, "user.big", 1 << 20) == -7 && m_clunk(d, 9) == 121);
+}
+
 static void check_share(Driver *d, const char *folder) {
     char path[256], text[32] = "";
     snprintf(path, sizeof(path), "%s/link", folder);
@@ -518,9 +556,10 @@ static void check_share(Driver *d, const char *folder) {
     m_put(0, 4), m_text("sub"), m_put(0755, 4), m_put(getgid(), 4);
     CHECK(m_call(d) == 73 && m_walk(d, 5, "sub") == 111 && m_simple(d, 12, 5, 0, 4, 0, 0) == 13);
     CHECK(m_simple(d, 40, 5, 0, 8, 4000, 4) == 41 && message[7] > 40);
+    snprintf(path, sizeof(path), "%s/sub", folder);
+    check_xattr(d, 5, path);
     CHECK(m_simple(d, 120, 5, 0, 0, 0, 0) == 121 && m_simple(d, 120, 5, 0, 0, 0, 0) == -9 && m_simple(d, 8, 0, 0, 0, 0, 0) == 9);
     CHECK(m_simple(d, 99, 0, 0, 0, 0, 0) == -95 && m_simple(d, 116, 0, 0, 2, 0, 0) == -22);
-    snprintf(path, sizeof(path), "%s/sub", folder);
     CHECK(!rmdir(path));
     snprintf(path, sizeof(path), "%s/link", folder);
     CHECK(!unlink(path));
