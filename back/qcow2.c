@@ -117,7 +117,7 @@ static u64 count_max(const Qcow2 *q) { return low_bits(~0ull, 1u << q->refcount_
 
 /* Makes room for one more block: those that are as in the file go. */
 static void refblocks_trim(Qcow2 *q) {
-    if (q->refblocks < MAX(REFBLOCKS_MAX >> q->cluster_bits, 4)) return;
+    if (q->refblocks < (u64)MAX(REFBLOCKS_MAX >> q->cluster_bits, 4)) return;
     for (u32 k = 0; k < q->reftable_len; k++) {
         if (!q->refblock[k] || q->refblock_dirty[k]) continue;
         free(q->refblock[k]);
