@@ -229,7 +229,7 @@ static bool opt_cache_size(Run *r, const char *arg) {
 /* Handed on, so that a guest that changes HOME or its environment does not lose it. */
 static void default_cache(Run *r) {
     if (r->cache_chosen) return;
-    r->o.engine.store = cache_folder(NULL);
+    r->o.engine.store = r->o.secure ? NULL : cache_folder(NULL); /* HOME is the caller's word */
     remember(r, "cache", r->o.engine.store ? r->o.engine.store : "off");
 }
 
@@ -421,9 +421,11 @@ int cmd_run(int argc, char **argv) {
     r->o.host_vdso = (const void *)getauxval(AT_SYSINFO_EHDR);
     for (char **e = environ; *e; e++) vec_push(&r->env, *e);
     bool preserve_argv0 = getauxval(AT_FLAGS) & 1; /* binfmt_misc flag P: PROGRAM ARGV0 ARGUMENTS... */
+    bool by_kernel = preserve_argv0 || getauxval(AT_EXECFD); /* then there are no options: what looks like one is a program's name */
     int first = 1;
-    if (!child_flag(argc, argv) && !apply_environment(r)) return 1;
-    if (!r->quit && !preserve_argv0) first = parse_options(r, argc, argv);
+    r->o.secure = getauxval(AT_SECURE); /* a set-user-ID program: its caller must not choose, not even by the environment */
+    if (!child_flag(argc, argv) && !r->o.secure && !apply_environment(r)) return 1;
+    if (!r->quit && !by_kernel) first = parse_options(r, argc, argv);
     if (r->quit) return 0;
     if (first < 0) return 1;
     if (first >= argc) {

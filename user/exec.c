@@ -11,7 +11,9 @@
 #include "user/uring.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #ifndef AT_EXECVE_CHECK
 #define AT_EXECVE_CHECK 0x10000
@@ -161,6 +163,15 @@ static int keep_fd(const Program *prog, const char *path) {
     return path[0] ? -1 : (int)sys_call(SYS_fcntl, prog->fd, F_DUPFD, 3);
 }
 
+/* Does the file give rights (set-user-ID, set-group-ID, file capabilities) that the kernel would grant now? */
+static bool gives_rights(const Thread *t, const Program *prog) {
+    struct stat st;
+    if (prog->fd < 0 || t->filters || t->traced.on || t->process->options->prefix) return false;
+    if (sys_call(SYS_fstat, prog->fd, &st) < 0 || sys_call(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0) return false;
+    bool set_group = (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+    return (st.st_mode & S_ISUID) || set_group || sys_call(SYS_fgetxattr, prog->fd, "security.capability", 0, 0) > 0;
+}
+
 static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv, u64 envp) {
     Args guest = {0}, args = {0};
     long r = args_read(&t->scratch, &guest, argv);
@@ -174,13 +185,14 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
     core_limit_set(t->process, true);
     if (t->process->traced) signal_before_exec(t);
     trace_flush(t);
-    if (self) r = exec_self(t, &args, envp);
+    Args plain = {0};
+    args_for_host(t, &plain, prog, &guest);
+    r = -ENOEXEC;
+    if (self && gives_rights(t, prog)) r = sys_call(SYS_execve, prog->path, plain.at, envp); /* binfmt_misc with flag C grants them */
+    if (self && r == -ENOEXEC) r = exec_self(t, &args, envp);
     if (t->filters && !self) r = -EACCES; /* a program of the host's would be out of their reach */
-    else if (!self || (r == -ENOEXEC && !t->filters)) { /* without /proc we may not find ourselves: then binfmt_misc may */
-        args.len = 0;
-        args_for_host(t, &args, prog, &guest);
-        r = sys_call(SYS_execve, prog->path, args.at, envp);
-    }
+    /* Without /proc we may not find ourselves: then binfmt_misc may. */
+    else if (!self || (r == -ENOEXEC && !t->filters)) r = sys_call(SYS_execve, prog->path, plain.at, envp);
     if (t->process->traced) signal_reinstall(t);
     core_limit_set(t->process, false);
     if (fd >= 0) sys_call(SYS_close, fd);

@@ -51,7 +51,7 @@ static void aux_fill(AuxList *l, const Process *p, const StackPlan *plan, u64 ra
     aux_push(l, AT_EUID, (u64)euid);
     aux_push(l, AT_GID, (u64)gid);
     aux_push(l, AT_EGID, (u64)egid);
-    aux_push(l, AT_SECURE, uid != euid || gid != egid);
+    aux_push(l, AT_SECURE, p->options->secure);
     aux_push(l, AT_RANDOM, random_at);
     aux_push(l, AT_HWCAP2, 0);
     aux_push(l, AT_EXECFN, execfn_at);

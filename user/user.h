@@ -27,6 +27,7 @@ typedef struct RunOptions {
     int filters_fd;          /* seccomp filters of the parent: see seccomp_restore; -1: none */
     const char *traced;      /* the parent was traced: see traced_start; NULL: it was not */
     bool child;              /* started by execve of a guest: argv is exact */
+    bool secure;             /* AT_SECURE: the kernel gave us more rights than our caller has */
     bool strace;             /* print system calls and signals on engine.log_fd */
     bool stats;              /* print counts at exit */
     const char *const *inherit; /* options that a guest's execve hands on, NULL-terminated */
