@@ -217,6 +217,18 @@ def refused(tmp, machine):
     check(status == 1 and "the machine does not do what the record says" in out, f"the disk changed secretly: status {status}, {out[-500:]}")
 
 
+def variants(tmp, kernel):
+    """Message-signalled interrupts, packed rings, qcow2, firmware, a second console, all at once."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp + "/disk.qcow2", "8M"], check=True)
+    kernel.initrd(tmp + "/initrd", "ifconfig eth0 10.0.2.15 up; ping -c 1 10.0.2.2; dd if=/dev/urandom of=/dev/vda bs=64k count=8 2>/dev/null; sync; md5sum < /dev/vda; cat /sys/bus/virtio/devices/virtio1/features; reboot -f")
+    status, out = run(["--kernel", kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1", "--memory", "256M", "--disk", tmp + "/disk.qcow2", "--aia", "--packed", "on", "--console", "null",
+                       "--firmware", kernel.sbi, "--trace", "priv,mmio", "--trace-file", tmp + "/trace", "--record", tmp + "/record", "--no-reboot"])
+    check(status == 0 and "1 packets received" in out and len(re.findall(r"[0-9a-f]{32}  -", out)) == 1, f"variants: status {status}, {out[-1500:]}")
+    status, again = run(["--trace", "priv,mmio", "--trace-file", tmp + "/again", "--replay", tmp + "/record"])
+    check(status == 0 and again == out, f"variants, replayed: status {status}, {again[-1500:]}")
+    same_traces("variants", tmp + "/trace", tmp + "/again")
+
+
 def cut(tmp, kernel):
     """A recording that is killed is good up to its last chunk; one that is damaged up to there."""
     kernel.initrd(tmp + "/initrd", "i=0; while [ $i -lt 1000 ]; do i=$((i+1)); echo line $i; sleep 0.1; done")
@@ -245,7 +257,7 @@ def main():
         print("skipped: mmdebstrap is not installed\n0 passed, 0 failed, 1 skipped")
         return 0
     kernel = boot.Kernel()
-    parts = {"counts": counts, "firmware": lambda t: firmware(t, kernel), "world": lambda t: world(t, kernel), "cut": lambda t: cut(t, kernel)}
+    parts = {"counts": counts, "firmware": lambda t: firmware(t, kernel), "world": lambda t: world(t, kernel), "variants": lambda t: variants(t, kernel), "cut": lambda t: cut(t, kernel)}
     for name in sys.argv[1:] or parts:
         with tempfile.TemporaryDirectory() as tmp:
             parts[name](tmp)
