@@ -30,6 +30,16 @@ Thread *thread_new(Process *p) {
     return t;
 }
 
+void *process_part(Process *p, void **part, size_t size) {
+    lock_take(&p->lock);
+    if (!*part) {
+        void *at = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        *part = sys_failed(at) ? NULL : at;
+    }
+    lock_give(&p->lock);
+    return *part;
+}
+
 void thread_free(Thread *t) { sys_munmap(t, THREAD_REGION); }
 
 void thread_link(Thread *t) {

@@ -103,6 +103,8 @@ static inline void *thread_stack_top(Thread *t) { return (u8 *)t + THREAD_REGION
 const u8 *process_fetch(void *process, u64 pc, size_t *avail, bool *pristine);
 /* The engine hears what happens to the process's address space. */
 void process_watch_space(Process *p);
+/* What only some processes have: made, zeroed, when it is asked for first. NULL: out of memory. */
+void *process_part(Process *p, void **part, size_t size);
 /* A region with a zeroed Thread; NULL: out of memory. */
 Thread *thread_new(Process *p);
 /* Its memory only: nobody runs on it. */

@@ -9,7 +9,6 @@
 #include <limits.h>
 #include <linux/elf.h>
 #include <linux/ptrace.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -43,16 +42,7 @@ typedef struct Tracer {
     VEC(MemFile) files;
 } Tracer;
 
-static Tracer *tracer_of(Process *p) {
-    lock_take(&p->lock);
-    if (!p->tracer) {
-        void *at = sys_mmap(NULL, sizeof(Tracer), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (sys_failed(at)) BUG("out of host memory");
-        p->tracer = at;
-    }
-    lock_give(&p->lock);
-    return p->tracer;
-}
+static Tracer *tracer_of(Process *p) { return process_part(p, (void **)&p->tracer, sizeof(Tracer)); }
 
 void tracer_forked(Process *p) {
     Tracer *r = p->tracer;
@@ -285,6 +275,7 @@ static bool sift(Thread *t, int pid, int *status) {
     struct user_regs_struct regs;
     if (!host_regs(pid, &regs)) return true; /* nobody that we trace: job control */
     Tracer *r = tracer_of(t->process);
+    if (!r) return true;
     lock_take(&r->lock);
     Tracee *e = tracee_find(r, pid);
     if (!e) e = tracee_add(r, pid);
@@ -343,6 +334,7 @@ void tracer_opened(Thread *t, u64 path_at, int fd) {
     if (n < 10 || strncmp(path, "/proc/", 6) != 0 || strcmp(path + n - 4, "/mem") != 0 || !parse_u64(path + 6, &s, &pid)) return;
     Tracer *r = tracer_of(t->process);
     u32 tgid = tgid_of((int)pid);
+    if (!r) return;
     lock_take(&r->lock);
     vec_push(&r->files, ((MemFile){fd, tgid}));
     lock_give(&r->lock);
@@ -558,6 +550,7 @@ static i64 request_locked(Thread *t, Tracer *r, const u64 *a) {
 i64 do_ptrace(Thread *t, u64 *a) {
     if (a[0] == PTRACE_TRACEME) return trace_me(t);
     Tracer *r = tracer_of(t->process);
+    if (!r) return -ENOMEM;
     lock_take(&r->lock);
     i64 result = request_locked(t, r, a);
     lock_give(&r->lock);

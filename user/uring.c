@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 
 /* Younger than the headers that we build with. */
 enum { SETUP_NO_SQARRAY = 1 << 16, SETUP_KNOWN = 0x13fff | SETUP_NO_SQARRAY, OP_EPOLL_WAIT = 59, ENTER_EXT_ARG_REG = 1 << 6,
@@ -26,15 +25,7 @@ typedef struct Rings {
     VEC(Ring) all;
 } Rings;
 
-static Rings *rings_of(Process *p) {
-    lock_take(&p->lock);
-    if (!p->rings) {
-        void *at = sys_mmap(NULL, sizeof(Rings), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        p->rings = sys_failed(at) ? NULL : at;
-    }
-    lock_give(&p->lock);
-    return p->rings;
-}
+static Rings *rings_of(Process *p) { return process_part(p, (void **)&p->rings, sizeof(Rings)); }
 
 static Ring *ring_find(Rings *r, int fd) {
     for (u32 i = 0; i < r->all.len; i++)

@@ -11,19 +11,6 @@ static void limit(int resource, rlim_t value) {
     CHECK(l.rlim_cur == value);
 }
 
-static void in_child(const char *what, void (*fn)(void)) {
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct rlimit none = {0, 0};
-        setrlimit(RLIMIT_CORE, &none);
-        fn();
-        fflush(stdout);
-        _exit(0);
-    }
-    print_end(what, pid);
-}
-
 static void *map(size_t size) { return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0); }
 
 static char self[PATH_MAX];

@@ -26,19 +26,6 @@ static long install(unsigned flags, struct sock_filter *code, int len) {
 }
 #define INSTALL(flags, ...) install((flags), (struct sock_filter[]){__VA_ARGS__}, COUNT(((struct sock_filter[]){__VA_ARGS__})))
 
-static void in_child(const char *what, void (*fn)(void)) {
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct rlimit none = {0, 0};
-        setrlimit(RLIMIT_CORE, &none);
-        fn();
-        fflush(stdout);
-        _exit(0);
-    }
-    print_end(what, pid);
-}
-
 static void bad_filters(void) {
     struct sock_filter ok[] = {RETURN(SECCOMP_RET_ALLOW)};
     FAILS(install(0, ok, 0), EINVAL);

@@ -90,4 +90,18 @@ static inline void print_end(const char *what, pid_t pid) {
     else printf("%s: signal %d\n", what, WTERMSIG(status));
 }
 
+/* fn in a child that leaves no core, and how that ended. */
+static inline void in_child(const char *what, void (*fn)(void)) {
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit none = {0, 0};
+        setrlimit(RLIMIT_CORE, &none);
+        fn();
+        fflush(stdout);
+        _exit(0);
+    }
+    print_end(what, pid);
+}
+
 #endif
