@@ -177,10 +177,10 @@ static void apply(Counted *c, const RecordItem *i) {
     record_take(c->record);
 }
 
-/* The next item, if it is of this moment. */
+/* The next item, if it is of this moment. Seeds wait for the board, which wants them when the machine reboots. */
 static const RecordItem *due(Counted *c) {
     const RecordItem *i = c->failed ? NULL : record_next(c->record);
-    return i && i->inside == c->inside && i->count == counted_count(c) ? i : NULL;
+    return i && i->inside == c->inside && i->count == counted_count(c) && i->kind != RECORD_SEED ? i : NULL;
 }
 
 /* Between two instructions. */

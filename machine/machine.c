@@ -536,7 +536,7 @@ static int run(Machine *m, char *why, size_t why_size) {
         while (between(m)) /* before the first time, too: somebody may want it to stand still from the start */
             if (!run_harts(m, why, why_size)) return -1;
         pthread_mutex_lock(&m->lock);
-        bool again = m->how == PLATFORM_REBOOT && !m->config.no_reboot;
+        bool again = m->how == PLATFORM_REBOOT && !m->config.no_reboot && !m->failed[0];
         m->stopping = false;
         pthread_mutex_unlock(&m->lock);
         if (!again) return (int)m->code;

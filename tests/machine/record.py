@@ -229,6 +229,16 @@ def variants(tmp, kernel):
     same_traces("variants", tmp + "/trace", tmp + "/again")
 
 
+def reboots(tmp, kernel):
+    """The second time it is another board, with other seeds; a word from outside ends it."""
+    kernel.initrd(tmp + "/initrd", "cat /proc/sys/kernel/random/uuid; echo READY; read a; [ $a = again ] && reboot -f")
+    machine = ["--kernel", kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1", "--memory", "256M", "--net", "none"]
+    status, out = run([*machine, "--record", tmp + "/record"], [("READY", "again\n"), ("READY", "enough\n")])
+    check(status == 0 and len(set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", out))) == 2, f"reboots: status {status}, {out}")
+    status, again = run(["--replay", tmp + "/record"])
+    check(status == 0 and again == out, f"reboots, replayed: status {status}, {again}")
+
+
 def cut(tmp, kernel):
     """A recording that is killed is good up to its last chunk; one that is damaged up to there."""
     kernel.initrd(tmp + "/initrd", "i=0; while [ $i -lt 1000 ]; do i=$((i+1)); echo line $i; sleep 0.1; done")
@@ -257,7 +267,7 @@ def main():
         print("skipped: mmdebstrap is not installed\n0 passed, 0 failed, 1 skipped")
         return 0
     kernel = boot.Kernel()
-    parts = {"counts": counts, "firmware": lambda t: firmware(t, kernel), "world": lambda t: world(t, kernel), "variants": lambda t: variants(t, kernel), "cut": lambda t: cut(t, kernel)}
+    parts = {"counts": counts, "firmware": lambda t: firmware(t, kernel), "world": lambda t: world(t, kernel), "variants": lambda t: variants(t, kernel), "reboots": lambda t: reboots(t, kernel), "cut": lambda t: cut(t, kernel)}
     for name in sys.argv[1:] or parts:
         with tempfile.TemporaryDirectory() as tmp:
             parts[name](tmp)
