@@ -189,6 +189,7 @@ static void catch_up(Counted *c) {
     const RecordItem *next = record_next(c->record);
     if (!next && !c->ended) record_over(c);
     else if (next && next->count < counted_count(c)) diverged(c);
+    else if (next && next->kind == RECORD_SEED && next->count == counted_count(c)) machine_stop(c->machine, PLATFORM_REBOOT, 0); /* by somebody outside, unless it was the guest */
 }
 
 /* The driver has kicked one of its queues. */

@@ -237,6 +237,16 @@ def reboots(tmp, kernel):
     check(status == 0 and len(set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", out))) == 2, f"reboots: status {status}, {out}")
     status, again = run(["--replay", tmp + "/record"])
     check(status == 0 and again == out, f"reboots, replayed: status {status}, {again}")
+    vm = subprocess.Popen([boot.VM, *machine, "--record", tmp + "/record", "--control", tmp + "/control"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    out = vm.stdout.readline() + vm.stdout.readline()
+    control = socket.socket(socket.AF_UNIX)
+    control.connect(tmp + "/control")
+    control.sendall(b'{"command": "reset"}\n')
+    out += vm.stdout.readline() + vm.stdout.readline()
+    out += vm.communicate(b"enough\n", timeout=60 * boot.SLACK)[0]
+    control.close()
+    status, again = run(["--replay", tmp + "/record"])
+    check(vm.returncode == 0 and status == 0 and again == out.decode() and out.count(b"READY") == 2, f"reset from outside: status {status}, {out} and {again}")
 
 
 def cut(tmp, kernel):
