@@ -10,10 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifndef ISOMER_VERSION
-#define ISOMER_VERSION "0.1"
-#endif
-
 typedef struct Binfmt {
     const char *flags, *interpreter, *root;
     bool take_over, no_file, no_register, if_possible, json;

@@ -11,10 +11,6 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#ifndef ISOMER_VERSION
-#define ISOMER_VERSION "0.1"
-#endif
-
 typedef struct Command {
     const char *name;
     int (*run)(int argc, char **argv);

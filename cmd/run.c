@@ -11,10 +11,6 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#ifndef ISOMER_VERSION
-#define ISOMER_VERSION "0.1"
-#endif
-
 typedef struct Run {
     RunOptions o;
     VEC(const char *) env;     /* the guest's environment */
