@@ -45,8 +45,16 @@ class Run:
 
     def threads(self):
         """Where its threads are, for a report of a hang."""
-        lines = subprocess.run(["ps", "-L", "-o", "pid,lwp,stat,wchan:20,comm", "-s", str(self.process.pid)], stdout=subprocess.PIPE, text=True, check=False).stdout
-        return "\n".join(lines.splitlines()[:60])
+        lines = []
+        for folder in glob.glob("/proc/[0-9]*/task/[0-9]*"):
+            try:
+                name, fields = open(folder + "/stat", encoding="utf-8", errors="replace").read().split("(", 1)[1].rsplit(") ", 1)
+                session = int(fields.split()[3])
+                if session == self.process.pid:
+                    lines.append(f"{folder[6:]} {fields[0]} {name} {open(folder + '/wchan', encoding='utf-8').read()}")
+            except OSError:
+                pass  # it has ended meanwhile
+        return "\n".join(lines[:60])
 
     def verdict(self):
         """None: at work; "": well; else what is wrong."""
