@@ -192,12 +192,7 @@ static _Noreturn void kill_thread(Thread *t) {
     thread_exit(t, sig);
 }
 
-/* The tracer decides: 0 goes on, 1 judges the changed call, -1: no call. */
-static int ask_tracer(Thread *t, u32 *nr, u64 args[6], u32 data) {
-    if (!t->traced.on || !(t->traced.options >> PTRACE_EVENT_SECCOMP & 1)) return -1;
-    t->traced.message = data;
-    return traced_entry(t, TRACED_SECCOMP, nr, args) ? 1 : -2;
-}
+static bool tracer_wants(const Thread *t) { return t->traced.on && (t->traced.options >> PTRACE_EVENT_SECCOMP & 1); }
 
 /* The supervisor's answer, or SYSCALL_RESTART. */
 static i64 notify(Thread *t, u32 nr, u64 args[6]) { return host_sys(&t->pending, nr | NOTIFY_BIT, args); }
@@ -212,18 +207,16 @@ bool seccomp_allows(Thread *t, u32 *nr, u64 args[6], i64 *result) {
         case SECCOMP_RET_USER_NOTIF:
             *result = notify(t, *nr, args);
             return *result == NOTIFY_GO_ON;
-        case SECCOMP_RET_TRACE: {
+        case SECCOMP_RET_TRACE:
             if (asked) return true;
-            int answer = ask_tracer(t, nr, args, verdict & SECCOMP_RET_DATA);
-            asked = true;
-            if (answer == 1) continue;
             *result = -ENOSYS;
-            if (answer == -2) { /* the tracer has set it */
-                t->cpu->pc += t->process->abi->syscall_size;
-                *result = SYSCALL_NO_RESULT;
-            }
+            if (!tracer_wants(t)) return false;
+            asked = true;
+            t->traced.message = verdict & SECCOMP_RET_DATA;
+            if (traced_entry(t, TRACED_SECCOMP, nr, args)) continue; /* the call may be another now */
+            t->cpu->pc += t->process->abi->syscall_size; /* there is none: the tracer has set the result */
+            *result = SYSCALL_NO_RESULT;
             return false;
-        }
         case SECCOMP_RET_KILL_THREAD: kill_thread(t);
         default: signal_die(t, SIGSYS); /* SECCOMP_RET_KILL_PROCESS, and what nobody knows */
         }
