@@ -11,6 +11,7 @@
 #include "user/uring.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -122,11 +123,14 @@ static void args_for_self(Thread *t, Args *out, const Program *prog, const Args 
     args_push(arena, out, NULL);
 }
 
-static void args_for_host(Thread *t, Args *out, const Program *prog, const Args *guest) {
+/* The program by its own name: the host's kernel knows it, or binfmt_misc does. */
+static long exec_by_host(Thread *t, const Program *prog, const Args *guest, u64 envp) {
     Arena *arena = &t->scratch;
-    for (u32 i = 0; i < prog->extra_count; i++) args_push(arena, out, prog->extra[i]);
-    for (u32 i = prog->extra_count ? 1 : 0; i < guest->len; i++) args_push(arena, out, guest->at[i]);
-    args_push(arena, out, NULL);
+    Args args = {0};
+    for (u32 i = 0; i < prog->extra_count; i++) args_push(arena, &args, prog->extra[i]);
+    for (u32 i = prog->extra_count ? 1 : 0; i < guest->len; i++) args_push(arena, &args, guest->at[i]);
+    args_push(arena, &args, NULL);
+    return sys_call(SYS_execve, prog->path, args.at, envp);
 }
 
 /* --- the call ------------------------------------------------------------------------------------------ */
@@ -167,9 +171,10 @@ static int keep_fd(const Program *prog, const char *path) {
 static bool gives_rights(const Thread *t, const Program *prog) {
     struct stat st;
     if (prog->fd < 0 || t->filters || t->traced.on || t->process->options->prefix) return false;
-    if (sys_call(SYS_fstat, prog->fd, &st) < 0 || sys_call(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0) return false;
+    if (sys_call(SYS_fstat, prog->fd, &st) < 0) return false;
     bool set_group = (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
-    return (st.st_mode & S_ISUID) || set_group || sys_call(SYS_fgetxattr, prog->fd, "security.capability", 0, 0) > 0;
+    bool gives = (st.st_mode & S_ISUID) || set_group || sys_call(SYS_fgetxattr, prog->fd, "security.capability", 0, 0) > 0;
+    return gives && sys_call(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0;
 }
 
 static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv, u64 envp) {
@@ -185,14 +190,12 @@ static i64 exec_found(Thread *t, const Program *prog, const char *path, u64 argv
     core_limit_set(t->process, true);
     if (t->process->traced) signal_before_exec(t);
     trace_flush(t);
-    Args plain = {0};
-    args_for_host(t, &plain, prog, &guest);
     r = -ENOEXEC;
-    if (self && gives_rights(t, prog)) r = sys_call(SYS_execve, prog->path, plain.at, envp); /* binfmt_misc with flag C grants them */
+    if (self && gives_rights(t, prog)) r = exec_by_host(t, prog, &guest, envp); /* binfmt_misc with flag C grants them */
     if (self && r == -ENOEXEC) r = exec_self(t, &args, envp);
     if (t->filters && !self) r = -EACCES; /* a program of the host's would be out of their reach */
     /* Without /proc we may not find ourselves: then binfmt_misc may. */
-    else if (!self || (r == -ENOEXEC && !t->filters)) r = sys_call(SYS_execve, prog->path, plain.at, envp);
+    else if (!self || (r == -ENOEXEC && !t->filters)) r = exec_by_host(t, prog, &guest, envp);
     if (t->process->traced) signal_reinstall(t);
     core_limit_set(t->process, false);
     if (fd >= 0) sys_call(SYS_close, fd);
@@ -231,9 +234,14 @@ i64 do_mount(Thread *t, u64 *a) { return pin_and_pass(t, SYS_mount, a); }
 i64 do_umount2(Thread *t, u64 *a) { return pin_and_pass(t, SYS_umount2, a); }
 i64 do_pivot_root(Thread *t, u64 *a) { return pin_and_pass(t, SYS_pivot_root, a); }
 
+/* What was noted of descriptors that are closed now. */
+static void forget_fds(Thread *t, u32 first, u32 last) {
+    if (UNLIKELY(t->process->tracer)) tracer_closed(t, first, last);
+    if (UNLIKELY(t->process->rings)) uring_closed(t->process, first, last);
+}
+
 i64 do_close(Thread *t, u64 *a) {
-    if (UNLIKELY(t->process->tracer)) tracer_closed(t, (int)a[0]);
-    if (UNLIKELY(t->process->rings)) uring_closed(t->process, (int)a[0]);
+    forget_fds(t, (u32)a[0], (u32)a[0]);
     return exec_owns_fd(t, (int)a[0]) ? -EBADF : thread_sys(t, SYS_close, a[0]);
 }
 
@@ -245,13 +253,16 @@ i64 do_dup3(Thread *t, u64 *a) {
         if (fd < 0) return -EBUSY;
         *own = fd;
     }
-    return thread_sys(t, SYS_dup3, a[0], a[1], a[2]);
+    i64 r = thread_sys(t, SYS_dup3, a[0], a[1], a[2]);
+    if (r >= 0) forget_fds(t, (u32)a[1], (u32)a[1]);
+    return r;
 }
 
 i64 do_close_range(Thread *t, u64 *a) {
     u64 first = (u32)a[0], last = (u32)a[1];
     int own = *exec_self_fd(t);
     if (first > last) return -EINVAL;
+    if (!(a[2] & CLOSE_RANGE_CLOEXEC)) forget_fds(t, (u32)first, (u32)last);
     if (own < 0 || (u64)own < first || (u64)own > last) return thread_sys(t, SYS_close_range, first, last, a[2]);
     long r = 0;
     if ((u64)own > first) r = thread_sys(t, SYS_close_range, first, own - 1, a[2]);

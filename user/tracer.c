@@ -318,12 +318,11 @@ i64 do_waitid(Thread *t, u64 *a) {
 
 /* --- what is written ------------------------------------------------------------------------------------------------ */
 
+/* Under Tracer.lock. */
 static void note_written(Tracer *r, u32 tgid, u64 at, u64 size) {
-    lock_take(&r->lock);
     Written *last = r->written.len ? &r->written.at[r->written.len - 1] : NULL;
     if (last && last->tgid == tgid && last->at + last->size == at) last->size += size;
     else vec_push(&r->written, ((Written){tgid, at, size}));
-    lock_give(&r->lock);
 }
 
 void tracer_opened(Thread *t, u64 path_at, int fd) {
@@ -340,11 +339,11 @@ void tracer_opened(Thread *t, u64 path_at, int fd) {
     lock_give(&r->lock);
 }
 
-void tracer_closed(Thread *t, int fd) {
+void tracer_closed(Thread *t, u32 first, u32 last) {
     Tracer *r = t->process->tracer;
     lock_take(&r->lock);
     for (u32 i = 0; i < r->files.len; i++)
-        if (r->files.at[i].fd == fd) r->files.at[i--] = r->files.at[--r->files.len];
+        if ((u32)r->files.at[i].fd >= first && (u32)r->files.at[i].fd <= last) r->files.at[i--] = r->files.at[--r->files.len];
     lock_give(&r->lock);
 }
 
@@ -354,20 +353,23 @@ void tracer_wrote(Thread *t, int fd, u64 at, i64 size) {
     lock_take(&r->lock);
     for (u32 i = 0; i < r->files.len; i++)
         if (r->files.at[i].fd == fd) tgid = r->files.at[i].tgid;
-    lock_give(&r->lock);
     if (tgid && size > 0) note_written(r, tgid, at, (u64)size);
+    lock_give(&r->lock);
 }
 
 i64 do_process_vm_writev(Thread *t, u64 *a) {
     i64 done = thread_sys(t, SYS_process_vm_writev, a[0], a[1], a[2], a[3], a[4], a[5]), left = done;
-    if (!t->process->tracer) return done;
+    Tracer *r = t->process->tracer;
+    if (!r) return done;
     u32 tgid = tgid_of((int)a[0]);
+    lock_take(&r->lock);
     for (u64 i = 0; left > 0 && i < a[4]; i++) {
         struct iovec io;
         if (guest_read(&io, a[3] + i * sizeof io, sizeof io) < 0) break;
-        note_written(t->process->tracer, tgid, (u64)io.iov_base, io.iov_len);
+        note_written(r, tgid, (u64)io.iov_base, io.iov_len);
         left -= (i64)io.iov_len;
     }
+    lock_give(&r->lock);
     return done;
 }
 
@@ -454,12 +456,7 @@ static i64 set_options(Tracee *e, u64 options) {
 
 static i64 poke(Tracer *r, const Tracee *e, u64 addr, u64 data) {
     i64 done = host_ptrace(PTRACE_POKEDATA, e->pid, addr, data);
-    if (done >= 0) {
-        u32 tgid = tgid_of(e->pid);
-        lock_give(&r->lock);
-        note_written(r, tgid, addr, 8);
-        lock_take(&r->lock);
-    }
+    if (done >= 0) note_written(r, tgid_of(e->pid), addr, 8);
     return done;
 }
 

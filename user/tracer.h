@@ -17,7 +17,7 @@
 void tracer_forked(Process *p);
 /* The guest has opened the path as fd, for writing: if that is a /proc/PID/mem, writes to it are noted. */
 void tracer_opened(Thread *t, u64 path_at, int fd);
-void tracer_closed(Thread *t, int fd);
+void tracer_closed(Thread *t, u32 first, u32 last);
 /* It has written to that fd: [at, at + size). */
 void tracer_wrote(Thread *t, int fd, u64 at, i64 size);
 

@@ -42,11 +42,11 @@ void uring_mapped(Thread *t, int fd, u64 at, u64 offset) {
     lock_give(&r->lock);
 }
 
-void uring_closed(Process *p, int fd) {
+void uring_closed(Process *p, u32 first, u32 last) {
     Rings *r = p->rings;
     lock_take(&r->lock);
-    Ring *ring = ring_find(r, fd);
-    if (ring) *ring = r->all.at[--r->all.len];
+    for (u32 i = 0; i < r->all.len; i++)
+        if ((u32)r->all.at[i].fd >= first && (u32)r->all.at[i].fd <= last) r->all.at[i--] = r->all.at[--r->all.len];
     lock_give(&r->lock);
 }
 

@@ -11,7 +11,7 @@
 
 /* The guest has mapped fd at `at`: perhaps a ring. */
 void uring_mapped(Thread *t, int fd, u64 at, u64 offset);
-void uring_closed(Process *p, int fd);
+void uring_closed(Process *p, u32 first, u32 last);
 /* In the child of a fork: rings are shared with the parent, our notes are copied. */
 void uring_forked(Process *p);
 

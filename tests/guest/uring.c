@@ -177,6 +177,14 @@ int main(void) {
         _exit(0);
     }
     print_end("child", pid);
+    int number = ring.fd;
+    CHECK(syscall(SYS_close_range, number, number, 0) == 0);
+    CHECK(ring_new(128, 0) == 0 && ring.fd == number); /* another under the same number */
+    epolls();
+    CHECK(dup3(1, ring.fd, 0) == ring.fd);
+    close(ring.fd);
+    CHECK(ring_new(128, 0) == 0 && ring.fd == number);
+    epolls();
     close(ring.fd);
     CHECK(ring_new(8, IORING_SETUP_CQSIZE) == -EINVAL);
     CHECK(ring_new(8, 0) == 0);
