@@ -11,17 +11,9 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 import boot  # noqa: E402
-
-passed = failed = 0
-
-
-def check(good, what):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print(what)
+from tally import check, finish  # noqa: E402
 
 
 def machine(kernel, tmp, *options):
@@ -129,8 +121,7 @@ def main():
     kernel = boot.Kernel()
     debugger(kernel)
     packets(kernel)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":

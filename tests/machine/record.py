@@ -16,24 +16,16 @@ import tempfile
 import threading
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 import boot  # noqa: E402
 import gdb  # noqa: E402
+from tally import check, finish  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ENGINES = {"quick": [], "interpreter": ["--engine", "interp"], "one instruction at a time": ["--one-insn"], "small cache": ["--cache-size", "1M"],
            "old processor": ["--host-features", "-avx,-avx2,-avx512,-bmi1,-bmi2,-lzcnt,-fma"]}
 COUNTS = [1, 3000001, 500001, 5001, 8, 9, 3, 7, 1000]
 boot.MODULES = [*boot.MODULES, "drivers/char/hw_random/virtio-rng", "net/vmw_vsock/vsock", "net/vmw_vsock/vmw_vsock_virtio_transport_common", "net/vmw_vsock/vmw_vsock_virtio_transport"]
-passed = failed = 0
-
-
-def check(good, what):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print("FAILED: " + what)
-    return good
 
 
 def run(options, talk=(), seconds=120):
@@ -281,8 +273,7 @@ def main():
     for name in sys.argv[1:] or parts:
         with tempfile.TemporaryDirectory() as tmp:
             parts[name](tmp)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":

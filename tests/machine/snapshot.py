@@ -12,8 +12,9 @@ import sys
 import tempfile
 import threading
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 import boot  # noqa: E402
+from tally import check, finish  # noqa: E402
 
 WORK = """
 mount -t 9p -o trans=virtio share /mnt
@@ -68,16 +69,6 @@ class Case:
             s.connect(self.control)
             s.sendall(json.dumps(what).encode() + b"\n")
             return json.loads(s.makefile().readline())
-
-
-passed = failed = 0
-
-
-def check(good, what):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print(what)
 
 
 def goes_on(kernel, name, *options):
@@ -145,8 +136,7 @@ def main():
     goes_on(kernel, "firmware", "--smp", "2", "--firmware", kernel.sbi)
     goes_on(kernel, "packed rings", "--smp", "2", "--packed", "on")
     refused(kernel)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":

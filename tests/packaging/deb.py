@@ -8,6 +8,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tally import check, finish  # noqa: E402
+
 ISOMER = os.environ["ISOMER"]
 BUILD = os.environ.get("BUILD") or os.path.dirname(ISOMER)
 SLACK = float(os.environ.get("SLACK", "1"))
@@ -15,15 +18,6 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 # Everything but what dpkg and apt write of every package.
 LIST = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path '/var/lib/dpkg/*' -o -path '/var/lib/apt/*' -o -path '/var/cache/*' -o -path '/var/log/*' \\) -prune -o -print | sort"
 PROBE = ".globl _start\n_start: li a0, 9\nli a7, 93\necall\n"
-passed = failed = 0
-
-
-def check(good, what):
-    global passed, failed
-    passed += bool(good)
-    failed += not good
-    if not good:
-        print("FAILED", what)
 
 
 def inside(root, script, seconds=600):
@@ -89,8 +83,7 @@ def main():
         no_table(root)
     finally:
         subprocess.run(["rm", "-rf", "--one-file-system", work], check=False)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":

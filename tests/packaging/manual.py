@@ -8,18 +8,12 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tally import check, finish  # noqa: E402
+
 ISOMER = os.environ["ISOMER"]
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BASH, ZSH, FISH = "share/bash-completion/completions/isomer", "share/zsh/vendor-completions/_isomer", "share/fish/vendor_completions.d/isomer.fish"
-passed = failed = 0
-
-
-def check(good, what):
-    global passed, failed
-    passed += bool(good)
-    failed += not good
-    if not good:
-        print("FAILED", what)
 
 
 def output(command, **more):
@@ -60,8 +54,7 @@ def main():
         for shell, path in (("zsh", ZSH), ("fish", FISH)):
             if shutil.which(shell):
                 check(subprocess.run([shell, "-n", f"{folder}/{path}"], check=False).returncode == 0, f"{shell} -n")
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":

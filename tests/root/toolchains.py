@@ -8,6 +8,9 @@ import os
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tally  # noqa: E402
+
 ISOMER, ROOT, ROUNDS = os.environ["ISOMER"], os.environ.get("ISOMER_BIG_ROOT"), int(os.environ.get("ROUNDS", "20"))
 SLACK = float(os.environ.get("SLACK", "1"))
 # Name: file, source with @ for the round, command, what it prints.
@@ -39,18 +42,13 @@ ONCE = {
     "postgresql": ("pg_ctlcluster 17 main start; su postgres -c \"psql -Atc 'select sum(i) from generate_series(1,100000) i'\"; su postgres -c 'dropdb --if-exists t 2>/dev/null; createdb t; pgbench -i -q t >/dev/null 2>&1; "
                    "pgbench -c 4 -j 2 -t 50 t 2>&1 | grep -o \"processed: 200/200\"'; pg_ctlcluster 17 main stop", "5000050000\nprocessed: 200/200\n"),
 }
-passed = failed = 0
 
 
 def check(name, script, want):
     """want None: the same as the first time."""
-    global passed, failed
     done = subprocess.run([ISOMER, "shell", "--workdir", "/tmp/work", ROOT, "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=600 * SLACK, check=False)
     good = done.returncode == 0 and (want is None or done.stdout == want)
-    passed += good
-    failed += not good
-    if not good:
-        print(f"FAILED {name}: status {done.returncode}, wanted {want!r}:\n{done.stdout[-2000:]}")
+    tally.check(good, f"{name}: status {done.returncode}, wanted {want!r}:\n{done.stdout[-2000:]}")
     return done.stdout
 
 
@@ -68,8 +66,7 @@ def main():
             same.setdefault(name, out)
     for name, (script, want) in ONCE.items():
         check(name, script, want)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return tally.finish()
 
 
 if __name__ == "__main__":

@@ -6,19 +6,17 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tally  # noqa: E402
+
 ISOMER, SLACK = os.environ["ISOMER"], float(os.environ.get("SLACK", "1"))
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-passed = failed = 0
 
 
 def check(what, isomer, options, status, expect):
-    global passed, failed
     done = subprocess.run([sys.executable, TOP + "/tools/soak.py", "--isomer", isomer, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     good = done.returncode == status and all(x in done.stdout for x in expect)
-    passed += good
-    failed += not good
-    if not good:
-        print(f"FAILED {what}: status {done.returncode}\n{done.stdout}")
+    tally.check(good, f"{what}: status {done.returncode}\n{done.stdout}")
 
 
 if __name__ == "__main__":
@@ -29,5 +27,4 @@ if __name__ == "__main__":
                 f.write(f"#!/bin/sh\n{script}\n")
             os.chmod(f"{folder}/{name}", 0o755)
             check(name, f"{folder}/{name}", ["--minutes", "0.05", "--jobs", "1", "--patience", "1", "--seed", "77"], 1, [expect, "seed 77", "again: "])
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(failed != 0)
+    sys.exit(tally.finish())

@@ -10,18 +10,13 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tally import check, finish  # noqa: E402
+
 TOOL = os.path.join(os.environ["BUILD"], "tests", "unit", "block_test")
 SEED = int(os.environ.get("SEED", "1"))
 KILLS = int(os.environ.get("BLOCK_KILLS", "20"))
 MIB = 1 << 20
-passed = failed = 0
-
-
-def check(good, what):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print(what)
 
 
 def run(*argv):
@@ -154,8 +149,7 @@ def main():
         standing(work)
         refusals(work)
         kills(work)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":
