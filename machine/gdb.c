@@ -35,15 +35,10 @@ struct Gdb {
     Text reply;
 };
 
-typedef struct CsrName {
-    const char *name;
-    u16 number;
-} CsrName;
-static const CsrName csrs[] = {
-    {"sstatus", 0x100}, {"sie", 0x104}, {"stvec", 0x105}, {"scounteren", 0x106}, {"senvcfg", 0x10a}, {"sscratch", 0x140}, {"sepc", 0x141}, {"scause", 0x142}, {"stval", 0x143},
-    {"sip", 0x144}, {"stimecmp", 0x14d}, {"satp", 0x180}, {"mstatus", 0x300}, {"misa", 0x301}, {"medeleg", 0x302}, {"mideleg", 0x303}, {"mie", 0x304}, {"mtvec", 0x305},
-    {"mcounteren", 0x306}, {"menvcfg", 0x30a}, {"mscratch", 0x340}, {"mepc", 0x341}, {"mcause", 0x342}, {"mtval", 0x343}, {"mip", 0x344}, {"pmpcfg0", 0x3a0}, {"pmpaddr0", 0x3b0},
-    {"cycle", 0xc00}, {"time", 0xc01}, {"instret", 0xc02}, {"mhartid", 0xf14},
+static const u16 csrs[] = {
+    CSR_SSTATUS, CSR_SIE, CSR_STVEC, CSR_SCOUNTEREN, CSR_SENVCFG, CSR_SSCRATCH, CSR_SEPC, CSR_SCAUSE, CSR_STVAL, CSR_SIP, CSR_STIMECMP, CSR_SATP, CSR_MSTATUS,
+    CSR_MISA, CSR_MEDELEG, CSR_MIDELEG, CSR_MIE, CSR_MTVEC, CSR_MCOUNTEREN, CSR_MENVCFG, CSR_MSCRATCH, CSR_MEPC, CSR_MCAUSE, CSR_MTVAL, CSR_MIP, CSR_PMPCFG0,
+    CSR_PMPADDR0, CSR_CYCLE, CSR_TIME, CSR_INSTRET, CSR_MHARTID,
 };
 
 static Hart *hart_now(Gdb *g) { return machine_hart(g->machine, g->hart); }
@@ -140,7 +135,7 @@ static bool register_access(Hart *h, u64 n, bool write, u64 *v) {
     }
     if (n >= FFLAGS && n <= FCSR) return csr_access(h, (u32)(n - FFLAGS + 1), write, v);
     if (n == PRIV) return !write && ((*v = h->s->priv), true);
-    return n >= CSR_FIRST && n - CSR_FIRST < ARRAY_LEN(csrs) && csr_access(h, csrs[n - CSR_FIRST].number, write, v);
+    return n >= CSR_FIRST && n - CSR_FIRST < ARRAY_LEN(csrs) && csr_access(h, csrs[n - CSR_FIRST], write, v);
 }
 
 static void registers_put(Gdb *g) {
@@ -254,7 +249,7 @@ static void description_make(Text *t) {
     for (u32 n = 0; n < 32; n++) text_print(t, "<reg name=\"f%u\" bitsize=\"64\" type=\"ieee_double\" regnum=\"%u\"/>", n, F_FIRST + n);
     text_print(t, "<reg name=\"fflags\" bitsize=\"32\" regnum=\"%u\"/><reg name=\"frm\" bitsize=\"32\" regnum=\"%u\"/><reg name=\"fcsr\" bitsize=\"32\" regnum=\"%u\"/></feature>", FFLAGS, FRM, FCSR);
     text_print(t, "<feature name=\"org.gnu.gdb.riscv.virtual\"><reg name=\"priv\" bitsize=\"64\" regnum=\"%u\"/></feature><feature name=\"org.gnu.gdb.riscv.csr\">", PRIV);
-    for (u32 k = 0; k < ARRAY_LEN(csrs); k++) text_print(t, "<reg name=\"%s\" bitsize=\"64\" regnum=\"%u\"/>", csrs[k].name, CSR_FIRST + k);
+    for (u32 k = 0; k < ARRAY_LEN(csrs); k++) text_print(t, "<reg name=\"%s\" bitsize=\"64\" regnum=\"%u\"/>", riscv_csr_name(csrs[k]), CSR_FIRST + k);
     text_print(t, "</feature></target>");
 }
 

@@ -422,6 +422,8 @@ class Generator:
         out += ['    %s,' % self.row_name(r) for r in rows] + ['    %s_ROWS,' % up, '};', '']
         exts = sorted({r.ext for r in rows})
         out += ['/* Extensions. */', 'enum {'] + ['    %s_EXT_%s,' % (up, e) for e in exts] + ['    %s_EXTS,' % up, '};', '']
+        out += ['/* Numbers of the control and status registers, by their names in the manual. */', 'enum {']
+        out += ['    CSR_%s = 0x%03x,' % (name.upper(), number) for number, name in sorted(self.isa.csrs)] + ['};', '']
         facts = sorted({re.sub(r'\d', '', f) for r in rows for f in r.facts})
         out += ['/* Facts of an operation. */', 'enum {']
         names = ['%s_IS_%s' % (up, f.upper()) for f in facts] + [up + '_HAS_AQ', up + '_HAS_RM']

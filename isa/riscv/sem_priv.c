@@ -3,11 +3,6 @@
  * enable of S-mode. The rest is the runtime's (machine/riscv/csr.c), which can do all of them. */
 #include "isa/riscv/sem.h"
 
-enum {
-    CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3, CSR_SSTATUS = 0x100, CSR_SSCRATCH = 0x140, CSR_SEPC = 0x141, CSR_SCAUSE = 0x142, CSR_STVAL = 0x143,
-    CSR_TIME = 0xc01,
-};
-
 static Ref combine(IrBuilder *b, enum CsrHow how, Ref old, Ref v) {
     if (how == CSR_SET) return ir_or(b, old, v);
     if (how == CSR_CLEAR) return ir_and(b, old, ir_not(b, v));

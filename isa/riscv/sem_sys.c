@@ -60,8 +60,6 @@ SEM(priv) { sem_privileged(b, i); }
 
 /* --- CSRs [unpriv zicsr, f, zicntr] */
 
-enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3, CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02 };
-
 static bool csr_exists(unsigned csr, bool write) {
     switch (csr) {
     case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR: return true;

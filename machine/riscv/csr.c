@@ -6,17 +6,6 @@
 #include "machine/machine.h"
 #include "machine/trace.h"
 
-enum {
-    CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3,
-    CSR_SSTATUS = 0x100, CSR_SIE = 0x104, CSR_STVEC = 0x105, CSR_SCOUNTEREN = 0x106, CSR_SENVCFG = 0x10a, CSR_SSCRATCH = 0x140, CSR_SEPC, CSR_SCAUSE, CSR_STVAL, CSR_SIP,
-    CSR_STIMECMP = 0x14d, CSR_SISELECT = 0x150, CSR_SIREG = 0x151, CSR_STOPEI = 0x15c, CSR_SATP = 0x180, CSR_SCOUNTOVF = 0xda0, CSR_STOPI = 0xdb0,
-    CSR_MSTATUS = 0x300, CSR_MISA, CSR_MEDELEG, CSR_MIDELEG, CSR_MIE, CSR_MTVEC, CSR_MCOUNTEREN, CSR_MENVCFG = 0x30a, CSR_MCOUNTINHIBIT = 0x320,
-    CSR_MHPMEVENT3 = 0x323, CSR_MHPMEVENT31 = 0x33f, CSR_MSCRATCH = 0x340, CSR_MEPC, CSR_MCAUSE, CSR_MTVAL, CSR_MIP, CSR_MISELECT = 0x350, CSR_MIREG = 0x351, CSR_MTOPEI = 0x35c,
-    CSR_TSELECT = 0x7a0, CSR_TINFO = 0x7a4, CSR_TCONTROL = 0x7a5, CSR_PMPCFG0 = 0x3a0, CSR_PMPADDR63 = 0x3ef, CSR_MSECCFG = 0x747, CSR_MCYCLE = 0xb00, CSR_MINSTRET = 0xb02, CSR_MHPMCOUNTER3 = 0xb03, CSR_MHPMCOUNTER31 = 0xb1f,
-    CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02, CSR_HPMCOUNTER31 = 0xc1f, CSR_MVENDORID = 0xf11, CSR_MARCHID, CSR_MIMPID, CSR_MHARTID, CSR_MCONFIGPTR,
-    CSR_MTOPI = 0xfb0,
-};
-
 /* I, M, A, F, D, C, B, S, U; 64 bits. */
 #define MISA (2ull << 62 | 1u << 8 | 1u << 12 | 1u << 0 | 1u << 5 | 1u << 3 | 1u << 2 | 1u << 1 | 1u << 18 | 1u << 20)
 #define MSTATUS_WRITABLE (RV_SSTATUS_WRITABLE | RV_MIE | RV_MPIE | RV_MPP | RV_MPRV | RV_TVM | RV_TW | RV_TSR)
@@ -214,11 +203,11 @@ static bool read_machine(Hart *h, u32 csr, u64 *v) {
     }
     if (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) return *v = 0, true;
     if (csr >= CSR_TSELECT && csr <= CSR_TCONTROL) return *v = csr == CSR_TINFO, true; /* the only trigger has the type 0: there is none [sdtrig] */
-    if (csr >= CSR_PMPCFG0 && csr <= CSR_PMPADDR63 && !(csr < 0x3b0 && (csr & 1))) return *v = pmp_csr_read(h, csr), true;
+    if (csr >= CSR_PMPCFG0 && csr <= CSR_PMPADDR63 && !(csr < CSR_PMPADDR0 && (csr & 1))) return *v = pmp_csr_read(h, csr), true;
     return false;
 }
 
-static bool is_counter(u32 csr) { return (csr >= CSR_CYCLE && csr <= CSR_HPMCOUNTER31) || (csr >= CSR_MCYCLE && csr <= CSR_MHPMCOUNTER31 && csr != CSR_MCYCLE + 1); }
+static bool is_counter(u32 csr) { return (csr >= CSR_CYCLE && csr <= CSR_HPMCOUNTER31) || (csr >= CSR_MCYCLE && csr <= CSR_MHPMCOUNTER31 && csr != 0xb01 /* there is no mtime */); }
 
 static bool accessible(const Hart *h, u32 csr) { return h->s->priv >= (csr >> 8 & 3); }
 

@@ -216,7 +216,7 @@ static bool do_csr(Hart *h, const RvInsn *i, bool immediate, unsigned how) {
     if (reads && !csr_read(h, csr, &old)) return false;
     if (how == 1) v = old | v;
     if (how == 2) v = old & ~v;
-    if (csr == 0x344 && how) v &= ~(h->lines & ~h->mip) | IRQ(IRQ_SSI); /* mip: bits that devices hold are not written back */
+    if (csr == CSR_MIP && how) v &= ~(h->lines & ~h->mip) | IRQ(IRQ_SSI); /* bits that devices hold are not written back */
     if (writes && !csr_write(h, csr, v)) return false;
     if (i->rd) x[i->rd] = old;
     return true;

@@ -4,7 +4,6 @@
 
 enum { PMP_R = 1, PMP_W = 2, PMP_X = 4, PMP_A = 3 << 3, PMP_L = 1 << 7, PMP_WRITABLE = 0x9f };
 enum { PMP_OFF, PMP_TOR, PMP_NA4, PMP_NAPOT };
-enum { CSR_PMPCFG = 0x3a0, CSR_PMPADDR = 0x3b0 };
 #define PMPADDR_MASK ((1ull << 54) - 1)
 
 static unsigned how(const Hart *h, unsigned n) { return (h->pmpcfg[n] & PMP_A) >> 3; }
@@ -62,11 +61,11 @@ static void write_config(Hart *h, unsigned n, u8 v) {
 }
 
 bool pmp_csr_write(Hart *h, u32 csr, u64 value) {
-    if (csr >= CSR_PMPADDR) {
-        unsigned n = csr - CSR_PMPADDR;
+    if (csr >= CSR_PMPADDR0) {
+        unsigned n = csr - CSR_PMPADDR0;
         if (n < PMP_LEN && !locked(h, n)) h->pmpaddr[n] = value & PMPADDR_MASK;
     } else {
-        unsigned first = (csr - CSR_PMPCFG) * 4;
+        unsigned first = (csr - CSR_PMPCFG0) * 4;
         if (csr & 1) return false;
         for (unsigned k = 0; k < 8 && first + k < PMP_LEN; k++) write_config(h, first + k, (u8)(value >> 8 * k));
     }
@@ -77,9 +76,9 @@ bool pmp_csr_write(Hart *h, u32 csr, u64 value) {
 }
 
 u64 pmp_csr_read(const Hart *h, u32 csr) {
-    if (csr >= CSR_PMPADDR) return csr - CSR_PMPADDR < PMP_LEN ? h->pmpaddr[csr - CSR_PMPADDR] : 0;
+    if (csr >= CSR_PMPADDR0) return csr - CSR_PMPADDR0 < PMP_LEN ? h->pmpaddr[csr - CSR_PMPADDR0] : 0;
     u64 v = 0;
-    unsigned first = (csr - CSR_PMPCFG) * 4;
+    unsigned first = (csr - CSR_PMPCFG0) * 4;
     for (unsigned k = 0; k < 8 && first + k < PMP_LEN; k++) v |= (u64)h->pmpcfg[first + k] << 8 * k;
     return v;
 }

@@ -4,13 +4,11 @@
 
 /* In this order: what others depend on comes first, addresses of PMP before the entries that may lock them. */
 static const u16 registers[] = {
-    0x300 /* mstatus */, 0x30a /* menvcfg */, 0x302 /* medeleg */, 0x303 /* mideleg */, 0x304 /* mie */, 0x305 /* mtvec */, 0x306 /* mcounteren */,
-    0x320 /* mcountinhibit */, 0x340 /* mscratch */, 0x341 /* mepc */, 0x342 /* mcause */, 0x343 /* mtval */, 0x105 /* stvec */, 0x106 /* scounteren */,
-    0x10a /* senvcfg */, 0x140 /* sscratch */, 0x141 /* sepc */, 0x142 /* scause */, 0x143 /* stval */, 0x180 /* satp */, 0x14d /* stimecmp */,
-    0xb00 /* mcycle */, 0xb02 /* minstret */, 0x150 /* siselect */, 0x350 /* miselect */,
-    0x3b0, 0x3b1, 0x3b2, 0x3b3, 0x3b4, 0x3b5, 0x3b6, 0x3b7, 0x3b8, 0x3b9, 0x3ba, 0x3bb, 0x3bc, 0x3bd, 0x3be, 0x3bf /* pmpaddr */, 0x3a0, 0x3a2 /* pmpcfg */,
+    CSR_MSTATUS, CSR_MENVCFG, CSR_MEDELEG, CSR_MIDELEG, CSR_MIE, CSR_MTVEC, CSR_MCOUNTEREN, CSR_MCOUNTINHIBIT, CSR_MSCRATCH, CSR_MEPC, CSR_MCAUSE, CSR_MTVAL, CSR_STVEC, CSR_SCOUNTEREN,
+    CSR_SENVCFG, CSR_SSCRATCH, CSR_SEPC, CSR_SCAUSE, CSR_STVAL, CSR_SATP, CSR_STIMECMP, CSR_MCYCLE, CSR_MINSTRET, CSR_SISELECT, CSR_MISELECT,
+    CSR_PMPADDR0, CSR_PMPADDR1, CSR_PMPADDR2, CSR_PMPADDR3, CSR_PMPADDR4, CSR_PMPADDR5, CSR_PMPADDR6, CSR_PMPADDR7, CSR_PMPADDR8, CSR_PMPADDR9, CSR_PMPADDR10, CSR_PMPADDR11,
+    CSR_PMPADDR12, CSR_PMPADDR13, CSR_PMPADDR14, CSR_PMPADDR15, CSR_PMPCFG0, CSR_PMPCFG2,
 };
-enum { CSR_MIP = 0x344 };
 
 static void registers_state(Hart *h, State *s) {
     for (unsigned k = 0; k < ARRAY_LEN(registers); k++) {
