@@ -2,6 +2,7 @@
 /* user/start: user_run: from a path to a running first thread. */
 #include "base/clock.h"
 #include "base/sys.h"
+#include "user/busy.h"
 #include "user/exec.h"
 #include "user/gdb.h"
 #include "user/proc.h"
@@ -180,6 +181,7 @@ static int load_program(Start *s) {
     Process *p = s->process;
     const char *why = elf_read(&s->file, s->program.fd, p->abi->elf_machine, &s->arena);
     if (why) return fail(s->options->program, EXIT_NOT_EXECUTABLE, why);
+    busy_mark(s->program.fd);
     why = elf_map(&s->file, &p->space, s->file.interp[0] ? pie_base(s) : 0, &s->image);
     if (why) return fail(s->options->program, EXIT_NOT_EXECUTABLE, why);
     if (s->file.interp[0]) {

@@ -2,6 +2,7 @@
 /* user/sys_file: system calls about files where layouts differ (struct stat), or where /proc or the VMM's own
  * descriptor is concerned. */
 #include "base/sys.h"
+#include "user/busy.h"
 #include "user/exec.h"
 #include "user/proc.h"
 #include "user/program.h"
@@ -86,6 +87,13 @@ static i64 open_special(Thread *t, u64 path_at, int flags) {
     return proc_open(t, path, flags);
 }
 
+/* What an open says that would write to a program that runs, else 0. */
+static i64 open_busy(u64 dirfd, u64 path, u64 flags) {
+    bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+    if (!writes || (flags & O_PATH) || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) return 0;
+    return busy_error((int)dirfd, path, !(flags & O_NOFOLLOW));
+}
+
 i64 do_openat(Thread *t, u64 *a) {
     char buf[PATH_MAX];
     bool exe;
@@ -93,6 +101,7 @@ i64 do_openat(Thread *t, u64 *a) {
     if (r != -ENOSYS) return r;
     u64 path = path_arg(t, a[1], buf, &exe);
     if (exe && (a[2] & O_NOFOLLOW)) path = a[1];
+    if ((r = open_busy(a[0], path, a[2])) < 0) return r;
     r = thread_sys(t, SYS_openat, a[0], path, a[2], a[3]);
     if (r >= 0 && (a[2] & O_ACCMODE) != O_RDONLY) tracer_opened(t, a[1], (int)r);
     return r;
@@ -123,9 +132,17 @@ i64 do_openat2(Thread *t, u64 *a) {
     bool exe;
     struct open_how how;
     u64 path = path_arg(t, a[1], buf, &exe);
-    bool no_links = a[3] >= sizeof how && guest_read(&how, a[2], sizeof how) == 0 &&
-                    (how.resolve & (RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS));
+    bool known = a[3] >= sizeof how && guest_read(&how, a[2], sizeof how) == 0;
+    bool no_links = known && (how.resolve & (RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS));
+    /* With restrictions on the look-up ours could go astray where the call would not. */
+    i64 busy = known && !how.resolve ? open_busy(a[0], path, how.flags) : 0;
+    if (busy < 0) return busy;
     return thread_sys(t, SYS_openat2, a[0], exe && no_links ? a[1] : path, a[2], a[3]);
+}
+
+i64 do_truncate(Thread *t, u64 *a) {
+    i64 r = busy_error(AT_FDCWD, a[0], true);
+    return r < 0 ? r : thread_sys(t, SYS_truncate, a[0], a[1]);
 }
 
 i64 do_readlinkat(Thread *t, u64 *a) {
