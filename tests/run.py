@@ -20,7 +20,7 @@ The text format. Lines "key: value", then sections "--- name" of literal text; "
   oracle   native (default: the host's own build must print the same), qemu, or none (expected text or `--- stdout`)
   status   exit status, or -N for death by signal N; default 0, or what the oracle returned
   needs    what the test cannot do without: root, chroot (the same, and user 0), runtimes (another tree), qemu, admin
-           (user 0), static (a static build), binfmt (a user namespace with a binfmt_misc of its own), userns (user namespaces)
+           (user 0), loop (loop devices for user 0), static (a static build), binfmt (a user namespace with a binfmt_misc of its own), userns (user namespaces)
   skip     VARIANT REASON: don't run that permutation; may be repeated [variants: see below]
   timeout  seconds; 30 by default; three times that for the interpreter
   stdin, stdout, stderr   sections. "--- stdout re" holds one regular expression for each line. Without the section
@@ -234,6 +234,8 @@ class Runner:
                 return "no riscv64 Debian tree (network?)"
             if need == "admin" and os.geteuid() != 0:
                 return "needs user 0"
+            if need == "loop" and not os.access("/dev/loop-control", os.W_OK):
+                return "no loop devices for us here"
             if need == "qemu" and not shutil.which("qemu-riscv64"):
                 return "qemu-riscv64 is not installed"
             if need == "binfmt" and self.binfmt_lack():
@@ -242,7 +244,7 @@ class Runner:
                 return "this build is not static"
             if need == "userns" and subprocess.run(["unshare", "--user", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
                 return "no user namespaces here (a chroot, or forbidden)"
-            if need not in (*ROOTS, "admin", "qemu", "static", "binfmt", "userns"):
+            if need not in (*ROOTS, "admin", "loop", "qemu", "static", "binfmt", "userns"):
                 return f"unknown need {need}"
         return None
 

@@ -10,6 +10,7 @@
 #include "user/tracer.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 
@@ -107,7 +108,50 @@ i64 do_openat(Thread *t, u64 *a) {
     return r;
 }
 
+/* struct loop_info has numbers of devices, which are wider on x86-64; what lies behind them is alike. */
+typedef struct GuestLoop {
+    i32 number;
+    u32 device;
+    u64 inode;
+    u32 rdevice;
+    u8 rest[112]; /* lo_offset to lo_encrypt_key */
+    u64 init[2];
+    u8 reserved[4];
+} GuestLoop;
+typedef struct HostLoop {
+    i32 number;
+    u64 device, inode, rdevice;
+    u8 rest[112];
+    u64 init[2];
+    u8 reserved[4];
+} HostLoop;
+_Static_assert(sizeof(GuestLoop) == 160 && sizeof(HostLoop) == 168, "struct loop_info");
+
+/* Of one into the other, which is zeroed. */
+#define LOOP_COPY(to, from) \
+    ((to).number = (from).number, (to).inode = (from).inode, memcpy((to).rest, (from).rest, sizeof (to).rest), \
+     memcpy((to).init, (from).init, sizeof (to).init), memcpy((to).reserved, (from).reserved, sizeof (to).reserved))
+
+static i64 loop_status(Thread *t, u64 *a) {
+    GuestLoop g = {0};
+    HostLoop h = {0};
+    if ((u32)a[1] == LOOP_SET_STATUS) {
+        if (guest_read(&g, a[2], sizeof g) < 0) return -EFAULT;
+        LOOP_COPY(h, g);
+        h.device = g.device;
+        h.rdevice = g.rdevice;
+        return thread_sys(t, SYS_ioctl, a[0], a[1], &h);
+    }
+    i64 r = thread_sys(t, SYS_ioctl, a[0], a[1], &h);
+    if (r < 0) return r;
+    LOOP_COPY(g, h);
+    g.device = (u32)h.device;
+    g.rdevice = (u32)h.rdevice;
+    return guest_write(a[2], &g, sizeof g);
+}
+
 i64 do_ioctl(Thread *t, u64 *a) {
+    if ((u32)a[1] == LOOP_SET_STATUS || (u32)a[1] == LOOP_GET_STATUS) return loop_status(t, a);
     i64 r = CALL_NOT_OURS;
     if ((a[1] >> 8 & 0xff) == '!') r = seccomp_ioctl(t, (int)a[0], a[1], a[2]);
     else if ((u32)a[1] == PROC_MAP_QUERY) r = proc_map_query(t, (int)a[0], a[2]);
