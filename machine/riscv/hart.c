@@ -68,6 +68,7 @@ Hart *hart_new(Machine *m, u32 id) {
     h->cpu->mmu = &hart_mmu;
     h->s = (RvSystem *)h->cpu->state;
     h->state = HART_STOPPED;
+    h->stimecmp = ~0ull;
     return h;
 }
 
@@ -161,9 +162,17 @@ static void sleep_until(Hart *h, u32 seen, u64 until) {
     sys_futex(&h->wake, FUTEX_WAIT_PRIVATE, seen, &t);
 }
 
+/* Before the last look at what might have happened: who asks after this changes Hart.wake. (hart_ask wakes nobody who has been asked the same already; a hart that
+ * went to sleep with that unmet would never wake.) */
+static u32 ready_to_sleep(Hart *h) {
+    u32 seen = __atomic_load_n(&h->wake, __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&h->requests, ~(u32)ASK_LOOK, __ATOMIC_SEQ_CST);
+    return seen;
+}
+
 /* It may end any time: it does when something has come in, whatever that is. */
 static void wait_counted(Hart *h) {
-    u32 seen = __atomic_load_n(&h->wake, __ATOMIC_SEQ_CST);
+    u32 seen = ready_to_sleep(h);
     hart_look_at_timer(h);
     if (!(hart_pending(h) & h->mie)) counted_idle(h->counted, seen);
 }
@@ -176,7 +185,7 @@ static void wait_for_interrupt(Hart *h) {
     }
     __atomic_store_n(&h->running, 0, __ATOMIC_SEQ_CST);
     for (;;) {
-        u32 seen = __atomic_load_n(&h->wake, __ATOMIC_SEQ_CST);
+        u32 seen = ready_to_sleep(h);
         hart_look_at_timer(h);
         if ((hart_pending(h) & h->mie) || (__atomic_load_n(&h->requests, __ATOMIC_SEQ_CST) & ~ASK_LOOK)) break;
         bool timer = (h->menvcfg & ENVCFG_STCE) && (h->mie & IRQ(IRQ_STI));
@@ -193,7 +202,7 @@ static void start(Hart *h) {
 
 static void wait_for_start(Hart *h) {
     __atomic_store_n(&h->running, 0, __ATOMIC_SEQ_CST);
-    u32 seen = __atomic_load_n(&h->wake, __ATOMIC_SEQ_CST);
+    u32 seen = ready_to_sleep(h);
     if (__atomic_load_n(&h->requests, __ATOMIC_SEQ_CST) & ASK_STOP) return;
     u32 state = __atomic_load_n(&h->state, __ATOMIC_SEQ_CST);
     if (state == HART_STOPPED) {
