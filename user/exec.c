@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/landlock.h>
 #include <linux/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -233,6 +234,25 @@ i64 do_chroot(Thread *t, u64 *a) { return pin_and_pass(t, SYS_chroot, a); }
 i64 do_mount(Thread *t, u64 *a) { return pin_and_pass(t, SYS_mount, a); }
 i64 do_umount2(Thread *t, u64 *a) { return pin_and_pass(t, SYS_umount2, a); }
 i64 do_pivot_root(Thread *t, u64 *a) { return pin_and_pass(t, SYS_pivot_root, a); }
+
+/* Whatever programs a set of Landlock rules allows to execute are executed by us: so it allows us. Only where the kernel can be
+ * asked about the programs themselves (see program_find), else nothing can be executed any more: too little is better than too much. */
+static void landlock_allow_self(Thread *t, int ruleset) {
+    static const char *const args[] = {"", NULL};
+    int self = *exec_self_fd(t) >= 0 ? *exec_self_fd(t) : open_self(t->process);
+    if (self >= 0 && sys_call(SYS_execveat, self, "", args, args + 1, AT_EMPTY_PATH | AT_EXECVE_CHECK) == 0) {
+        struct landlock_path_beneath_attr rule = {.allowed_access = LANDLOCK_ACCESS_FS_EXECUTE, .parent_fd = self};
+        sys_call(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0); /* EINVAL: they are not about executing */
+    }
+    if (self >= 0 && self != *exec_self_fd(t)) sys_call(SYS_close, self);
+}
+
+i64 do_landlock_restrict_self(Thread *t, u64 *a) {
+    /* What is translated from here on can perhaps not be saved any more: xz locks itself up like that. */
+    if (!t->shares_parent) engine_save(t->process->engine);
+    landlock_allow_self(t, (int)a[0]);
+    return thread_sys(t, SYS_landlock_restrict_self, a[0], a[1]);
+}
 
 /* What was noted of descriptors that are closed now. */
 static void forget_fds(Thread *t, u32 first, u32 last) {

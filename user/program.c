@@ -28,12 +28,13 @@ static char *arena_string(Arena *a, const char *s, size_t len) {
     return copy;
 }
 
-/* -ETXTBSY if somebody has the file open for writing. The kernel tells since Linux 6.14; before: 0. */
-static long program_busy(int fd) {
+/* -ETXTBSY if somebody has the file open for writing, -EACCES if Landlock forbids to execute it. The kernel tells since Linux
+ * 6.14; before: 0. */
+static long program_check(int fd) {
     enum { EXECVE_CHECK = 0x10000 }; /* AT_EXECVE_CHECK: nothing is executed */
     const char *args[] = {"", NULL};
     long r = sys_call(SYS_execveat, fd, "", args, args + 1, AT_EMPTY_PATH | EXECVE_CHECK);
-    return r == -ETXTBSY ? r : 0;
+    return r == -ETXTBSY || r == -EACCES ? r : 0;
 }
 
 /* Opens the file and checks that it may be executed. */
@@ -52,14 +53,14 @@ static long program_open(Program *p, int dirfd, const char *path, int flags) {
         p->fd = (int)sys_call(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC);
         if (p->fd < 0) p->fd = (int)sys_call(SYS_fcntl, dirfd, F_DUPFD_CLOEXEC, 0);
         if (!(st.st_mode & 0111)) return -EACCES;
-        return p->fd < 0 ? p->fd : program_busy(p->fd);
+        return p->fd < 0 ? p->fd : program_check(p->fd);
     }
     r = sys_call(SYS_faccessat2, dirfd, path, X_OK, AT_EACCESS | at_flags);
     if (r == -ENOSYS || r == -EPERM) r = sys_call(SYS_faccessat, dirfd, path, X_OK);
     if (r < 0) return r;
     p->fd = (int)sys_call(SYS_openat, dirfd, path, O_RDONLY | O_CLOEXEC);
     if (p->fd == -EACCES) return 0; /* what may be executed but not read is the host's business */
-    return p->fd < 0 ? p->fd : program_busy(p->fd);
+    return p->fd < 0 ? p->fd : program_check(p->fd);
 }
 
 static char *skip_blanks(char *s) {

@@ -158,12 +158,6 @@ i64 do_prctl(Thread *t, u64 *a) {
     return thread_sys(t, SYS_prctl, a[0], a[1], a[2], a[3], a[4]);
 }
 
-/* What is translated from here on can perhaps not be saved any more: xz locks itself up like that. */
-i64 do_landlock_restrict_self(Thread *t, u64 *a) {
-    if (!t->shares_parent) engine_save(t->process->engine);
-    return thread_sys(t, SYS_landlock_restrict_self, a[0], a[1]);
-}
-
 /* --- System V semaphores: the one control structure that x86 lays out in its own way ----------------------------- */
 
 typedef struct GuestSemid { /* struct semid64_ds, generic */
