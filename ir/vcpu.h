@@ -47,7 +47,7 @@ typedef struct VcpuMmu { /* what a paged guest's accesses need of the runtime; f
 } VcpuMmu;
 
 enum { VCPU_STUBS = 12 };
-enum { VCPU_COUNTS = 1024 };
+enum { VCPU_COUNTS = 1024, VCPU_WEIGHT_MAX = 16, VCPU_SITES = 256 };
 
 enum { VCPU_SAVES = 96 };
 enum { VCPU_SPILLS = 128 }; /* why they suffice: host/x64/regs.c, spill */
@@ -81,6 +81,7 @@ typedef struct Vcpu {
                       * others; engine_kick spoils it */
     void *interp;    /* scratch memory of the interpreter, made at first use */
     u32 counts[VCPU_COUNTS]; /* by target of a backward branch: down from what is hot; negative: generated code leaves at the poll */
+    u64 targets[VCPU_SITES]; /* by site (vcpu_site_of): where quick code's indirect jump or call there went last: engine/profile.h */
     u64 insns;       /* guest instructions executed, where the code counts them (IR_count) */
     u64 arg[4];      /* operands of a helper being called from generated code */
     u64 result;      /* of a slow path */
@@ -106,6 +107,8 @@ static inline u64 vcpu_mode_tag(u32 mode) { return (u64)(mode + 1) * 0xd6e8feb86
 
 /* The counter of a branch target. */
 static inline u32 vcpu_count_of(u64 pc) { return (u32)(pc >> 1) & (VCPU_COUNTS - 1); }
+/* Where an indirect jump or call leaves its target. Several may share a place. */
+static inline u32 vcpu_site_of(u64 pc) { return (u32)(pc >> 1) & (VCPU_SITES - 1); }
 static inline void *vcpu_state(Vcpu *cpu) { return cpu->state; }
 
 #endif

@@ -110,6 +110,12 @@ static void call(Cg *g, unsigned target) {
     l->back = g->b.at;
 }
 
+/* What a round takes off its count: more for a long loop without many branches, of which each round gains most from being optimised. */
+static u32 weight(const Cg *g, u64 target) {
+    enum { DENSE = 64, UNIT = 64 }; /* bytes of guest code */
+    return g->pc - g->f->pc < DENSE ? 1 : MIN(1 + (u32)((g->pc - target) / UNIT), VCPU_WEIGHT_MAX);
+}
+
 /* Backward: the only direction in which a cycle can close. A branch counts, and leaves when the count has run out: because its target is
  * hot, or somebody asks for attention (engine_kick). A call only looks whether somebody does. `resume` is where the guest stands then. */
 static void poll_if_backward(Cg *g, u64 target, u64 resume, bool counts) {
@@ -117,7 +123,7 @@ static void poll_if_backward(Cg *g, u64 target, u64 resume, bool counts) {
     if (target > g->pc || !stays(g, target)) return; /* an indirect transfer, which engine_kick stops */
     counts &= !g->guest->paged;
     X64Mem count = x64_mem(RBP, CPU_OFF(counts) + 4 * (i32)vcpu_count_of(target));
-    if (counts) x64_alu_mi(&g->b, ALU_SUB, 0, count, 1);
+    if (counts) x64_alu_mi(&g->b, ALU_SUB, 0, count, weight(g, target));
     else x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
     late_poll(g, x64_jcc(&g->b, counts ? CC_S : CC_NE, NULL), resume);
 }
@@ -198,6 +204,8 @@ static void leave_indirect(Cg *g, const IrInsn *i) {
     unsigned target = cg_use(g, i->a);
     bool keep = i->aux == EXIT_RET && !g->guest->paged;
     if (!keep && (X64_SCRATCH_GPR >> target & 1)) x64_mov(&g->b, RAX, target), target = RAX;
+    /* One store, which nobody waits for: a region may then go on where it went (engine/profile.h). */
+    if (i->aux != EXIT_RET && !g->guest->paged) x64_rm(&g->b, I_MOV_RM_R | W1, target, x64_mem(RBP, CPU_OFF(targets) + 8 * (i32)vcpu_site_of(g->pc)));
     cg_leave_to(g, i, target);
     if (i->aux == EXIT_CALL) after_return(g, i->imm);
 }
