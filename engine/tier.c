@@ -318,7 +318,8 @@ void tier_reload(Vcpu *cpu, bool all) {
     const Engine *e = cpu->engine;
     u32 hot = e->options.hot ? e->options.hot : HOT_DEFAULT;
     for (u32 k = 0; k < VCPU_COUNTS; k++)
-        if (all || (i32)cpu->counts[k] <= 0) cpu->counts[k] = hot;
+        if (all) cpu->counts[k] = hot;
+        else if ((i32)cpu->counts[k] <= 0) cpu->counts[k] = MAX(hot, VCPU_WEIGHT_MAX); /* else the heaviest branch would never get by */
 }
 
 /* The cpu stands at a conditional branch, which it has yet to do again, or at the target of a jump or call. */
