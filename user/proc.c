@@ -129,8 +129,8 @@ static i64 make_maps(Thread *t, Bytes *out, const char *host_file) {
     return r;
 }
 
-static i64 proc_maps(Thread *t, Bytes *out) { return make_maps(t, out, "/proc/self/maps"); }
-static i64 proc_smaps(Thread *t, Bytes *out) { return make_maps(t, out, "/proc/self/smaps"); }
+static i64 proc_maps(Thread *t, Bytes *out, const char *path) { return make_maps(t, out, "/proc/self/maps"); }
+static i64 proc_smaps(Thread *t, Bytes *out, const char *path) { return make_maps(t, out, "/proc/self/smaps"); }
 
 /* --- PROCMAP_QUERY ----------------------------------------------------------------------------------------- */
 
@@ -225,9 +225,9 @@ static i64 guest_bytes(Bytes *out, u64 start, u64 end) {
     return 0;
 }
 
-static i64 proc_cmdline(Thread *t, Bytes *out) { return guest_bytes(out, t->process->arg_start, t->process->arg_end); }
-static i64 proc_environ(Thread *t, Bytes *out) { return guest_bytes(out, t->process->env_start, t->process->env_end); }
-static i64 proc_auxv(Thread *t, Bytes *out) {
+static i64 proc_cmdline(Thread *t, Bytes *out, const char *path) { return guest_bytes(out, t->process->arg_start, t->process->arg_end); }
+static i64 proc_environ(Thread *t, Bytes *out, const char *path) { return guest_bytes(out, t->process->env_start, t->process->env_end); }
+static i64 proc_auxv(Thread *t, Bytes *out, const char *path) {
     u64 at = (u64)t->process->auxv;
     return guest_bytes(out, at, at + t->process->auxv_size);
 }
@@ -240,7 +240,7 @@ static unsigned online_cpus(void) {
     return count ? count : 1;
 }
 
-static i64 proc_cpuinfo(Thread *t, Bytes *out) {
+static i64 proc_cpuinfo(Thread *t, Bytes *out, const char *path) {
     unsigned cpus = online_cpus();
     vec_reserve(out, cpus * 1024);
     Text text = text_init(out->at, out->cap);
@@ -249,15 +249,27 @@ static i64 proc_cpuinfo(Thread *t, Bytes *out) {
     return 0;
 }
 
+static i64 proc_status(Thread *t, Bytes *out, const char *path) {
+    Bytes host = {0};
+    i64 r = read_file(path, &host);
+    vec_reserve(out, host.len + 256);
+    Text text = text_init(out->at, out->cap);
+    proc_status_print(t, path, host.at, host.len, &text);
+    out->len = (u32)text.len;
+    vec_drop(&host);
+    return r;
+}
+
 typedef struct ProcFile {
     const char *name;
     bool own; /* below /proc/self, else below /proc */
-    i64 (*make)(Thread *t, Bytes *out);
+    i64 (*make)(Thread *t, Bytes *out, const char *path);
 } ProcFile;
 
 static const ProcFile proc_files[] = {
     {"maps", true, proc_maps},       {"smaps", true, proc_smaps}, {"cmdline", true, proc_cmdline},
     {"environ", true, proc_environ}, {"auxv", true, proc_auxv},   {"cpuinfo", false, proc_cpuinfo},
+    {"status", true, proc_status},
 };
 
 /* --- names ------------------------------------------------------------------------------------------------------ */
@@ -391,7 +403,7 @@ i64 proc_open(Thread *t, const char *path, int flags) {
     if (r < 0) return r;
     sys_call(SYS_close, r);
     Bytes b = {0};
-    r = f->make(t, &b);
+    r = f->make(t, &b, path);
     if (r >= 0) r = fd_of_bytes(f, &b, flags);
     vec_drop(&b);
     return r;

@@ -245,6 +245,17 @@ static i64 filter_read(u64 at, SeccompFilter **out) {
     return r;
 }
 
+u32 seccomp_mode(const Thread *t) {
+    return t->strict ? SECCOMP_MODE_STRICT : t->filters ? SECCOMP_MODE_FILTER : SECCOMP_MODE_DISABLED;
+}
+
+/* Strict mode is a filter of ours, but none of the guest's. */
+u32 seccomp_count(const Thread *t) {
+    u32 count = 0;
+    for (const SeccompFilter *f = t->filters; f && !t->strict; f = f->older) count++;
+    return count;
+}
+
 /* SECCOMP_FILTER_FLAG_TSYNC: all threads get it, if none has gone a way of its own. 0, or the number of one that has. */
 static long all_may_follow(const Thread *self) {
     for (const Thread *t = self->process->threads; t; t = t->next)
@@ -274,8 +285,6 @@ static i64 listen(Thread *t, u64 flags) {
     struct sock_fprog prog = {.len = ARRAY_LEN(code), .filter = code};
     return thread_sys(t, SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags & (LISTENER | WAIT_KILLABLE), &prog);
 }
-
-
 
 static i64 install_locked(Thread *t, u64 flags, SeccompFilter *f) {
     long stray = (flags & TSYNC) ? all_may_follow(t) : 0;
@@ -352,7 +361,7 @@ i64 do_seccomp(Thread *t, u64 *a) {
 }
 
 i64 seccomp_prctl(Thread *t, u64 *a) {
-    if ((int)a[0] == PR_GET_SECCOMP) return t->strict ? SECCOMP_MODE_STRICT : t->filters ? SECCOMP_MODE_FILTER : SECCOMP_MODE_DISABLED;
+    if ((int)a[0] == PR_GET_SECCOMP) return seccomp_mode(t);
     if (a[1] == SECCOMP_MODE_STRICT) return set_strict(t);
     return a[1] == SECCOMP_MODE_FILTER ? set_filter(t, 0, a[2]) : -EINVAL;
 }

@@ -24,6 +24,10 @@ bool seccomp_allows(struct Thread *t, u32 *nr, u64 args[6], i64 *result);
 void seccomp_share(SeccompFilter *newest);
 void seccomp_drop(SeccompFilter *newest);
 
+/* What /proc/PID/status says: SECCOMP_MODE_*, and how many filters. The process's lock is held. */
+u32 seccomp_mode(const struct Thread *t);
+u32 seccomp_count(const struct Thread *t);
+
 /* prctl(2): PR_GET_SECCOMP and PR_SET_SECCOMP. */
 i64 seccomp_prctl(struct Thread *t, u64 *args);
 

@@ -94,6 +94,25 @@ static void query_maps(void) {
     close(fd);
 }
 
+static void handler(int sig) {}
+
+/* What the translator has of signals and threads is not there. */
+static void status_lines(void) {
+    static const char *const names[] = {"SigBlk", "SigIgn", "SigCgt", "Threads", "Seccomp", "Seccomp_filters", "NoNewPrivs", "TracerPid", NULL};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGSEGV);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    signal(SIGUSR2, handler);
+    signal(SIGBUS, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    print_status("/proc/thread-self/status", names);
+    sigemptyset(&set);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    signal(SIGBUS, SIG_DFL);
+}
+
 int main(int argc, char **argv) {
     char exe[4096] = "", other[4096] = "", name[4096];
     bool ordered = true;
@@ -126,6 +145,7 @@ int main(int argc, char **argv) {
     printf("stat comm ok %d state %c\n", !strncmp(comm, base, strlen(comm)), state);
     slurp("/proc/self/status");
     CHECK(strstr(buffer, "Pid:\t") && strstr(buffer, "Threads:\t"));
+    status_lines();
 
     static const char read_only[] = "constant";
     char on_stack, *heap = malloc(10), *anon = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

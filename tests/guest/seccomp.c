@@ -179,8 +179,10 @@ static void together(void) {
 }
 
 static volatile pid_t stray_tid;
+static const char *const modes[] = {"Seccomp", "Seccomp_filters", "NoNewPrivs", "TracerPid", "Threads", NULL};
 static void *stray(void *arg) {
     CHECK(INSTALL(0, RETURN(SECCOMP_RET_ALLOW)) == 0);
+    print_status("/proc/thread-self/status", modes);
     stray_tid = (pid_t)syscall(SYS_gettid);
     while (stage == 0) sched_yield();
     return NULL;
@@ -191,6 +193,10 @@ static void apart(void) {
     while (!stray_tid) sched_yield();
     long r = INSTALL(SECCOMP_FILTER_FLAG_TSYNC, RETURN(SECCOMP_RET_ALLOW));
     printf("in the way: %d, mode %d\n", r == stray_tid, prctl(PR_GET_SECCOMP));
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/status", stray_tid);
+    print_status("/proc/self/status", modes);
+    print_status(path, modes);
     stage = 1;
     pthread_join(t, NULL);
 }
@@ -280,6 +286,7 @@ static int executed(void) {
     FAILS(syscall(SYS_getppid), 33);
     FAILS(syscall(SYS_getpgid, 0), 34);
     printf("after execve: mode %d, first free descriptor %d\n", prctl(PR_GET_SECCOMP), dup(0));
+    print_status("/proc/self/status", modes);
     return 0;
 }
 

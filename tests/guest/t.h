@@ -90,6 +90,17 @@ static inline void print_end(const char *what, pid_t pid) {
     else printf("%s: signal %d\n", what, WTERMSIG(status));
 }
 
+/* The lines of a status in /proc that begin with one of the names, which end with NULL. */
+static inline void print_status(const char *path, const char *const *names) {
+    char line[256];
+    FILE *f = fopen(path, "r");
+    CHECK(f);
+    while (fgets(line, sizeof line, f))
+        for (int i = 0; names[i]; i++)
+            if (!strncmp(line, names[i], strlen(names[i])) && line[strlen(names[i])] == ':') fputs(line, stdout);
+    fclose(f);
+}
+
 /* fn in a child that leaves no core, and how that ended. */
 static inline void in_child(const char *what, void (*fn)(void)) {
     fflush(stdout);
