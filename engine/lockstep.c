@@ -172,12 +172,16 @@ static void go_into(Lockstep *l, const Pool *p, const Block *b) {
     l->vague = true; /* several large regions: code may go further */
 }
 
-/* The region that a return to the cpu's pc leads into, if it is none of a call taken in; NULL: out. */
-static const Block *region_returned_to(const Engine *e, const Vcpu *cpu, Pool **p) {
+/* The region that a return to the cpu's pc leads into, if it is none of a call taken in, and the frame behind; NULL: out. */
+static const Block *region_returned_to(const Engine *e, const Vcpu *cpu, Pool **p, const u64 **rest) {
     const u64 *frame = e->lockstep->frame;
-    if ((const u8 *)frame >= (const u8 *)cpu->shadow_base || frame[1] != cpu->pc) return NULL;
-    const Block *b = cache_block_at(&e->cache, frame[0], p);
-    return b && b->region ? b : NULL;
+    for (u32 k = 0; k <= HOST_RETURN_FRAMES && (const u8 *)frame < (const u8 *)cpu->shadow_base; k++, frame += 2) {
+        if (frame[1] != cpu->pc) continue;
+        const Block *b = cache_block_at(&e->cache, frame[0], p);
+        *rest = frame + 2;
+        return b && b->region ? b : NULL;
+    }
+    return NULL;
 }
 
 /* After a return that is none of a call that was seen. A region may be entered in the midst of a call that it has taken in: so if it holds the
@@ -185,13 +189,14 @@ static const Block *region_returned_to(const Engine *e, const Vcpu *cpu, Pool **
 static bool follow_return(Engine *e, const Vcpu *cpu) {
     Lockstep *l = e->lockstep;
     Pool *p;
-    const Block *to = region_returned_to(e, cpu, &p);
+    const u64 *rest;
+    const Block *to = region_returned_to(e, cpu, &p, &rest);
     if (l->block->region && tier_touches(l->pool, l->block, cpu->pc, 1)) {
         if (to) l->vague = true;
         return true;
     }
     if (!to) return false;
-    l->frame += 2;
+    l->frame = rest;
     go_into(l, p, to);
     return true;
 }

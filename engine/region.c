@@ -7,6 +7,8 @@
 const RegionLimits region_default_limits = {.insns = 2400, .blocks = 300, .inline_insns = 48, .inline_loop_insns = 160, .inline_depth = 3, .peel_insns = 700};
 
 enum { NODE_INSNS = 64, LONG_INSNS = 150, NONE = ~0u };
+enum { NEXTS = REGION_TARGETS + 1 };
+enum { SHARE_MIN = REGION_ALWAYS / 8, CALLS_MIN = REGION_ALWAYS / 2, JUMPS_MIN = REGION_ALWAYS * 7 / 8, RARE = REGION_ALWAYS / 16 };
 
 typedef enum NodeEnd {
     END_FALL,   /* runs into next[0] */
@@ -14,6 +16,7 @@ typedef enum NodeEnd {
     END_JUMP,   /* next[0] */
     END_CALL,   /* next[0]: the callee taken in; else next[1]: where it goes on after the return */
     END_RETURN, /* next[0]: where the inlined call goes on */
+    END_GUESS,  /* indirect: next[k], k != 1: to target[k]; next[1]: where a call of something else goes on after the return */
     END_LEAVE,  /* whatever it is, it leaves */
 } NodeEnd;
 
@@ -23,9 +26,9 @@ struct RegionNode {
     u32 lens, count; /* its instructions: range of Region.lens */
     u8 kind;         /* NodeEnd */
     bool known;      /* discovered */
-    bool back[2];    /* that edge closes a cycle */
-    u64 target[2];   /* pcs of next */
-    u32 next[2];     /* nodes; NONE: outside */
+    bool back[NEXTS];  /* that edge closes a cycle */
+    u64 target[NEXTS]; /* pcs of next */
+    u32 next[NEXTS];   /* nodes; NONE: outside */
     u32 block;       /* IR block */
     u32 copy;        /* node of the first round */
     u8 mark;         /* of walks */
@@ -41,6 +44,18 @@ static unsigned lift_one(Region *r, IrFunc *f, u64 pc) {
     const u8 *code = r->source->fetch(r->source->ctx, pc, &avail);
     if (!code || avail < r->guest->insn_align) return 0;
     return r->guest->lift(f, pc, code, avail);
+}
+
+/* Lifts the instruction at pc to `scratch`. An indirect jump or call is lifted with the instruction before it, `before` bytes long (0: there is
+ * none): auipc and jalr are a direct one. */
+static unsigned lift_scratch(Region *r, u64 pc, unsigned before, u32 mode) {
+    IrFunc *f = &r->scratch;
+    ir_reset(f, r->guest, pc, mode);
+    unsigned len = lift_one(r, f, pc);
+    const IrInsn *last = last_insn(f);
+    if (!len || !before || last->op != IR_exit_ind || last->aux == EXIT_RET) return len;
+    ir_reset(f, r->guest, pc - before, mode);
+    return lift_one(r, f, pc - before) ? lift_one(r, f, pc) : 0;
 }
 
 /* Helpers that look at the state behind the IR's back stay outside: they want every slot in place. */
@@ -78,10 +93,10 @@ static u32 callee_insns(Region *r, u64 pc, u32 mode) {
     scan_push(r, pc);
     for (u32 k = 0; k < r->scan.len; k++) {
         u64 at = r->scan.at[k].pc;
+        unsigned before = 0;
         for (bool open = true; open && (at == r->scan.at[k].pc || !is_scanned(r, at)); total++) {
             if (total > r->limits.inline_loop_insns) return NONE;
-            ir_reset(&r->scratch, r->guest, at, mode);
-            unsigned len = lift_one(r, &r->scratch, at);
+            unsigned len = lift_scratch(r, at, before, mode);
             if (!len || touches_state(&r->scratch, 1)) return NONE;
             const IrInsn *last = last_insn(&r->scratch);
             if (last->op == IR_exit_if && is_reached(r, last->imm)) scan_push(r, last->imm), loop |= last->imm <= at;
@@ -92,6 +107,7 @@ static u32 callee_insns(Region *r, u64 pc, u32 mode) {
             }
             if (last->op == IR_trap || (last->op == IR_exit_ind && last->aux != EXIT_RET)) return NONE;
             open = !r->scratch.closed;
+            before = len;
             at += len;
             r->scan.at[k].size += len;
         }
@@ -112,7 +128,7 @@ static bool is_inlinable(Region *r, u64 target, u32 context, u32 mode) {
 /* --- discovery ---------------------------------------------------------------------------------------- */
 
 static u32 new_node(Region *r, u64 pc, u32 context) {
-    vec_push(&r->nodes, ((RegionNode){.pc = pc, .end = pc, .context = context, .next = {NONE, NONE}, .block = NONE}));
+    vec_push(&r->nodes, ((RegionNode){.pc = pc, .end = pc, .context = context, .next = {NONE, NONE, NONE, NONE, NONE}, .block = NONE}));
     vec_push(&r->work, r->nodes.len - 1);
     return r->nodes.len - 1;
 }
@@ -183,7 +199,31 @@ static void end_call(Region *r, u32 n, u64 target, u64 return_pc) {
     if (is_reached(r, return_pc)) lead(r, n, 1, return_pc, context);
 }
 
-static void end_node(Region *r, u32 n, u64 next_pc) {
+/* The usual targets of the indirect jump or call at `site` that may be taken in. 0: none, or too little of what happens there. */
+static u32 guess(Region *r, u64 site, bool call, u32 context, RegionTarget out[REGION_TARGETS], u32 *covered) {
+    RegionTarget all[REGION_TARGETS];
+    u32 count = 0, n = r->source->targets ? r->source->targets(r->source->ctx, site, all) : 0;
+    *covered = 0;
+    for (u32 k = 0; k < n; k++) {
+        if (all[k].share < SHARE_MIN || !(call ? is_inlinable(r, all[k].pc, context, r->scratch.mode) : is_reached(r, all[k].pc))) continue;
+        out[count++] = all[k];
+        *covered += all[k].share;
+    }
+    return *covered >= (u32)(call ? CALLS_MIN : JUMPS_MIN) ? count : 0;
+}
+
+/* As end_call, of an indirect jump or call. What else is called is left for good if that is rare: the loop is entered at its head only, then. */
+static void end_indirect(Region *r, u32 n, u64 site, bool call, u64 return_pc) {
+    RegionTarget targets[REGION_TARGETS];
+    u32 context = r->nodes.at[n].context, covered, count = guess(r, site, call, context, targets, &covered);
+    r->guarded += count > 0;
+    r->nodes.at[n].kind = count ? END_GUESS : call ? END_CALL : END_LEAVE;
+    for (u32 k = 0; k < count; k++)
+        lead(r, n, k ? k + 1 : 0, targets[k].pc, call ? enter_context(r, context, targets[k].pc, return_pc) : context);
+    if (call && covered + RARE < REGION_ALWAYS && is_reached(r, return_pc)) lead(r, n, 1, return_pc, context);
+}
+
+static void end_node(Region *r, u32 n, u64 site, u64 next_pc) {
     IrInsn last = *last_insn(&r->scratch);
     RegionNode *a = &r->nodes.at[n];
     const u32 context = a->context;
@@ -198,10 +238,9 @@ static void end_node(Region *r, u32 n, u64 next_pc) {
         lead(r, n, 0, last.imm, context);
     } else if (last.op == IR_exit) {
         end_call(r, n, last.imm, r->scratch.args.at[last.a]);
-    } else if (last.op == IR_exit_ind && last.aux == EXIT_CALL) {
-        a->kind = END_CALL;
-        if (is_reached(r, last.imm)) lead(r, n, 1, last.imm, context);
-    } else if (last.op == IR_exit_ind && last.aux == EXIT_RET && context) {
+    } else if (last.op == IR_exit_ind && last.aux != EXIT_RET) {
+        end_indirect(r, n, site, last.aux == EXIT_CALL, last.imm);
+    } else if (last.op == IR_exit_ind && context) {
         a->kind = END_RETURN;
         lead(r, n, 0, c.return_pc, c.parent);
     }
@@ -217,11 +256,11 @@ static bool starts_node(const Region *r, u64 pc, u32 context) {
 static void discover(Region *r, u32 n, u32 mode) {
     u64 pc = r->nodes.at[n].pc;
     u32 context = r->nodes.at[n].context, count = 0;
+    unsigned len = 0;
     bool ended = false;
     r->nodes.at[n].lens = r->lens.len;
     while (!ended && count < NODE_INSNS && (!count || !starts_node(r, pc, context))) {
-        ir_reset(&r->scratch, r->guest, pc, mode);
-        unsigned len = lift_one(r, &r->scratch, pc);
+        len = lift_scratch(r, pc, len, mode);
         if (!len || touches_state(&r->scratch, 1)) break;
         vec_push(&r->lens, (u8)len);
         pc += len;
@@ -235,7 +274,7 @@ static void discover(Region *r, u32 n, u32 mode) {
     a->kind = END_FALL;
     a->known = count > 0;
     r->insns += count;
-    if (ended) end_node(r, n, pc);
+    if (ended) end_node(r, n, pc - len, pc);
     else if (count && (count == NODE_INSNS || starts_node(r, pc, context))) lead(r, n, 0, pc, context);
     else a->target[0] = pc; /* cannot go on */
 }
@@ -252,7 +291,7 @@ static bool mark_round(Region *r) {
     bool changed = false;
     for (u32 n = r->nodes.len; n-- > 0;) {
         RegionNode *a = &r->nodes.at[n];
-        for (u32 k = 0; k < 2 && a->mark != 3; k++)
+        for (u32 k = 0; k < NEXTS && a->mark != 3; k++)
             if (a->known && a->next[k] != NONE && r->nodes.at[a->next[k]].mark == 3) a->mark = 3, changed = true;
     }
     return changed;
@@ -265,7 +304,7 @@ static void keep_cycle(Region *r) {
     r->nodes.at[0].mark = 3;
     while (mark_round(r)) {}
     for (u32 n = 0; n < r->nodes.len; n++)
-        for (u32 k = 0; k < 2; k++) cycle |= r->nodes.at[n].known && r->nodes.at[n].next[k] == 0;
+        for (u32 k = 0; k < NEXTS; k++) cycle |= r->nodes.at[n].known && r->nodes.at[n].next[k] == 0;
     for (u32 n = 0; n < r->nodes.len; n++) {
         RegionNode *a = &r->nodes.at[n];
         if (cycle && a->mark != 3 && a->known) a->known = false, r->insns -= a->count;
@@ -280,7 +319,7 @@ static void mark_loop(Region *r) {
         changed = false;
         for (u32 n = r->nodes.len; n-- > 1;) {
             RegionNode *a = &r->nodes.at[n];
-            for (u32 k = 0; k < 2 && a->known && a->mark != 3; k++) {
+            for (u32 k = 0; k < NEXTS && a->known && a->mark != 3; k++) {
                 bool leads = a->next[k] == 0 ? a->pc >= r->nodes.at[0].pc || a->context : a->next[k] != NONE && r->nodes.at[a->next[k]].mark == 3;
                 if (leads) a->mark = 3, changed = true;
             }
@@ -295,7 +334,7 @@ static u32 loop_insns(const Region *r) {
     for (u32 n = 0; n < r->nodes.len; n++) {
         const RegionNode *a = &r->nodes.at[n];
         if (a->mark != 3) continue;
-        if (a->kind == END_CALL && a->next[0] == NONE) return NONE;
+        if (a->kind == END_CALL ? a->next[0] == NONE : a->kind == END_GUESS && a->next[1] != NONE) return NONE;
         total += a->count;
     }
     return total;
@@ -319,7 +358,7 @@ static void peel(Region *r) {
     }
     for (u32 n = 0; n < r->nodes.len; n++) {
         RegionNode *a = &r->nodes.at[n];
-        for (u32 k = 0; k < 2 && n >= count; k++)
+        for (u32 k = 0; k < NEXTS && n >= count; k++)
             if (a->next[k] != NONE && a->next[k] != 0 && r->nodes.at[a->next[k]].mark == 3) a->next[k] = r->nodes.at[a->next[k]].copy;
     }
     for (u32 n = 0; n < r->nodes.len; n++) r->nodes.at[n].mark = 0;
@@ -327,23 +366,23 @@ static void peel(Region *r) {
 
 static void drop_unknown_edges(Region *r) {
     for (u32 n = 0; n < r->nodes.len; n++)
-        for (u32 k = 0; k < 2; k++)
+        for (u32 k = 0; k < NEXTS; k++)
             if (r->nodes.at[n].next[k] != NONE && !r->nodes.at[r->nodes.at[n].next[k]].known) r->nodes.at[n].next[k] = NONE;
 }
 
 /* An edge along which control goes without leaving. */
-static bool is_edge(const RegionNode *a, u32 k) { return a->next[k] != NONE && !(a->kind == END_CALL && k == 1); }
+static bool is_edge(const RegionNode *a, u32 k) { return a->next[k] != NONE && !((a->kind == END_CALL || a->kind == END_GUESS) && k == 1); }
 
 /* Edges to nodes under way of a walk in depth first order: at least one in each cycle. */
 static void find_back_edges(Region *r, u32 start) {
     if (r->nodes.at[start].mark) return;
     r->work.len = 0;
-    vec_push(&r->work, start * 4);
+    vec_push(&r->work, start * 8);
     r->nodes.at[start].mark = 1;
     while (r->work.len) {
-        u32 *top = &r->work.at[r->work.len - 1], k = (*top)++ & 3;
-        RegionNode *a = &r->nodes.at[*top >> 2];
-        if (k == 2) {
+        u32 *top = &r->work.at[r->work.len - 1], k = (*top)++ & 7;
+        RegionNode *a = &r->nodes.at[*top >> 3];
+        if (k == NEXTS) {
             a->mark = 2;
             r->work.len--;
         } else if (is_edge(a, k)) {
@@ -351,7 +390,7 @@ static void find_back_edges(Region *r, u32 start) {
             if (to->mark == 1) a->back[k] = true, r->loops++;
             if (to->mark) continue;
             to->mark = 1;
-            vec_push(&r->work, a->next[k] * 4);
+            vec_push(&r->work, a->next[k] * 8);
         }
     }
 }
@@ -360,10 +399,12 @@ static void find_back_edges(Region *r, u32 start) {
 
 /* Blocks that stand behind those of the nodes, in the order of their numbers. */
 typedef struct Extra {
-    enum { EXTRA_EXIT, EXTRA_BACK, EXTRA_ENTRY, EXTRA_WRONG_RETURN } kind;
-    u64 pc;
-    u32 block; /* where it jumps to */
-    Ref value; /* the return address that was not expected */
+    enum { EXTRA_EXIT, EXTRA_BACK, EXTRA_ENTRY, EXTRA_GUARD, EXTRA_INDIRECT } kind;
+    u64 pc;    /* of an indirect call: where it returns to */
+    u32 block; /* where it jumps to; of an indirect call, what it returns to */
+    u32 other; /* of a guard: if the target is another */
+    Ref value; /* the target */
+    ExitKind how;
 } Extra;
 
 typedef struct Emit {
@@ -408,41 +449,66 @@ static void emit_branch(Emit *e, const RegionNode *a) {
     ir_br(e->f, (Ref){last.a}, then_block, edge(e, a, 0));
 }
 
-static void emit_return(Emit *e, const RegionNode *a) {
-    Ref target = {last_insn(e->f)->a};
-    unemit(e->f);
-    Ref same = ir_imm(e->f, IR_eq, target, a->target[0]);
-    u32 wrong = add_extra(e, (Extra){.kind = EXTRA_WRONG_RETURN, .value = target});
-    ir_br(e->f, same, edge(e, a, 0), wrong);
+static u32 add_entry(Emit *e, const RegionNode *a) {
+    return a->next[1] == NONE ? 0 : add_extra(e, (Extra){.kind = EXTRA_ENTRY, .pc = a->target[1], .block = e->r->nodes.at[a->next[1]].block});
 }
 
-/* A call that leaves. */
-static void emit_call(Emit *e, const RegionNode *a) {
-    IrInsn call = *last_insn(e->f);
-    if (a->next[1] != NONE) call.b = add_extra(e, (Extra){.kind = EXTRA_ENTRY, .pc = a->target[1], .block = e->r->nodes.at[a->next[1]].block});
+/* A transfer that leaves. */
+static void emit_leave(Emit *e, const RegionNode *a) {
+    IrInsn i = *last_insn(e->f);
+    if (i.aux != EXIT_CALL) return;
+    i.b = add_entry(e, a);
     unemit(e->f);
-    ir_emit(e->f, (IrOp)call.op, IR_VOID, call.aux, call.aux2, (Ref){call.a}, (Ref){call.b}, (Ref){0}, call.imm);
+    ir_emit(e->f, (IrOp)i.op, IR_VOID, i.aux, i.aux2, (Ref){i.a}, (Ref){i.b}, (Ref){0}, i.imm);
+}
+
+static void emit_guard(Emit *e, Ref value, u64 pc, u32 then_block, u32 other) {
+    Ref same = ir_imm(e->f, IR_eq, value, pc);
+    ir_br(e->f, same, then_block, other);
+}
+
+/* Compares the target with those that were guessed: the first one here, the others in blocks of their own. */
+static void emit_guess(Emit *e, const RegionNode *a) {
+    IrInsn i = *last_insn(e->f);
+    u32 entry = i.aux == EXIT_CALL && a->kind != END_JUMP ? add_entry(e, a) : 0;
+    u32 other = add_extra(e, (Extra){.kind = EXTRA_INDIRECT, .pc = i.imm, .block = entry, .value = {i.a}, .how = i.aux == EXIT_RET ? EXIT_JUMP : (ExitKind)i.aux});
+    for (u32 k = NEXTS - 1; k > 1; k--) {
+        if (a->next[k] == NONE) continue;
+        u32 then_block = edge(e, a, k);
+        other = add_extra(e, (Extra){.kind = EXTRA_GUARD, .pc = a->target[k], .block = then_block, .other = other, .value = {i.a}});
+    }
+    unemit(e->f);
+    if (a->next[0] == NONE) ir_jmp(e->f, other, 0, NULL);
+    else emit_guard(e, (Ref){i.a}, a->target[0], edge(e, a, 0), other);
+}
+
+/* Folding may have made a direct transfer of an indirect one. And what was a direct one is not, if a jump leads between auipc and jalr. */
+static void emit_transfer(Emit *e, const RegionNode *a) {
+    IrInsn i = *last_insn(e->f);
+    u32 k = 0;
+    if (i.op == IR_exit) {
+        while (k < NEXTS && (k == 1 || a->next[k] == NONE || a->target[k] != i.imm)) k++;
+        if (k == NEXTS) {
+            emit_leave(e, a);
+        } else {
+            unemit(e->f);
+            ir_jmp(e->f, edge(e, a, k), 0, NULL);
+        }
+    } else if (a->kind == END_CALL && a->next[0] == NONE) {
+        emit_leave(e, a);
+    } else {
+        emit_guess(e, a);
+    }
 }
 
 static void emit_end(Emit *e, const RegionNode *a) {
     IrFunc *f = e->f;
     switch ((NodeEnd)a->kind) {
     case END_BRANCH: emit_branch(e, a); break;
-    case END_JUMP:
-        unemit(f);
-        ir_jmp(f, edge(e, a, 0), 0, NULL);
-        break;
     case END_FALL: ir_jmp(f, edge(e, a, 0), 0, NULL); break;
-    case END_CALL:
-        if (a->next[0] != NONE) {
-            unemit(f);
-            ir_jmp(f, edge(e, a, 0), 0, NULL);
-        } else {
-            emit_call(e, a);
-        }
-        break;
+    case END_JUMP: case END_CALL: case END_GUESS: emit_transfer(e, a); break;
     case END_RETURN:
-        if (a->next[0] != NONE) emit_return(e, a);
+        if (a->next[0] != NONE) emit_transfer(e, a);
         break;
     case END_LEAVE: break;
     }
@@ -468,7 +534,8 @@ static void emit_extra(Emit *e, const Extra *x) {
     ASSERT(n == e->first_extra + (u32)(x - e->extra.at));
     switch (x->kind) {
     case EXTRA_EXIT: ir_exit(f, x->pc); return;
-    case EXTRA_WRONG_RETURN: ir_exit_ind(f, x->value, EXIT_JUMP, 0); return;
+    case EXTRA_GUARD: emit_guard(e, x->value, x->pc, x->block, x->other); return;
+    case EXTRA_INDIRECT: ir_emit(f, IR_exit_ind, IR_VOID, x->how, 0, x->value, (Ref){x->block}, (Ref){0}, x->how == EXIT_CALL ? x->pc : 0); return;
     case EXTRA_BACK: ir_emit(f, IR_poll, IR_VOID, 0, 0, (Ref){0}, (Ref){0}, (Ref){0}, x->pc); break;
     case EXTRA_ENTRY:
         f->insns.at[f->insns.len - 1].aux = 1;
@@ -515,7 +582,7 @@ bool region_build(Region *r, const RegionSource *source, const RegionLimits *lim
     r->guest = guest;
     r->limits = *limits;
     r->ranges.len = r->callees.len = r->nodes.len = r->contexts.len = r->lens.len = r->work.len = 0;
-    r->insns = r->loops = r->inlined = r->entry = 0;
+    r->insns = r->loops = r->inlined = r->guarded = r->entry = 0;
     r->recursive = false;
     r->round++;
     r->why = NULL;

@@ -4,6 +4,9 @@
  * callees, each call of one with blocks of its own. What is not taken in is left by an exit; a call of a function that is not taken
  * in has an entry block to go on at.
  *
+ * Indirect jumps and calls are compared with the targets that are usual at that place (RegionSource.targets), which are taken in
+ * as direct ones are; any other target leaves. Nothing is lost but time if what was usual is so no more.
+ *
  * If the head is in a cycle, the region is that: all that leads back to the head, inner loops and calls that return included. If
  * not, the head is a function's entry, say, and the region is all that it leads to.
  *
@@ -17,12 +20,20 @@
 
 #include "ir/guest.h"
 
+enum { REGION_TARGETS = 4, REGION_ALWAYS = 256 };
+typedef struct RegionTarget {
+    u64 pc;
+    u32 share; /* of all transfers there, of REGION_ALWAYS */
+} RegionTarget;
+
 typedef struct RegionSource {
     void *ctx;
     /* Bytes of guest code at pc and how many there are; NULL: none that may be used. They stay until region_build returns. */
     const u8 *(*fetch)(void *ctx, u64 pc, size_t *avail);
     /* Has execution ever come to pc by a jump? */
     bool (*reached)(void *ctx, u64 pc);
+    /* Where the indirect jump or call at pc went, most often first; how many there are. NULL: nothing is known. */
+    u32 (*targets)(void *ctx, u64 pc, RegionTarget out[REGION_TARGETS]);
 } RegionSource;
 
 typedef struct RegionLimits {
@@ -60,6 +71,7 @@ typedef struct Region {
     VEC(RegionRange) ranges;  /* sorted, disjoint; valid until the next region_build */
     VEC(u64) callees;         /* targets of direct calls that were not taken in */
     u32 insns, loops, inlined; /* guest instructions; back edges; calls taken in */
+    u32 guarded;              /* indirect jumps and calls with a target taken in */
     bool recursive;           /* calls its own head */
     const char *why;          /* of failure */
     /* private */

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "engine/internal.h"
-#include "engine/region.h"
+#include "engine/profile.h"
 #include "opt/opt.h"
 #include <linux/futex.h>
 #include <sys/mman.h>
@@ -54,6 +54,7 @@ struct Tier {
     VEC(u32) live;     /* numbers of blocks of the half in use that are regions */
     u64 low, high;     /* all of their guest bytes lie between */
     u64 tried[TRIES_LEN]; /* keys of heads that there is no point in trying (again) */
+    Profile profile;
     const char *why;   /* the last one failed */
 };
 
@@ -122,6 +123,15 @@ static const u8 *fetch(void *ctx, u64 pc, size_t *avail) {
 static bool reached(void *ctx, u64 pc) {
     Tier *t = ctx;
     return cache_lookup(&t->e->cache, t->e->cache.generation, pc, t->job.mode) != NULL;
+}
+
+/* Only in the same file: an image holds regions of its own file's code (tier_lies_in), and a region that no other process gets costs more than it gains. */
+static u32 targets(void *ctx, u64 pc, RegionTarget out[REGION_TARGETS]) {
+    Tier *t = ctx;
+    u32 count = profile_targets(&t->profile, pc, out), kept = 0;
+    for (u32 k = 0; k < count; k++)
+        if (cache_image_at(&t->e->cache, out[k].pc) == cache_image_at(&t->e->cache, t->job.pc)) out[kept++] = out[k];
+    return kept;
 }
 
 /* --- installing ---------------------------------------------------------------------------------------------------- */
@@ -207,7 +217,7 @@ static void follow_generation(Tier *t) {
 
 /* The lock is held. */
 static bool build(Tier *t, Job job) {
-    RegionSource source = {.ctx = t, .fetch = fetch, .reached = reached};
+    RegionSource source = {.ctx = t, .fetch = fetch, .reached = reached, .targets = targets};
     t->job = job;
     t->copies.len = 0;
     arena_reset(&t->arena);
@@ -230,7 +240,8 @@ static bool compile(Tier *t) {
 static void dump(Engine *e, const Tier *t, const Block *b) {
     const EngineOptions *o = &e->options;
     if (!o->dump || (o->dump_size && b->pc - o->dump_start >= o->dump_size)) return;
-    fd_print(o->log_fd, "region %lx mode %u: %u guest instructions, %u loops, %u calls inlined, %u bytes\n", b->pc, b->mode, t->region.insns, t->region.loops, t->region.inlined, b->host_size);
+    fd_print(o->log_fd, "region %lx mode %u: %u guest instructions, %u loops, %u calls inlined, %u targets guessed, %u bytes\n", b->pc, b->mode, t->region.insns, t->region.loops, t->region.inlined, t->region.guarded,
+             b->host_size);
     if (o->dump & ENGINE_DUMP_IR) dump_ir(e, &t->ir);
     if (o->dump & ENGINE_DUMP_HOST) dump_code(e, cache_half(&e->cache)->rx + b->code, b->host_size);
 }
@@ -260,6 +271,7 @@ static const char *finish(Tier *t, bool compiled, u64 start_ns) {
     publish(t, h, b);
     e->stats.regions++;
     e->stats.region_insns += t->region.insns;
+    e->stats.region_guesses += t->region.guarded;
     e->stats.region_host_bytes += t->code.size;
     if (UNLIKELY(e->options.dump)) dump(e, t, b);
     note_perf(e, h, b, "region", start_ns);
@@ -335,13 +347,9 @@ static u64 hot_head(Tier *t, u64 pc, u32 mode) {
     return last->op == IR_exit_if && last->imm <= pc ? last->imm : pc;
 }
 
-/* Was this head tried before? Forgets some when there are many, which costs a try. */
-static bool note_try(Tier *t, u64 key) {
-    u64 *at = &t->tried[hash_u64(key) % TRIES_LEN];
-    bool again = *at == key;
-    *at = key;
-    return again;
-}
+/* Which heads were tried before. Forgets some when there are many, which costs a try. */
+static bool was_tried(const Tier *t, u64 key) { return t->tried[hash_u64(key) % TRIES_LEN] == key; }
+static void note_try(Tier *t, u64 key) { t->tried[hash_u64(key) % TRIES_LEN] = key; }
 
 /* Compiling may take a part of the process's time. What is hot comes by again soon. */
 static bool has_budget(const Tier *t) {
@@ -379,6 +387,22 @@ static bool is_settled(Engine *e, u64 pc, u32 mode) {
     return b && (b->region || b->cold);
 }
 
+/* A head that is hot: a job, as soon as enough is known of where indirect jumps and calls go. */
+static void consider(Tier *t, Vcpu *cpu, u64 head) {
+    u64 key = cache_key(head, cpu->mode);
+    u32 *count = &cpu->counts[vcpu_count_of(head)];
+    *count = TRIED_COUNT;
+    if (t->jobs.len == JOBS_MAX || was_tried(t, key) || is_settled(t->e, head, cpu->mode)) return;
+    profile_sample(&t->profile, cpu);
+    u32 wait = t->e->options.hot ? 0 : profile_wait(&t->profile, head);
+    if (wait) {
+        *count = wait;
+        return;
+    }
+    note_try(t, key);
+    vec_push(&t->jobs, ((Job){head, cpu->mode}));
+}
+
 static void find_work(Tier *t, Vcpu *cpu) {
     lock_take(&t->e->lock);
     follow_generation(t);
@@ -391,9 +415,7 @@ static void find_work(Tier *t, Vcpu *cpu) {
         lock_give(&t->e->lock);
         return;
     }
-    u64 head = hot_head(t, cpu->pc, cpu->mode);
-    cpu->counts[vcpu_count_of(head)] = TRIED_COUNT;
-    if (t->jobs.len < JOBS_MAX && !note_try(t, cache_key(head, cpu->mode)) && !is_settled(t->e, head, cpu->mode)) vec_push(&t->jobs, ((Job){head, cpu->mode}));
+    consider(t, cpu, hot_head(t, cpu->pc, cpu->mode));
     start_work(t);
     lock_give(&t->e->lock);
 }
@@ -546,7 +568,8 @@ void tier_fini(Engine *e) {
 
 void tier_print_stats(const Engine *e, Text *out) {
     const EngineStats *s = &e->stats;
-    text_print(out, "regions: %lu\nregions_failed: %lu\nregions_demoted: %lu\nregion_insns: %lu\nregion_host_bytes: %lu\nregion_ns: %lu\n", s->regions, s->regions_failed, s->regions_demoted, s->region_insns, s->region_host_bytes, s->region_ns);
+    text_print(out, "regions: %lu\nregions_failed: %lu\nregions_demoted: %lu\nregion_insns: %lu\nregion_guesses: %lu\nregion_host_bytes: %lu\nregion_ns: %lu\n", s->regions, s->regions_failed, s->regions_demoted, s->region_insns, s->region_guesses,
+               s->region_host_bytes, s->region_ns);
     text_print(out, "region_ns_per_insn: %lu\n", s->region_ns / MAX(s->region_insns, 1ul));
     if (!e->tier) return;
     const OptStats *o = &e->tier->opt.stats;

@@ -53,6 +53,8 @@ typedef struct HostCode { /* one block: filled by compile; vectors are reused fr
 
 /* Bytes before a block's entry: room for the host's call of stubs->stale, one byte, and the block's number (u32), which is the engine's. */
 enum { HOST_PAD = 10 };
+/* Where a return is not to the top frame of the shadow stack, so many more are asked before it is looked up. */
+enum { HOST_RETURN_FRAMES = 6 };
 
 typedef struct HostStubs {
     u32 (*enter)(Vcpu *cpu, const void *code); /* runs generated code; returns TrapCode */

@@ -127,9 +127,8 @@ static void make_lookup(X64Buf *b, const Guest *g, const u8 *leave) {
 
 /* rax: guest pc. A few frames up first (longjmp, tail calls that push), then the jump cache. */
 static void make_ret_slow(X64Buf *b, const Guest *g, const u8 *lookup) {
-    enum { FRAMES = 6 };
     unsigned key = x64_jump_key(b, g, RAX);
-    for (unsigned k = 1; k <= FRAMES; k++) {
+    for (unsigned k = 1; k <= HOST_RETURN_FRAMES; k++) {
         x64_alu_rm(b, ALU_CMP, W1, key, x64_mem(RSP, 16 * (i64)k + 8));
         u8 *no = x64_jcc_short(b, CC_NE);
         x64_alu_ri(b, ALU_ADD, W1, RSP, 16 * (i32)k);

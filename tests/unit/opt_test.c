@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Regions and the optimiser against the interpretation of one instruction after the other: random programs of many blocks (loops,
- * branches in both directions, calls, loads and stores, floating point) run both ways from the same state, in the IR interpreter. Each pc
+ * branches in both directions, calls, direct, indirect and far, loads and stores, floating point) run both ways from the same state, in the IR interpreter. Each pc
  * that a region can begin at has one; where it leaves, its frame puts registers back, and the next one, or one instruction,
  * goes on. In the end registers, memory and floating-point flags must agree.
  *
@@ -92,11 +92,37 @@ static u32 jal_bits(unsigned rd, i32 off) {
     return 0x6f | rd << 7 | (o >> 12 & 255) << 12 | (o >> 11 & 1) << 20 | (o >> 1 & 1023) << 21 | (o >> 20 & 1) << 31;
 }
 
+static u32 off_bits(u32 to, u32 from) { return (to - from) << 20; }
+
+/* Calls one of two leaves, as a register says: its address is made of both. Or a far call. */
+static void emit_indirect(void) {
+    enum { AUIPC = 0x17, ADDI = 0x13, XOR = 0x4033, AND = 0x7033, SUB = 0x40000033, JALR = 0x67 };
+    u32 a = leaf_at[pick(LEAVES)], b = leaf_at[pick(LEAVES)], x = 5 + pick(4), y = 9, z = 10;
+    if (!pick(4)) {
+        u32 at = code_len;
+        emit(AUIPC | RA << 7, 4);
+        emit(JALR | RA << 7 | RA << 15 | off_bits(a, at), 4);
+        return;
+    }
+    for (u32 k = 0; k < 2; k++) {
+        u32 at = code_len, reg = k ? y : z;
+        emit(AUIPC | reg << 7, 4);
+        emit(ADDI | reg << 7 | reg << 15 | off_bits(k ? a : b, at), 4);
+    }
+    emit(0x7013 | x << 7 | x << 15 | 1 << 20, 4); /* andi x, x, 1 */
+    emit(SUB | x << 7 | x << 20, 4);
+    emit(XOR | z << 7 | z << 15 | y << 20, 4);
+    emit(AND | z << 7 | z << 15 | x << 20, 4);
+    emit(XOR | z << 7 | z << 15 | y << 20, 4);
+    emit(JALR | RA << 7 | z << 15 | (pick(8) ? 0 : 1) << 20, 4); /* the low bit is ignored */
+}
+
 /* Two passes: the first finds where blocks are, the second knows. Both draw the same numbers. */
 static void emit_end(u32 n) {
     static const u8 kinds[] = {0, 1, 4, 5, 6, 7};
-    u32 kind = pick(6), to = pick(BLOCKS + 1), leaf = pick(LEAVES), x = some_register(), y = some_register();
+    u32 kind = pick(7), to = pick(BLOCKS + 1), leaf = pick(LEAVES), x = some_register(), y = some_register();
     if (kind == 0) emit(jal_bits(RA, (i32)(leaf_at[leaf] - code_len)), 4);
+    else if (kind == 6) emit_indirect();
     else if (to <= n) { /* back: only while there is fuel */
         emit(0xfffd8d93, 4); /* addi s11, s11, -1 */
         emit(branch_bits(5, 0, FUEL, 8), 4); /* bge zero, s11: over */
@@ -141,6 +167,17 @@ static const u8 *fetch(void *ctx, u64 pc, size_t *avail) {
 }
 static bool reached(void *ctx, u64 pc) { return (hash_u64(pc ^ *(u64 *)ctx) & 7) != 0; }
 
+/* Some leaves, and a block for a call to nowhere; shares that make it leave for good, or come back. */
+static u32 targets(void *ctx, u64 pc, RegionTarget out[REGION_TARGETS]) {
+    u64 h = hash_u64(pc * 3 ^ *(u64 *)ctx);
+    u32 count = h & 3;
+    for (u32 k = 0; k < count; k++) {
+        u32 leaf = (h >> 8) + k;
+        out[k] = (RegionTarget){code_at + (h >> 16 & 15 ? leaf_at[leaf % LEAVES] : block_at[leaf % BLOCKS]), (h >> 20 & 1 ? REGION_ALWAYS : REGION_ALWAYS * 3 / 4) / count};
+    }
+    return count;
+}
+
 static IrInterp interp;
 static u8 *memory;
 
@@ -171,6 +208,7 @@ static const char *round_trip(const IrFunc *f) {
 /* The regions of this program, by pc; NULL where there is none. */
 static IrFunc *regions[CODE];
 static bool tried[CODE];
+static u32 guessed;
 
 static IrFunc *region_of(u64 pc, u64 number) {
     static Region r;
@@ -179,9 +217,10 @@ static IrFunc *region_of(u64 pc, u64 number) {
     if (k >= CODE || tried[k]) return k < CODE ? regions[k] : NULL;
     tried[k] = true;
     IrFunc *f = calloc(1, sizeof *f);
-    RegionSource s = {.ctx = &number, .fetch = fetch, .reached = reached};
+    RegionSource s = {.ctx = &number, .fetch = fetch, .reached = reached, .targets = targets};
     char why[200];
     if (!region_build(&r, &s, &region_default_limits, &riscv_guest, pc, 0, f)) return NULL;
+    guessed += r.guarded;
     const char *wrong = ir_verify(f, why, sizeof why);
     if (!wrong) opt_run(&o, f), wrong = ir_verify(f, why, sizeof why);
     if (!wrong) wrong = round_trip(f);
@@ -267,6 +306,6 @@ int main(int argc, char **argv) {
         print_program();
         print_difference(want, got);
     }
-    printf("%u passed, %u failed\n", passed, failed);
+    printf("%u guesses of targets\n%u passed, %u failed\n", guessed, passed, failed);
     return failed != 0;
 }
