@@ -48,6 +48,10 @@ void *arena_alloc(Arena *a, size_t size) {
     return p;
 }
 
+void arena_reserve(Arena *a, size_t size) {
+    if (!a->chunk) arena_add_chunk(a, size);
+}
+
 void arena_reset(Arena *a) {
     ArenaChunk *kept = a->chunk, *next;
     if (!kept) return;

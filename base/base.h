@@ -67,6 +67,8 @@ typedef struct Arena {
 
 /* Zeroed, 16-byte aligned. Valid until arena_reset or arena_drop. */
 void *arena_alloc(Arena *a, size_t size);
+/* An empty arena gets its first piece, of at least so many bytes; they cost nothing until they are used. */
+void arena_reserve(Arena *a, size_t size);
 /* Forgets all allocations; keeps the newest chunk for reuse. */
 void arena_reset(Arena *a);
 /* Gives everything back to the host. */

@@ -81,6 +81,23 @@ void opt_compact(Opt *o, IrFunc *f) {
     move_frames(o, f, map);
 }
 
+/* --- another order of instructions -------------------------------------------------------------------------- */
+
+void opt_reorder(Opt *o, IrFunc *f, const u32 *order) {
+    u32 n = f->insns.len, *map = arena_alloc(&o->arena, n * sizeof(u32));
+    IrFunc *out = &o->other;
+    out->insns.len = 0;
+    vec_push(&out->insns, f->insns.at[0]);
+    for (u32 to = 1; to < n; to++) {
+        map[order[to]] = to;
+        vec_push(&out->insns, f->insns.at[order[to]]);
+    }
+    for (u32 id = 1; id < n; id++) opt_map_operands(f, &out->insns.at[id], map);
+    for (u32 k = 0; k < f->states.len; k++) f->states.at[k].value = map[f->states.at[k].value];
+    for (u32 k = 0; k < f->frames.len; k++) f->frames.at[k].insn = map[f->frames.at[k].insn];
+    memcpy(f->insns.at, out->insns.at, n * sizeof(IrInsn));
+}
+
 /* --- the order ------------------------------------------------------------------------------------------ */
 
 typedef struct Pass {
@@ -100,6 +117,7 @@ static const Pass passes[] = {
     {"branches again", opt_branches, true},
     {"sink", opt_sink, false},
     {"licm", opt_licm, false},
+    {"pair", opt_pair, false},
     {"dce", opt_dce, false},
     {"extend", opt_extend, false},
     {"dce again", opt_dce, false},
@@ -122,7 +140,7 @@ static void check(Opt *o, const IrFunc *f, const Pass *p) { (void)o, (void)f, (v
 enum { ARENA_BYTES = 512 * 1024 }; /* one piece that mostly suffices, and is kept */
 
 void opt_run(Opt *o, IrFunc *f) {
-    if (!o->arena.chunk) arena_alloc(&o->arena, ARENA_BYTES);
+    arena_reserve(&o->arena, ARENA_BYTES);
     o->stats.functions++;
     o->stats.insns_before += f->insns.len;
     for (u32 k = 0; k < ARRAY_LEN(passes); k++) {

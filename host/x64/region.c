@@ -303,11 +303,11 @@ static Region *begin(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     Cg *g = cg_begin(stubs, f, code);
     if (!g->region_memory) g->region_memory = arena_alloc(&code->arena, sizeof(Region));
     Region *r = g->region = g->region_memory;
-    if (!r->arena.chunk) arena_alloc(&r->arena, ARENA_BYTES);
+    arena_reserve(&r->arena, ARENA_BYTES);
     arena_reset(&r->arena);
     r->g = g;
     r->too_hard = r->second_pass = false;
-    r->moves.len = r->saves = r->borrowed = 0;
+    r->moves.len = r->saves = r->borrowed = r->low_of = 0;
     memset(r->readers, 0, sizeof r->readers);
     memset(g->val.at, 0xff, f->insns.len * sizeof(Val)); /* NO_REG, -1 */
     for (u32 id = 0; id < f->insns.len; id++) g->val.at[id].fused = 0;

@@ -377,15 +377,16 @@ static bool try_registers(Region *r, u32 n, const Border *border) {
     score_wishes(r, n, score);
     u32 all = r->bundles.at[n].xmm ? REGION_XMM : REGION_GPR;
     for (u32 set = all; tails && set; set &= set - 1) score[__builtin_ctz(set)] += keeps_tails(r, n, __builtin_ctz(set));
+    u32 wished = 0;
+    for (u32 k = all; k; k &= k - 1) wished |= score[__builtin_ctz(k)] ? k & -k : 0;
     for (u32 set = all; set;) { /* the best first */
         unsigned best = __builtin_ctz(set);
-        for (u32 k = set & (set - 1); k; k &= k - 1)
+        for (u32 k = wished & set & (set - 1); k; k &= k - 1)
             if (score[__builtin_ctz(k)] > score[best]) best = __builtin_ctz(k);
-        if (fits(r, n, best)) {
-            give(r, n, best);
-            return true;
-        }
         set &= ~(1u << best);
+        if (!fits(r, n, best)) continue;
+        give(r, n, best);
+        return true;
     }
     return false;
 }
