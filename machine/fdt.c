@@ -2,6 +2,7 @@
 /* The virt board's device tree, by libfdt's sequential functions: the first error sticks in Tree.err, and all that
  * follows does nothing. Node names and properties are those that kernels and firmware know from QEMU's board; tests/unit/board.py compares. */
 #include "machine/fdt.h"
+#include "machine/riscv/pmu.h"
 #include "machine/virt.h"
 #include <errno.h>
 #include <libfdt.h>
@@ -207,6 +208,16 @@ static void firmware_parts(Tree *t) {
     end(t);
 }
 
+/* For firmware: which events which counters can count, from, to and mask; the numbers in mhpmevent are SBI's own. */
+static void counters(Tree *t) {
+    const u32 cycle = 1u << PMU_CYCLE, instret = 1u << PMU_INSTRET, programmable = PMU_PROGRAMMABLE;
+    begin(t, "pmu");
+    CELLS(t, "riscv,event-to-mhpmcounters", PMU_CYCLES, PMU_CYCLES, cycle | programmable, PMU_INSTRUCTIONS, PMU_INSTRUCTIONS, instret | programmable, PMU_LOAD_MISSES, PMU_LOAD_MISSES, programmable,
+          PMU_STORE_MISSES, PMU_STORE_MISSES, programmable, PMU_FETCH_MISSES, PMU_FETCH_MISSES, programmable);
+    text(t, "compatible", "riscv,pmu");
+    end(t);
+}
+
 /* --- interrupt controllers ---------------------------------------------------------------- */
 
 static void clint(Tree *t) {
@@ -357,6 +368,7 @@ long fdt_make(void *to, u32 size, const BoardConfig *config, const FdtBoot *boot
     memory(&t);
     harts(&t);
     firmware_parts(&t);
+    if (boot->machine_mode) counters(&t);
     syscon(&t, "poweroff", "syscon-poweroff", 0x5555);
     syscon(&t, "reboot", "syscon-reboot", 0x7777);
     soc(&t);

@@ -2,7 +2,6 @@
 /* Control and status registers [priv, "control and status registers"]. The number says who may access one (bits 9:8) and whether it is read-only
  * (11:10); the rest of the checks, the values and their legal bits are here. What generated code does by itself is in sem_priv.c. */
 #include "machine/riscv/hart.h"
-#include "machine/counted.h"
 #include "machine/machine.h"
 #include "machine/trace.h"
 
@@ -10,45 +9,29 @@
 #define MISA (2ull << 62 | 1u << 8 | 1u << 12 | 1u << 0 | 1u << 5 | 1u << 3 | 1u << 2 | 1u << 1 | 1u << 18 | 1u << 20)
 #define MSTATUS_WRITABLE (RV_SSTATUS_WRITABLE | RV_MIE | RV_MPIE | RV_MPP | RV_MPRV | RV_TVM | RV_TW | RV_TSR)
 #define MEDELEG_WRITABLE 0xb3ffull
-#define MENVCFG_WRITABLE (1 | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE | ENVCFG_ADUE | ENVCFG_PBMTE | ENVCFG_STCE)
-#define SENVCFG_WRITABLE (1 | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE)
+#define SENVCFG_WRITABLE (1 | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE | ENVCFG_PMM)
+#define MENVCFG_WRITABLE (SENVCFG_WRITABLE | ENVCFG_ADUE | ENVCFG_PBMTE | ENVCFG_STCE)
 #define COUNTERS 0xffffffffull
 
 /* --- time and counters ------------------------------------------------------------------------------------ */
 
 u64 hart_time(const Hart *h) { return machine_time(h->machine); }
 
-void hart_look_at_timer(Hart *h) { h->sti = (h->menvcfg & ENVCFG_STCE) && hart_time(h) >= h->stimecmp; }
+void hart_look_at_timer(Hart *h) {
+    u64 now = hart_time(h);
+    h->sti = (h->menvcfg & ENVCFG_STCE) && now >= h->stimecmp;
+    if (LIKELY(now < h->pmu.due)) return;
+    pmu_count(h);
+    pmu_turn(h);
+}
+
+u64 hart_due(const Hart *h) { return MIN(__atomic_load_n(&h->stimecmp, __ATOMIC_SEQ_CST), __atomic_load_n(&h->pmu.due, __ATOMIC_SEQ_CST)); }
 
 void hart_set_timer(Hart *h, u64 when) {
     __atomic_store_n(&h->stimecmp, when, __ATOMIC_SEQ_CST);
     hart_look_at_timer(h);
     if (!h->sti) machine_wake_at(h->machine, when);
     hart_set_irq(h);
-}
-
-/* Where nothing counts cycles or instructions, both are the host's time stamp. */
-static u64 host_stamp(void) {
-#if defined(__x86_64__)
-    return __builtin_ia32_rdtsc();
-#else
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-#endif
-}
-
-/* As they will be when the instruction that reads or writes them has retired; reading gives what was before. */
-static u64 cycles(const Hart *h) { return h->counted ? counted_count(h->counted) : host_stamp(); }
-static u64 instructions(const Hart *h) { return h->counted ? counted_count(h->counted) - h->traps : host_stamp(); }
-
-static u64 counter(const Hart *h, unsigned n) {
-    switch (n) {
-    case 0: return cycles(h) - 1 + h->mcycle_offset;
-    case 1: return hart_time(h);
-    case 2: return instructions(h) - 1 + h->minstret_offset;
-    }
-    return 0;
 }
 
 /* May the mode that runs read counter n? [priv, mcounteren, scounteren] */
@@ -99,6 +82,11 @@ static void mip_write(Hart *h, u64 v, u64 writable) {
     h->mip = (h->mip & ~writable) | (v & writable);
 }
 
+static u64 mip_writable(const Hart *h, u32 csr) {
+    if (csr == CSR_SIP) return h->mideleg & (IRQ(IRQ_SSI) | IRQ(IRQ_LCOFI));
+    return IRQ(IRQ_SSI) | IRQ(IRQ_SEI) | IRQ(IRQ_LCOFI) | (h->menvcfg & ENVCFG_STCE ? 0 : IRQ(IRQ_STI));
+}
+
 /* --- floating point ---------------------------------------------------------------------------------------- */
 
 static bool float_read(Hart *h, u32 csr, u64 *v) {
@@ -140,18 +128,27 @@ static u64 top_interrupt(Hart *h, u64 of) {
 
 /* ------------------------------------------------------------------------------------------------------------- */
 
+/* Does mstateen0 let the mode that runs use what it has this bit for? [smstateen] */
+static bool state_enabled(const Hart *h, u64 bit) { return h->s->priv == RV_M || (h->mstateen[0] & bit); }
+/* The interrupt architecture's registers: there, and enabled. */
+static bool aia_enabled(const Hart *h, u64 bit) { return h->imsic && state_enabled(h, bit); }
+
 static bool satp_allowed(const Hart *h) { return h->s->priv == RV_M || !(h->s->mstatus & RV_TVM); }
 /* stimecmp of S-mode is there if M-mode says so [sstc]. */
 static bool timer_allowed(const Hart *h) { return h->s->priv == RV_M || ((h->menvcfg & ENVCFG_STCE) && (h->mcounteren & 2)); }
 
 static bool read_counter(const Hart *h, u32 csr, u64 *v) {
     if (csr >= CSR_CYCLE && csr <= CSR_HPMCOUNTER31) {
-        *v = counter(h, csr - CSR_CYCLE);
+        *v = csr == CSR_TIME ? hart_time(h) : pmu_read(h, csr - CSR_CYCLE);
         return counter_allowed(h, csr - CSR_CYCLE);
     }
-    *v = csr == CSR_MCYCLE ? counter(h, 0) : csr == CSR_MINSTRET ? counter(h, 2) : 0;
+    *v = pmu_read(h, csr - CSR_MCYCLE);
     return true;
 }
+
+/* sstateen0..3: nothing that this hart has is U-mode's to be denied, so they are zeros; bit 63 of the machine's says whether they can be seen. */
+static bool is_sstateen(u32 csr) { return csr >= CSR_SSTATEEN0 && csr <= CSR_SSTATEEN3; }
+static bool sstateen_allowed(const Hart *h, u32 csr) { return h->s->priv == RV_M || (h->mstateen[csr - CSR_SSTATEEN0] & STATEEN_SE); }
 
 static bool read_supervisor(Hart *h, u32 csr, u64 *v) {
     RvSystem *s = h->s;
@@ -161,21 +158,24 @@ static bool read_supervisor(Hart *h, u32 csr, u64 *v) {
     case CSR_SIP: hart_look_at_timer(h), *v = hart_pending(h) & h->mideleg; return true;
     case CSR_STVEC: *v = h->stvec; return true;
     case CSR_SCOUNTEREN: *v = h->scounteren; return true;
-    case CSR_SENVCFG: *v = h->senvcfg; return true;
+    case CSR_SENVCFG: *v = h->senvcfg; return state_enabled(h, STATEEN_ENVCFG);
     case CSR_SSCRATCH: *v = s->sscratch; return true;
     case CSR_SEPC: *v = s->sepc; return true;
     case CSR_SCAUSE: *v = s->scause; return true;
     case CSR_STVAL: *v = s->stval; return true;
     case CSR_STIMECMP: *v = h->stimecmp; return timer_allowed(h);
-    case CSR_SISELECT: *v = h->siselect; return h->imsic;
-    case CSR_SIREG: return indirect_read(h, IMSIC_S, h->siselect, v);
-    case CSR_STOPEI: *v = h->imsic ? imsic_top(h->imsic, h->id, IMSIC_S, false) : 0; return h->imsic;
-    case CSR_STOPI: *v = top_interrupt(h, h->mideleg); return h->imsic;
+    case CSR_SISELECT: *v = h->siselect; return aia_enabled(h, STATEEN_CSRIND);
+    case CSR_SIREG: return aia_enabled(h, STATEEN_CSRIND) && indirect_read(h, IMSIC_S, h->siselect, v);
+    case CSR_STOPEI: *v = h->imsic ? imsic_top(h->imsic, h->id, IMSIC_S, false) : 0; return aia_enabled(h, STATEEN_IMSIC);
+    case CSR_STOPI: *v = top_interrupt(h, h->mideleg); return aia_enabled(h, STATEEN_AIA);
     case CSR_SATP: *v = h->satp; return satp_allowed(h);
-    case CSR_SCOUNTOVF: *v = 0; return true;
+    case CSR_SCOUNTOVF: *v = pmu_overflows(h) & (s->priv == RV_M ? ~0ull : h->mcounteren); return true;
     }
-    return false;
+    *v = 0;
+    return is_sstateen(csr) && sstateen_allowed(h, csr);
 }
+
+static u64 event_read(const Hart *h, unsigned n) { return n < PMU_LEN ? h->pmu.event[n] : 0; }
 
 static bool read_machine(Hart *h, u32 csr, u64 *v) {
     switch (csr) {
@@ -188,7 +188,10 @@ static bool read_machine(Hart *h, u32 csr, u64 *v) {
     case CSR_MTVEC: *v = h->mtvec; return true;
     case CSR_MCOUNTEREN: *v = h->mcounteren; return true;
     case CSR_MENVCFG: *v = h->menvcfg; return true;
-    case CSR_MCOUNTINHIBIT: *v = h->mcountinhibit; return true;
+    case CSR_MCOUNTINHIBIT: *v = h->pmu.inhibit; return true;
+    case CSR_MCYCLECFG: *v = h->pmu.event[PMU_CYCLE]; return true;
+    case CSR_MINSTRETCFG: *v = h->pmu.event[PMU_INSTRET]; return true;
+    case CSR_MSTATEEN0: case CSR_MSTATEEN1: case CSR_MSTATEEN2: case CSR_MSTATEEN3: *v = h->mstateen[csr - CSR_MSTATEEN0]; return true;
     case CSR_MSCRATCH: *v = h->mscratch; return true;
     case CSR_MEPC: *v = h->mepc; return true;
     case CSR_MCAUSE: *v = h->mcause; return true;
@@ -201,7 +204,7 @@ static bool read_machine(Hart *h, u32 csr, u64 *v) {
     case CSR_MHARTID: *v = h->id; return true;
     case CSR_MVENDORID: case CSR_MARCHID: case CSR_MIMPID: case CSR_MCONFIGPTR: *v = 0; return true;
     }
-    if (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) return *v = 0, true;
+    if (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) return *v = event_read(h, csr - CSR_MHPMEVENT3 + PMU_FIRST), true;
     if (csr >= CSR_TSELECT && csr <= CSR_TCONTROL) return *v = csr == CSR_TINFO, true; /* the only trigger has the type 0: there is none [sdtrig] */
     if (csr >= CSR_PMPCFG0 && csr <= CSR_PMPADDR63 && !(csr < CSR_PMPADDR0 && (csr & 1))) return *v = pmp_csr_read(h, csr), true;
     return false;
@@ -225,15 +228,32 @@ static void tvec_write(u64 *to, u64 v) {
     if ((v & 3) < 2) *to = v;
 }
 
+/* Some lengths of tags are reserved: then the old one stays. Addresses mean something else from now on. */
+static void envcfg_write(Hart *h, u64 *to, u64 v, u64 writable) {
+    if ((v & ENVCFG_PMM) == ENVCFG_PMM_RESERVED) writable &= ~ENVCFG_PMM;
+    u64 old = *to;
+    *to = (old & ~writable) | (v & writable);
+    if ((old ^ *to) & (ENVCFG_PMM | ENVCFG_PBMTE | ENVCFG_ADUE)) hart_flush_all(h);
+    hart_set_allow(h);
+}
+
+static void stateen_write(Hart *h, unsigned n, u64 v) {
+    u64 aia = h->imsic ? STATEEN_CSRIND | STATEEN_AIA | STATEEN_IMSIC : 0;
+    h->mstateen[n] = v & (n ? STATEEN_SE : STATEEN_SE | STATEEN_ENVCFG | aia);
+}
+
 static bool write_supervisor(Hart *h, u32 csr, u64 v) {
     RvSystem *s = h->s;
     switch (csr) {
     case CSR_SSTATUS: status_write(h, v, RV_SSTATUS_WRITABLE); return true;
     case CSR_SIE: mie_write(h, v, h->mideleg & (IRQ_S | IRQ_M)); break;
-    case CSR_SIP: mip_write(h, v, h->mideleg & (IRQ(IRQ_SSI) | IRQ(IRQ_LCOFI))); break;
+    case CSR_SIP: mip_write(h, v, mip_writable(h, csr)); break;
     case CSR_STVEC: tvec_write(&h->stvec, v); return true;
     case CSR_SCOUNTEREN: h->scounteren = v & COUNTERS; hart_set_allow(h); return true;
-    case CSR_SENVCFG: h->senvcfg = v & SENVCFG_WRITABLE; hart_set_allow(h); return true;
+    case CSR_SENVCFG:
+        if (!state_enabled(h, STATEEN_ENVCFG)) return false;
+        envcfg_write(h, &h->senvcfg, v, SENVCFG_WRITABLE);
+        return true;
     case CSR_SSCRATCH: s->sscratch = v; return true;
     case CSR_SEPC: s->sepc = v & ~1ull; return true;
     case CSR_SCAUSE: s->scause = v; return true;
@@ -242,17 +262,21 @@ static bool write_supervisor(Hart *h, u32 csr, u64 v) {
         if (!timer_allowed(h)) return false;
         hart_set_timer(h, v);
         break;
-    case CSR_SISELECT: h->siselect = v & 0xfff; return h->imsic;
-    case CSR_SIREG: return indirect_write(h, IMSIC_S, h->siselect, v);
+    case CSR_SISELECT:
+        if (!aia_enabled(h, STATEEN_CSRIND)) return false;
+        h->siselect = v & 0xfff;
+        return true;
+    case CSR_SIREG: return aia_enabled(h, STATEEN_CSRIND) && indirect_write(h, IMSIC_S, h->siselect, v);
     case CSR_STOPEI:
-        if (h->imsic) imsic_top(h->imsic, h->id, IMSIC_S, true);
-        return h->imsic;
+        if (!aia_enabled(h, STATEEN_IMSIC)) return false;
+        imsic_top(h->imsic, h->id, IMSIC_S, true);
+        return true;
     case CSR_SATP:
         if (!satp_allowed(h)) return false;
         hart_new_satp(h, v);
         if (UNLIKELY(h->trace)) trace_satp(h);
         return true;
-    default: return false;
+    default: return is_sstateen(csr) && sstateen_allowed(h, csr);
     }
     hart_set_irq(h);
     return true;
@@ -265,16 +289,17 @@ static bool write_machine(Hart *h, u32 csr, u64 v) {
     case CSR_MEDELEG: h->medeleg = v & MEDELEG_WRITABLE; return true;
     case CSR_MIDELEG: h->mideleg = v & IRQ_S; break;
     case CSR_MIE: mie_write(h, v, IRQ_S | IRQ_M); break;
-    case CSR_MIP: mip_write(h, v, IRQ(IRQ_SSI) | IRQ(IRQ_SEI) | IRQ(IRQ_LCOFI) | (h->menvcfg & ENVCFG_STCE ? 0 : IRQ(IRQ_STI))); break;
+    case CSR_MIP: mip_write(h, v, mip_writable(h, csr)); break;
     case CSR_MTVEC: tvec_write(&h->mtvec, v); return true;
     case CSR_MCOUNTEREN: h->mcounteren = v & COUNTERS; hart_set_allow(h); return true;
     case CSR_MENVCFG:
-        h->menvcfg = v & MENVCFG_WRITABLE;
+        envcfg_write(h, &h->menvcfg, v, MENVCFG_WRITABLE);
         hart_look_at_timer(h);
-        hart_set_allow(h);
-        hart_flush_all(h);
         break;
-    case CSR_MCOUNTINHIBIT: h->mcountinhibit = v & COUNTERS & ~2ull; return true;
+    case CSR_MCOUNTINHIBIT: pmu_write_inhibit(h, v); return true;
+    case CSR_MCYCLECFG: pmu_write_event(h, PMU_CYCLE, v); return true;
+    case CSR_MINSTRETCFG: pmu_write_event(h, PMU_INSTRET, v); return true;
+    case CSR_MSTATEEN0: case CSR_MSTATEEN1: case CSR_MSTATEEN2: case CSR_MSTATEEN3: stateen_write(h, csr - CSR_MSTATEEN0, v); return true;
     case CSR_MSCRATCH: h->mscratch = v; return true;
     case CSR_MEPC: h->mepc = v & ~1ull; return true;
     case CSR_MCAUSE: h->mcause = v; return true;
@@ -284,12 +309,11 @@ static bool write_machine(Hart *h, u32 csr, u64 v) {
     case CSR_MTOPEI:
         if (h->imsic) imsic_top(h->imsic, h->id, IMSIC_M, true);
         return h->imsic;
-    case CSR_MSECCFG: return true;
-    case CSR_MCYCLE: h->mcycle_offset = v - cycles(h); return true;
-    case CSR_MINSTRET: h->minstret_offset = v - instructions(h); return true;
+    case CSR_MSECCFG: envcfg_write(h, &h->mseccfg, v, ENVCFG_PMM); return true;
     default:
-        if ((csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) || (csr >= CSR_TSELECT && csr <= CSR_TCONTROL)) return true;
-        if (is_counter(csr)) return true;
+        if (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) return pmu_write_event(h, csr - CSR_MHPMEVENT3 + PMU_FIRST, v), true;
+        if (csr >= CSR_TSELECT && csr <= CSR_TCONTROL) return true;
+        if (is_counter(csr)) return pmu_write(h, csr - CSR_MCYCLE, v), true;
         return csr >= CSR_PMPCFG0 && csr <= CSR_PMPADDR63 && pmp_csr_write(h, csr, v);
     }
     hart_set_irq(h);
@@ -300,4 +324,11 @@ bool csr_write(Hart *h, u32 csr, u64 v) {
     if (!accessible(h, csr) || csr >> 10 == 3) return false;
     if (csr <= CSR_FCSR) return csr && float_write(h, csr, v);
     return (csr >> 8 & 3) == 1 ? write_supervisor(h, csr, v) : write_machine(h, csr, v);
+}
+
+bool csr_change_pending(Hart *h, u32 csr, u64 bits, bool set) {
+    if (!accessible(h, csr)) return false;
+    mip_write(h, set ? bits : 0, bits & mip_writable(h, csr));
+    hart_set_irq(h);
+    return true;
 }

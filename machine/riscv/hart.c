@@ -23,6 +23,7 @@ void hart_reset(Hart *h) {
     h->pmp = !machine_has_sbi(h->machine);
     h->sbi = !h->pmp;
     h->menvcfg = ENVCFG_ADUE;
+    pmu_reset(h);
     hart_flush_all(h);
     hart_settle(h);
 }
@@ -35,6 +36,7 @@ static void enter_supervisor(Hart *h, u64 pc, u64 arg) {
     h->medeleg = ~(u64)(1u << CAUSE_ECALL_S | 1u << CAUSE_ECALL_M) & 0xffff;
     h->mcounteren = ~0u;
     h->scounteren = 7; /* as firmware leaves it, and Linux expects: time is read without a call */
+    for (unsigned k = 0; k < ARRAY_LEN(h->mstateen); k++) h->mstateen[k] = ~0ull;
     h->menvcfg = ENVCFG_ADUE | ENVCFG_STCE | ENVCFG_PBMTE | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE;
     h->cpu->pc = pc;
     hart_x(h)[10] = h->id;
@@ -68,7 +70,7 @@ Hart *hart_new(Machine *m, u32 id) {
     h->cpu->mmu = &hart_mmu;
     h->s = (RvSystem *)h->cpu->state;
     h->state = HART_STOPPED;
-    h->stimecmp = ~0ull;
+    h->stimecmp = h->pmu.due = ~0ull;
     return h;
 }
 
@@ -79,6 +81,7 @@ void hart_drop(Hart *h) {
 }
 
 void hart_settle(Hart *h) {
+    if (UNLIKELY(h->pmu.filtered)) pmu_count(h), pmu_turn(h);
     h->cpu->context = h->context_of[h->s->priv];
     hart_set_allow(h);
     hart_set_irq(h);
@@ -184,6 +187,7 @@ static void wait_for_interrupt(Hart *h) {
         return;
     }
     __atomic_store_n(&h->running, 0, __ATOMIC_SEQ_CST);
+    pmu_wait(h, true);
     for (;;) {
         u32 seen = ready_to_sleep(h);
         hart_look_at_timer(h);
@@ -191,6 +195,7 @@ static void wait_for_interrupt(Hart *h) {
         bool timer = (h->menvcfg & ENVCFG_STCE) && (h->mie & IRQ(IRQ_STI));
         sleep_until(h, seen, timer ? h->stimecmp : ~0ull);
     }
+    pmu_wait(h, false);
 }
 
 static void start(Hart *h) {
@@ -219,14 +224,14 @@ static void illegal(Hart *h, u32 bits) { hart_raise(h, CAUSE_ILLEGAL, bits); }
 
 /* [unpriv zicsr]: what looks like a write of nothing is none. */
 static bool do_csr(Hart *h, const RvInsn *i, bool immediate, unsigned how) {
-    u64 *x = hart_x(h), old = 0, v = immediate ? i->rs1 : x[i->rs1];
+    u64 *x = hart_x(h), old = 0, v = immediate ? i->rs1 : x[i->rs1], bits = v;
     bool reads = how != 0 || i->rd, writes = how == 0 || i->rs1;
     u32 csr = i->imm & 0xfff;
     if (reads && !csr_read(h, csr, &old)) return false;
     if (how == 1) v = old | v;
     if (how == 2) v = old & ~v;
-    if (csr == CSR_MIP && how) v &= ~(h->lines & ~h->mip) | IRQ(IRQ_SSI); /* bits that devices hold are not written back */
-    if (writes && !csr_write(h, csr, v)) return false;
+    bool part = how && (csr == CSR_MIP || csr == CSR_SIP);
+    if (writes && !(part ? csr_change_pending(h, csr, bits, how == 1) : csr_write(h, csr, v))) return false;
     if (i->rd) x[i->rd] = old;
     return true;
 }
@@ -318,7 +323,7 @@ static void misaligned(Hart *h) {
     RvInsn i;
     riscv_decode(instruction(h), &i);
     bool load = i.op == RV_lr_w || i.op == RV_lr_d;
-    hart_raise(h, load ? CAUSE_LOAD_MISALIGNED : CAUSE_STORE_MISALIGNED, hart_x(h)[i.rs1]);
+    hart_raise(h, load ? CAUSE_LOAD_MISALIGNED : CAUSE_STORE_MISALIGNED, hart_masked(h, hart_x(h)[i.rs1]));
 }
 
 static void act(Hart *h, TrapCode trap) {

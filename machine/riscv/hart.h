@@ -15,6 +15,7 @@
 #include "device/imsic.h"
 #include "engine/engine.h"
 #include "isa/riscv/riscv.h"
+#include "machine/riscv/pmu.h"
 #include "mem/physical.h"
 
 enum RvCause { /* mcause, scause [priv, table of causes] */
@@ -29,13 +30,22 @@ enum { IRQ_SSI = 1, IRQ_MSI = 3, IRQ_STI = 5, IRQ_MTI = 7, IRQ_SEI = 9, IRQ_MEI 
 #define IRQ_S (IRQ(IRQ_SSI) | IRQ(IRQ_STI) | IRQ(IRQ_SEI) | IRQ(IRQ_LCOFI))
 #define IRQ_M (IRQ(IRQ_MSI) | IRQ(IRQ_MTI) | IRQ(IRQ_MEI))
 
-/* menvcfg, senvcfg. */
+/* menvcfg, senvcfg, and one of mseccfg. */
 #define ENVCFG_CBIE (3ull << 4)
 #define ENVCFG_CBCFE (1ull << 6)
 #define ENVCFG_CBZE (1ull << 7)
+#define ENVCFG_PMM (3ull << 32)
+#define ENVCFG_PMM_RESERVED (1ull << 32)
 #define ENVCFG_ADUE (1ull << 61)
 #define ENVCFG_PBMTE (1ull << 62)
 #define ENVCFG_STCE (1ull << 63)
+
+/* mstateen0; the first bit of all four. */
+#define STATEEN_SE (1ull << 63)
+#define STATEEN_ENVCFG (1ull << 62)
+#define STATEEN_CSRIND (1ull << 60)
+#define STATEEN_AIA (1ull << 59)
+#define STATEEN_IMSIC (1ull << 58)
 
 typedef enum Access { ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH } Access;
 
@@ -71,7 +81,6 @@ typedef struct Context { /* an address space that lower privileges have run in: 
 } Context;
 
 typedef struct Machine Machine;
-typedef struct Hart Hart;
 struct Hart {
     Vcpu *cpu;
     RvSystem *s; /* cpu->state */
@@ -81,11 +90,11 @@ struct Hart {
     u32 id;
 
     u64 mie, mip; /* mip: bits that software writes; see hart_pending */
-    u64 medeleg, mideleg, mtvec, mepc, mcause, mtval, mscratch, mcounteren, menvcfg, mcountinhibit, mseccfg;
+    u64 medeleg, mideleg, mtvec, mepc, mcause, mtval, mscratch, mcounteren, menvcfg, mseccfg, mstateen[4];
     u64 stvec, scounteren, senvcfg, satp, stimecmp, siselect, miselect;
-    u64 mcycle_offset, minstret_offset;
     u8 pmpcfg[PMP_LEN];
     u64 pmpaddr[PMP_LEN];
+    Pmu pmu;
     bool sti;      /* stimecmp has come: hart_look_at_timer */
     bool pmp;      /* accesses are checked: with firmware */
     bool pmp_rules; /* some entry is in force */
@@ -155,7 +164,11 @@ void hart_mret(Hart *h);
 /* False: illegal instruction. Privilege is checked. */
 bool csr_read(Hart *h, u32 csr, u64 *value);
 bool csr_write(Hart *h, u32 csr, u64 value);
+/* Sets or clears bits of mip or sip, and leaves the others alone: another hart may be setting them. */
+bool csr_change_pending(Hart *h, u32 csr, u64 bits, bool set);
 u64 hart_time(const Hart *h);
+/* Any thread: when it next wants to look at its timer or counters. */
+u64 hart_due(const Hart *h);
 void hart_look_at_timer(Hart *h);
 void hart_set_timer(Hart *h, u64 when);
 void hart_set_allow(Hart *h);
@@ -168,6 +181,8 @@ void hart_translating(void *ctx, Vcpu *cpu, u64 physical);        /* EngineHooks
 bool hart_translate(Hart *h, u64 va, Access access, unsigned priv, u64 *pa);
 /* For debuggers: no access is noted, nothing checked but that the page is there. */
 bool hart_debug_translate(Hart *h, u64 va, u64 *pa);
+/* The address of a load or store, as the mode that runs does them, without its tag. */
+u64 hart_masked(const Hart *h, u64 va);
 /* After TRAP_SLOW. */
 void hart_slow_access(Hart *h);
 /* sfence.vma: everything, or what there is of one page, or of one address space. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Address translation [priv, Sv39, Sv48, Sv57, Svnapot, Svpbmt, Svade, Svadu], and what remembers it: the TLB that generated code looks into
+/* Address translation [priv, Sv39, Sv48, Sv57, Svnapot, Svpbmt, Svade, Svadu, pointer masking], and what remembers it: the TLB that generated code looks into
  * (Vcpu.tlb), that of fetches, and the numbers of address spaces (Vcpu.context).
  *
  * A store to a page of which there are translations is not entered in the TLB, so each comes by here (TRAP_SLOW) until the translations have been
@@ -16,6 +16,7 @@ enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_G = 32, PTE_A
 #define PTE_PPN(pte) ((pte) >> 10 & ((1ull << 44) - 1))
 
 typedef struct Walk {
+    u64 va;       /* without a tag: masked */
     u64 pa;       /* of va */
     u64 pte;
     u64 size;     /* bytes that the leaf maps */
@@ -99,9 +100,26 @@ static bool walk_once(const Hart *h, u64 va, Access access, unsigned priv, Walk 
     return at && leaf(h, va, access, priv, at, level, w, again);
 }
 
+/* --- pointer masking [priv, "pointer masking"] -------------------------------------------------------------- */
+
+/* How many of the upper bits of an address of loads and stores mean nothing in that mode. */
+static unsigned masked_bits(const Hart *h, unsigned priv) {
+    static const u8 bits[] = {0, 0 /* reserved, never there */, 7, 16};
+    u64 config = priv == RV_U ? h->senvcfg : priv == RV_S ? h->menvcfg : h->mseccfg;
+    if (priv != RV_M && (h->s->mstatus & RV_MXR)) return 0;
+    return bits[config >> 32 & 3];
+}
+
+static u64 masked(const Hart *h, u64 va, unsigned priv) {
+    unsigned bits = masked_bits(h, priv);
+    if (LIKELY(!bits)) return va;
+    bool is_virtual = priv != RV_M && levels_of(h->satp);
+    return is_virtual ? (u64)sext_bits(va, 64 - bits) : va << bits >> bits;
+}
+
 /* False: *w says what is wrong. */
 static bool walk(const Hart *h, u64 va, Access access, unsigned priv, Walk *w) {
-    *w = (Walk){.pa = va, .pte = PTE_R | PTE_W | PTE_X, .size = PAGE_BYTES};
+    *w = (Walk){.va = va, .pa = va, .pte = PTE_R | PTE_W | PTE_X, .size = PAGE_BYTES};
     if (priv == RV_M || !levels_of(h->satp)) {
         w->access = va >> 56 != 0;
         return !w->access;
@@ -122,6 +140,7 @@ static bool fail(Hart *h, u64 va, Access access, bool is_access) {
 }
 
 static bool find(Hart *h, u64 va, u64 size, Access access, unsigned priv, Walk *w, bool *whole) {
+    if (access != ACCESS_FETCH) va = masked(h, va, priv);
     if (!walk(h, va, access, priv, w)) return fail(h, va, access, w->access);
     return pmp_allows(h, w->pa, size, access, priv, whole) || fail(h, va, access, true);
 }
@@ -151,6 +170,8 @@ static unsigned data_priv(const Hart *h) {
     return (unsigned)h->s->priv;
 }
 
+u64 hart_masked(const Hart *h, u64 va) { return masked(h, va, data_priv(h)); }
+
 static void note_super(TlbLog *log, u64 va, u64 size) {
     u64 mask = -size;
     if (!log->super_mask) {
@@ -164,13 +185,14 @@ static void note_super(TlbLog *log, u64 va, u64 size) {
     log->super_base &= mask;
 }
 
+/* `va` may have a tag: generated code compares addresses as they are, so each tag has an entry of its own, at the same place. */
 static void enter(Hart *h, unsigned set, bool write, u64 va, u8 *host, const Walk *w) {
     TlbLog *log = &h->logs[set];
     u32 k = vcpu_tlb_index(va);
     h->cpu->tlb[set][write][k] = (TlbEntry){align_down(va, PAGE_BYTES), (u64)host};
     if (log->count < TLB_LOG) log->at[log->count] = (u16)(k << 1 | write);
     if (log->count <= TLB_LOG) log->count++;
-    if (w->size > PAGE_BYTES) note_super(log, va, w->size);
+    if (w->size > PAGE_BYTES) note_super(log, w->va, w->size);
     if (!(w->pte & PTE_G)) log->local = true;
 }
 
@@ -188,11 +210,12 @@ static u64 fill(Vcpu *cpu, u64 va, u32 size, u32 how) {
     Access access = write ? ACCESS_STORE : ACCESS_LOAD;
     Walk w;
     h->slow_write = write;
+    pmu_miss(h, write ? PMU_MISS_STORE : PMU_MISS_LOAD);
     if ((va & (PAGE_BYTES - 1)) + size > PAGE_BYTES) return trapped(cpu, TRAP_SLOW, va);
     if (!find(h, va, size, access, data_priv(h), &w, &whole)) return trapped(cpu, TRAP_FAULT, va);
     u8 *host = physical_ram(h->memory, align_down(w.pa, PAGE_BYTES), PAGE_BYTES), *flags = physical_flags(h->memory, w.pa);
     if (!host) {
-        if (how & TLB_ATOMIC) return fail(h, va, access, true), trapped(cpu, TRAP_FAULT, va);
+        if (how & TLB_ATOMIC) return fail(h, w.va, access, true), trapped(cpu, TRAP_FAULT, va);
         return trapped(cpu, TRAP_SLOW, va);
     }
     if (write) {
@@ -213,7 +236,7 @@ static bool access_part(Hart *h, u64 va, u32 size, bool write, u64 *v) {
     u8 *host = physical_ram(h->memory, w.pa, size);
     if (host && write) memcpy(host, v, size), physical_written(h->memory, w.pa, size);
     else if (host) *v = 0, memcpy(v, host, size);
-    else if (!physical_io(h->memory, w.pa, size, write, v)) return fail(h, va, access, true);
+    else if (!physical_io(h->memory, w.pa, size, write, v)) return fail(h, w.va, access, true);
     return true;
 }
 
@@ -288,6 +311,7 @@ TrapCode hart_page(void *ctx, Vcpu *cpu, u64 pc, EnginePage *out) {
         Walk w;
         u64 avail, bit;
         bool whole;
+        pmu_miss(h, PMU_MISS_FETCH);
         if (!find(h, pc, 2, ACCESS_FETCH, (unsigned)priv, &w, &whole)) return TRAP_FETCH;
         u64 pa = align_down(w.pa, PAGE_BYTES);
         const u8 *bytes = physical_code(h->memory, pa, &avail);
@@ -395,13 +419,15 @@ void hart_new_satp(Hart *h, u64 satp) {
     leave_space(h, local);
 }
 
-/* False: the whole set has to go, since the page may be part of a larger one. */
+enum { TAG_BITS = 16 /* the most that an address may have */ };
+
+/* The page's entry goes, whatever tag it was met with. False: the whole set has to go, since the page may be part of a larger one. */
 static bool flush_page(Hart *h, unsigned set, u64 va) {
     TlbLog *log = &h->logs[set];
     u32 k = vcpu_tlb_index(va);
     if (log->super_mask && !((va ^ log->super_base) & log->super_mask)) return false;
     for (unsigned w = 0; w < 2; w++)
-        if (h->cpu->tlb[set][w][k].tag == align_down(va, PAGE_BYTES)) h->cpu->tlb[set][w][k].tag = vcpu_tlb_none(k);
+        if (!((h->cpu->tlb[set][w][k].tag ^ align_down(va, PAGE_BYTES)) << TAG_BITS)) h->cpu->tlb[set][w][k].tag = vcpu_tlb_none(k);
     return true;
 }
 

@@ -1,30 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The supervisor's binary interface, version 2.0, where no firmware is loaded [sbi]: base, time, IPI, remote fences, hart states, system reset,
- * the debug console, and the older calls for console, timer and shutdown. Fences and IPIs go from thread to thread, with no trap into any firmware. */
+ * the debug console, counters (sbi_pmu.c), and the older calls for console, timer and shutdown. Fences and IPIs go from thread to thread, with no trap into any firmware. */
 #include "machine/machine.h"
-#include "machine/riscv/hart.h"
+#include "machine/riscv/sbi.h"
 
-enum {
-    SBI_OK = 0, SBI_FAILED = -1, SBI_NOT_SUPPORTED = -2, SBI_INVALID = -3, SBI_INVALID_ADDRESS = -5, SBI_ALREADY_AVAILABLE = -6,
-};
 enum {
     EXT_SET_TIMER, EXT_PUTCHAR, EXT_GETCHAR, EXT_CLEAR_IPI, EXT_SEND_IPI, EXT_OLD_FENCE_I, EXT_OLD_FENCE, EXT_OLD_FENCE_ASID, EXT_SHUTDOWN,
-    EXT_BASE = 0x10, EXT_TIME = 0x54494d45, EXT_IPI = 0x735049, EXT_RFENCE = 0x52464e43, EXT_HSM = 0x48534d, EXT_SRST = 0x53525354, EXT_DBCN = 0x4442434e,
+    EXT_BASE = 0x10, EXT_TIME = 0x54494d45, EXT_IPI = 0x735049, EXT_RFENCE = 0x52464e43, EXT_HSM = 0x48534d, EXT_SRST = 0x53525354, EXT_DBCN = 0x4442434e, EXT_PMU = 0x504d55,
 };
 enum { SBI_VERSION = 2 << 24, SBI_IMPLEMENTATION = 0x49534f /* not a number that was given out */ };
-
-typedef struct SbiResult {
-    i64 error;
-    u64 value;
-} SbiResult;
-
-static SbiResult ok(u64 value) { return (SbiResult){SBI_OK, value}; }
-static SbiResult failed(i64 error) { return (SbiResult){error, 0}; }
 
 static bool known(u64 ext) {
     switch (ext) {
     case EXT_SET_TIMER: case EXT_PUTCHAR: case EXT_GETCHAR: case EXT_CLEAR_IPI: case EXT_SEND_IPI: case EXT_OLD_FENCE_I: case EXT_OLD_FENCE: case EXT_OLD_FENCE_ASID:
-    case EXT_SHUTDOWN: case EXT_BASE: case EXT_TIME: case EXT_IPI: case EXT_RFENCE: case EXT_HSM: case EXT_SRST: case EXT_DBCN:
+    case EXT_SHUTDOWN: case EXT_BASE: case EXT_TIME: case EXT_IPI: case EXT_RFENCE: case EXT_HSM: case EXT_SRST: case EXT_DBCN: case EXT_PMU:
         return true;
     }
     return false;
@@ -32,13 +21,13 @@ static bool known(u64 ext) {
 
 static SbiResult base(u64 function, u64 a) {
     switch (function) {
-    case 0: return ok(SBI_VERSION);
-    case 1: return ok(SBI_IMPLEMENTATION);
-    case 2: return ok(1);
-    case 3: return ok(known(a));
-    case 4: case 5: case 6: return ok(0); /* mvendorid, marchid, mimpid */
+    case 0: return sbi_ok(SBI_VERSION);
+    case 1: return sbi_ok(SBI_IMPLEMENTATION);
+    case 2: return sbi_ok(1);
+    case 3: return sbi_ok(known(a));
+    case 4: case 5: case 6: return sbi_ok(0); /* mvendorid, marchid, mimpid */
     }
-    return failed(SBI_NOT_SUPPORTED);
+    return sbi_failed(SBI_NOT_SUPPORTED);
 }
 
 /* Do mask and base name harts that are there? */
@@ -67,84 +56,85 @@ static void remote_fence_i(Hart *h) {
 }
 
 static SbiResult fence(Hart *h, u64 function, const u64 *a) {
-    if (!valid_mask(h, a[0], a[1])) return failed(SBI_INVALID);
+    if (!valid_mask(h, a[0], a[1])) return sbi_failed(SBI_INVALID);
     switch (function) {
-    case 0: remote_fence_i(h); return ok(0);
-    case 1: remote_fence(h, a[0], a[1], &(Fence){a[2], a[3], 0, false}); return ok(0);
-    case 2: remote_fence(h, a[0], a[1], &(Fence){a[2], a[3], a[4] & 0xffff, true}); return ok(0);
+    case 0: remote_fence_i(h); return sbi_ok(0);
+    case 1: remote_fence(h, a[0], a[1], &(Fence){a[2], a[3], 0, false}); return sbi_ok(0);
+    case 2: remote_fence(h, a[0], a[1], &(Fence){a[2], a[3], a[4] & 0xffff, true}); return sbi_ok(0);
     }
-    return failed(SBI_NOT_SUPPORTED); /* of the hypervisor extension */
+    return sbi_failed(SBI_NOT_SUPPORTED); /* of the hypervisor extension */
 }
 
 static SbiResult hart_states(Hart *h, u64 function, u64 id, u64 pc, u64 arg) {
     switch (function) {
     case 0: {
-        if (id >= machine_hart_count(h->machine)) return failed(SBI_INVALID);
-        if (!physical_ram(h->memory, pc, 2)) return failed(SBI_INVALID_ADDRESS);
-        return machine_start_hart(h->machine, (u32)id, pc, arg) ? ok(0) : failed(SBI_ALREADY_AVAILABLE);
+        if (id >= machine_hart_count(h->machine)) return sbi_failed(SBI_INVALID);
+        if (!physical_ram(h->memory, pc, 2)) return sbi_failed(SBI_INVALID_ADDRESS);
+        return machine_start_hart(h->machine, (u32)id, pc, arg) ? sbi_ok(0) : sbi_failed(SBI_ALREADY_AVAILABLE);
     }
-    case 1: __atomic_store_n(&h->state, HART_STOPPED, __ATOMIC_SEQ_CST); return ok(0);
+    case 1: __atomic_store_n(&h->state, HART_STOPPED, __ATOMIC_SEQ_CST); return sbi_ok(0);
     case 2:
-        if (id >= machine_hart_count(h->machine)) return failed(SBI_INVALID);
-        return ok(__atomic_load_n(&machine_hart(h->machine, (u32)id)->state, __ATOMIC_SEQ_CST));
+        if (id >= machine_hart_count(h->machine)) return sbi_failed(SBI_INVALID);
+        return sbi_ok(__atomic_load_n(&machine_hart(h->machine, (u32)id)->state, __ATOMIC_SEQ_CST));
     }
-    return failed(SBI_NOT_SUPPORTED); /* suspending: wfi does it */
+    return sbi_failed(SBI_NOT_SUPPORTED); /* suspending: wfi does it */
 }
 
 static SbiResult reset(Hart *h, u64 function, u64 type, u64 reason) {
-    if (function) return failed(SBI_NOT_SUPPORTED);
-    if (type > 2 || reason > 1) return failed(SBI_INVALID);
+    if (function) return sbi_failed(SBI_NOT_SUPPORTED);
+    if (type > 2 || reason > 1) return sbi_failed(SBI_INVALID);
     machine_stop(h->machine, type ? PLATFORM_REBOOT : PLATFORM_POWEROFF, (u32)reason);
-    return ok(0);
+    return sbi_ok(0);
 }
 
 enum { CONSOLE_MAX = 4096 /* bytes of one call */ };
 
 static SbiResult write_console(Hart *h, u64 len, u64 pa) {
     const u8 *from = physical_ram(h->memory, pa, len = MIN(len, (u64)CONSOLE_MAX));
-    if (!from) return failed(SBI_INVALID);
+    if (!from) return sbi_failed(SBI_INVALID);
     for (u64 k = 0; k < len; k++) machine_console_put(h->machine, from[k]);
-    return ok(len);
+    return sbi_ok(len);
 }
 
 static SbiResult read_console(Hart *h, u64 len, u64 pa) {
     u64 n = 0;
     u8 *to = physical_ram(h->memory, pa, len = MIN(len, (u64)CONSOLE_MAX));
-    if (!to) return failed(SBI_INVALID);
+    if (!to) return sbi_failed(SBI_INVALID);
     for (int c; n < len && (c = machine_console_get(h->machine)) >= 0; n++) to[n] = (u8)c;
     if (n) physical_written(h->memory, pa, n);
-    return ok(n);
+    return sbi_ok(n);
 }
 
 static SbiResult console(Hart *h, u64 function, u64 a, u64 b) {
     switch (function) {
     case 0: return write_console(h, a, b);
     case 1: return read_console(h, a, b);
-    case 2: machine_console_put(h->machine, (u8)a); return ok(0);
+    case 2: machine_console_put(h->machine, (u8)a); return sbi_ok(0);
     }
-    return failed(SBI_NOT_SUPPORTED);
+    return sbi_failed(SBI_NOT_SUPPORTED);
 }
 
 static SbiResult set_timer(Hart *h, u64 when) {
     hart_set_timer(h, when);
-    return ok(0);
+    return sbi_ok(0);
 }
 
 static SbiResult dispatch(Hart *h, u64 ext, u64 function, const u64 *a) {
     switch (ext) {
     case EXT_BASE: return base(function, a[0]);
-    case EXT_TIME: return function ? failed(SBI_NOT_SUPPORTED) : set_timer(h, a[0]);
+    case EXT_TIME: return function ? sbi_failed(SBI_NOT_SUPPORTED) : set_timer(h, a[0]);
     case EXT_IPI:
-        if (function) return failed(SBI_NOT_SUPPORTED);
-        if (!valid_mask(h, a[0], a[1])) return failed(SBI_INVALID);
+        if (function) return sbi_failed(SBI_NOT_SUPPORTED);
+        if (!valid_mask(h, a[0], a[1])) return sbi_failed(SBI_INVALID);
         send_ipi(h, a[0], a[1]);
-        return ok(0);
+        return sbi_ok(0);
     case EXT_RFENCE: return fence(h, function, a);
     case EXT_HSM: return hart_states(h, function, a[0], a[1], a[2]);
     case EXT_SRST: return reset(h, function, a[0], a[1]);
     case EXT_DBCN: return console(h, function, a[0], a[1]);
+    case EXT_PMU: return sbi_pmu(h, function, a);
     }
-    return failed(SBI_NOT_SUPPORTED);
+    return sbi_failed(SBI_NOT_SUPPORTED);
 }
 
 /* --- the calls of version 0.1: one result, in a0 ---------------------------------------------------------------- */

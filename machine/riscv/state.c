@@ -5,18 +5,25 @@
 /* In this order: what others depend on comes first, addresses of PMP before the entries that may lock them. */
 static const u16 registers[] = {
     CSR_MSTATUS, CSR_MENVCFG, CSR_MEDELEG, CSR_MIDELEG, CSR_MIE, CSR_MTVEC, CSR_MCOUNTEREN, CSR_MCOUNTINHIBIT, CSR_MSCRATCH, CSR_MEPC, CSR_MCAUSE, CSR_MTVAL, CSR_STVEC, CSR_SCOUNTEREN,
-    CSR_SENVCFG, CSR_SSCRATCH, CSR_SEPC, CSR_SCAUSE, CSR_STVAL, CSR_SATP, CSR_STIMECMP, CSR_MCYCLE, CSR_MINSTRET, CSR_SISELECT, CSR_MISELECT,
+    CSR_SENVCFG, CSR_SSCRATCH, CSR_SEPC, CSR_SCAUSE, CSR_STVAL, CSR_SATP, CSR_STIMECMP, CSR_MCYCLECFG, CSR_MINSTRETCFG, CSR_MCYCLE, CSR_MINSTRET, CSR_MSECCFG, CSR_MSTATEEN0, CSR_MSTATEEN1, CSR_MSTATEEN2, CSR_MSTATEEN3, CSR_SISELECT, CSR_MISELECT,
     CSR_PMPADDR0, CSR_PMPADDR1, CSR_PMPADDR2, CSR_PMPADDR3, CSR_PMPADDR4, CSR_PMPADDR5, CSR_PMPADDR6, CSR_PMPADDR7, CSR_PMPADDR8, CSR_PMPADDR9, CSR_PMPADDR10, CSR_PMPADDR11,
     CSR_PMPADDR12, CSR_PMPADDR13, CSR_PMPADDR14, CSR_PMPADDR15, CSR_PMPCFG0, CSR_PMPCFG2,
 };
 
+static void register_state(Hart *h, State *s, u32 csr) {
+    u64 v = 0;
+    if (!s->loading) csr_read(h, csr, &v);
+    state_u64(s, &v);
+    if (s->loading) csr_write(h, csr, v);
+}
+
 static void registers_state(Hart *h, State *s) {
-    for (unsigned k = 0; k < ARRAY_LEN(registers); k++) {
-        u64 v = 0;
-        if (!s->loading) csr_read(h, registers[k], &v);
-        state_u64(s, &v);
-        if (s->loading) csr_write(h, registers[k], v);
+    for (unsigned k = 0; k < ARRAY_LEN(registers); k++) register_state(h, s, registers[k]);
+    for (unsigned n = PMU_FIRST; n < PMU_LEN; n++) {
+        register_state(h, s, CSR_MHPMEVENT3 + n - PMU_FIRST);
+        register_state(h, s, CSR_MCYCLE + n);
     }
+    state_u32(s, &h->pmu.configured);
     /* Of mip the bits that software set; devices set theirs themselves. */
     u64 pending = h->mip | (h->lines & IRQ(IRQ_SSI));
     state_u64(s, &pending);

@@ -142,6 +142,17 @@ def flash(t):
             t.check("code in flash is programmed anew, " + engine, r.stdout == "77773333\n", r.stdout)
 
 
+def counters(t):
+    """Linux's perf events. A machine that is recorded does not count misses, which are the engine's affair."""
+    words = ["cycles: more for more work", "instructions: more for more work", "a loop is the user's, calls are the kernel's, too", "samples: many, in the loop", "misses: of pages that are strange"]
+    script = "mount -t 9p -o trans=virtio share /mnt\n/mnt/counters"
+    with tempfile.TemporaryDirectory() as share:
+        subprocess.run(["riscv64-linux-gnu-gcc", "-O2", "-static", HERE + "/counters.c", "-o", share + "/counters"], check=True)
+        for name, options in (("two harts", ("--smp", "2")), ("firmware", ("--firmware", t.kernel.sbi))):
+            t.boot("counters, " + name, script, words, (*NONE, "--share", share, *options))
+        t.boot("counters, recorded", script, words[:4], (*NONE, "--share", share, "--record", share + "/record"))
+
+
 def disks(t):
     for rings in "off", "on":
         disks_with(t, rings)
@@ -290,7 +301,7 @@ def main():
     if not sys.argv[1:]:
         slow.start()
     only = sys.argv[1:]
-    for part in (engines, firmware, flash, disks, network, tap, cable, shares, console, menu):
+    for part in (engines, firmware, flash, counters, disks, network, tap, cable, shares, console, menu):
         if not only or part.__name__ in only:
             part(t)
     if slow.ident:

@@ -228,6 +228,82 @@ static void translation(void) {
     put('\n');
 }
 
+/* --- pointer masking, and what mstateen lets lower modes see: for those who know of it --- */
+
+#define PMM (3ul << 32)
+#define MASKS(user, supervisor, machine) { WRITE(0x10a, user); WRITE(0x30a, (READ(0x30a) & ~PMM) | (supervisor)); WRITE(0x747, machine); } /* senvcfg, menvcfg, mseccfg */
+
+/* Nobody should write the reserved one to QEMU, and its M-mode has none. */
+static void masks(void) {
+    static const u64 some[] = {0, 2ul << 32, 3ul << 32};
+    u64 user = some[pick(3)], supervisor = some[pick(3)];
+    MASKS(user, supervisor, 0)
+    text("mask");
+    hex(READ(0x10a) & PMM), hex(READ(0x30a) & PMM);
+    put('\n');
+}
+
+static volatile u64 word = 77;
+
+/* What the oracle cannot tell: reserved lengths, at which it ends, and M-mode's own addresses. ROUNDS 0: nothing but this. */
+static void own(void) {
+    static const unsigned char bits[] = {0, 0, 7, 16};
+    int good = 1;
+    for (u64 k = 0; k < 8; k++) {
+        u64 before = READ(0x747) & PMM, want = (k & 3) == 1 ? before : (k & 3) << 32, tag = want ? ~0ul << (64 - bits[want >> 32]) : 0;
+        WRITE(0x747, (k & 3) << 32);
+        good &= (READ(0x747) & PMM) == want && *(volatile u64 *)((u64)&word | tag) == 77;
+    }
+    WRITE(0x747, 0);
+    text(good ? "own good\n" : "own WRONG\n");
+}
+
+/* The same address twice: its page changes in between, and only the address without its tag is fenced. */
+static void masking(void) {
+    static const u32 bodies[][2] = {{0x0005b503, 0x73}, {0x00c5b023, 0x73}, {0x00058067, 0x73}, {0x00c5b52f, 0x73}}; /* ld; sd; jr a1; amoadd.d a0,a2,(a1) */
+    u64 priv = pick(3), levels = pick(2) * (3 + pick(MAX_LEVELS - 2)), n = pick(4), satp = levels ? tables(levels) : 0, base = levels && priv < 2 ? 0x40000000 + PAGES * 4096 : (u64)code;
+    u64 plain = priv < 2 && levels ? 0x40000000 : (u64)pages[0], address = plain + (n == 2 ? 16 : pick(4) ? 0 : 4092), tag = rnd() >> 48 << 48 & (flip() ? ~0ul : 0xfeul << 56), mprv = priv == 2 && flip();
+    priv = priv == 2 ? 3 : priv;
+    if (!pick(16)) tag |= 1ul << 47;
+    masks();
+    for (int k = 0; k < 2; k++) {
+        level1[0] = pte(leaves, V), level1[1] = 0;
+        leaves[0] = pte(pages[k], V | R | W | X | A | D | (priv ? 0 : U));
+        leaves[1] = pte(pages[2], V | R | W | X | A | D | (priv ? 0 : U));
+        leaves[PAGES] = pte(code, V | R | X | A | D | (priv ? 0 : U));
+        pages[k][0] = 0x2000 + k;
+        ((u32 *)pages[k])[4] = 0x73;
+        code[0] = bodies[n][0], code[1] = bodies[n][1];
+        outcome.s_cause = ~0ul, outcome.a0 = 0;
+        WRITE(satp, satp);
+        if (k) __asm__ volatile("sfence.vma %0" ::"r"(plain) : "memory");
+        else FENCE();
+        enter(priv, 0);
+        if (mprv) __asm__ volatile("csrs mstatus, %0" ::"r"(1ul << 17));
+        go(base, 0, address | tag, 5);
+        text("tag");
+        hex(levels), hex(priv), hex(n), hex(mprv), hex(address | tag), hex(pages[0][0]);
+        report("", base);
+    }
+    MASKS(0, 0, 0)
+}
+
+static void stateen(void) {
+    static const u32 reads[] = {0x10a02573, 0x10c02573, 0x10d02573, 0xda002573, 0x15002573}; /* csrr a0 of senvcfg sstateen0 sstateen1 scountovf siselect */
+    u64 priv = flip();
+    WRITE(0x30c, rnd()); /* mstateen0 */
+    code[0] = reads[pick(5)], code[1] = 0x513, code[2] = 0x73; /* what is in them is another matter */
+    outcome.s_cause = ~0ul;
+    WRITE(satp, 0);
+    FENCE();
+    enter(priv, 0);
+    go((u64)code, 0, 0, 0);
+    text("stateen");
+    hex(READ(0x30c) >> 62), hex(code[0]), hex(priv);
+    report("", (u64)code);
+    WRITE(0x30c, ~0ul);
+}
+
 /* --- memory protection: rules for parts of a page --- */
 
 static void protection(void) {
@@ -290,9 +366,11 @@ int main(void) {
         registers();
         for (int n = 0; n < 8; n++) instructions();
         translation();
-        for (int n = 0; n < 4 * PARTS; n++) protection();
+        for (int n = 0; n < 4 * (PARTS > 0); n++) protection();
+        for (int n = 0; n < 4 * (PARTS > 1); n++) masking(), stateen();
         for (int n = 0; n < 4; n++) interrupts();
     }
+    if (!ROUNDS) own();
     text("end\n");
     *(volatile u32 *)0x100000 = 0x5555;
     for (;;) {}
