@@ -384,15 +384,20 @@ static const ProcFile *file_find(const char *path) {
 }
 
 static i64 fd_of_bytes(const ProcFile *f, const Bytes *b, int flags) {
-    long fd = sys_call(SYS_memfd_create, f->name, (flags & O_CLOEXEC) ? MFD_CLOEXEC : 0);
+    long fd = sys_call(SYS_memfd_create, f->name, MFD_CLOEXEC);
     if (fd < 0) return fd;
     for (u32 at = 0; at < b->len;) {
         long n = sys_call(SYS_write, fd, b->at + at, b->len - at);
         if (n <= 0) break;
         at += (u32)n;
     }
-    sys_call(SYS_lseek, fd, 0, 0);
-    return fd;
+    /* Not the memory file as it is, which could be written to. */
+    char link[64];
+    Text t = text_init(link, sizeof link);
+    text_print(&t, "/proc/self/fd/%ld", fd);
+    long r = sys_call(SYS_openat, AT_FDCWD, link, O_RDONLY | (flags & (O_CLOEXEC | O_NONBLOCK)));
+    sys_call(SYS_close, fd);
+    return r;
 }
 
 i64 proc_open(Thread *t, const char *path, int flags) {

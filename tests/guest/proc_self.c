@@ -138,6 +138,10 @@ int main(int argc, char **argv) {
     n = slurp("/proc/self/comm");
     char *base = strrchr(argv[0], '/') + 1;
     printf("comm ok %d\n", !strncmp(buffer, base, strlen(buffer) - 1) && strlen(buffer) > 1);
+    fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    printf("maps: flags %x, descriptor's %d\n", fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND), fcntl(fd, F_GETFD));
+    FAILS(write(fd, "x", 1), EBADF);
+    close(fd);
     slurp("/proc/self/stat");
     char comm[64], state;
     int pid, ppid;
