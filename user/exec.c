@@ -163,9 +163,11 @@ static long exec_self(Thread *t, const Args *args, u64 envp) {
     return r;
 }
 
-/* A descriptor that the new Isomer reads the program from, when there is no path. */
+/* A descriptor that the new Isomer reads the program from, when there is no path, or one that may be about a descriptor which ends
+ * with this program (systemd starts its helpers by /proc/self/fd/N). */
 static int keep_fd(const Program *prog, const char *path) {
-    return path[0] ? -1 : (int)sys_call(SYS_fcntl, prog->fd, F_DUPFD, 3);
+    bool lasts = path[0] && strncmp(path, "/proc/", 6) != 0 && strncmp(path, "/dev/fd/", 8) != 0;
+    return lasts ? -1 : (int)sys_call(SYS_fcntl, prog->fd, F_DUPFD, 3);
 }
 
 /* Does the file give rights (set-user-ID, set-group-ID, file capabilities) that the kernel would grant now? */

@@ -44,6 +44,11 @@ int main(int argc, char **argv) {
     run("empty path, not allowed", fd, "", 0);
     int by_path = open(self, O_PATH | O_CLOEXEC);
     run("O_PATH", by_path, "", AT_EMPTY_PATH);
+    char link[64]; /* which is gone when the new program starts */
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    run("in /proc", -1, link, 0);
+    snprintf(link, sizeof link, "/dev/fd/%d", by_path);
+    run("in /dev", -1, link, 0);
     int mem = copy_self(memfd_create("program", 0));
     run("memory file, open for writing", mem, "", AT_EMPTY_PATH);
     int readable = open(path, O_RDWR | O_CREAT, 0755);
