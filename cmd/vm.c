@@ -71,7 +71,11 @@ static bool set_firmware(Vm *v, const char *arg) {
 }
 static bool set_serial(Vm *v, const char *arg) { return v->config.board.serial = arg, true; }
 static bool set_console(Vm *v, const char *arg) { return v->config.board.console = arg, true; }
-static bool set_aia(Vm *v, const char *arg) { return (void)arg, v->config.board.aia = true; }
+static bool set_aia(Vm *v, const char *arg) {
+    for (unsigned k = 0; board_aia_names[k]; k++)
+        if (!strcmp(arg, board_aia_names[k])) return v->config.board.aia = (BoardAia)k, true;
+    return false;
+}
 static bool set_no_reboot(Vm *v, const char *arg) { return (void)arg, v->config.no_reboot = true; }
 static bool set_resume(Vm *v, const char *arg) { return v->resume = arg, true; }
 static bool set_record(Vm *v, const char *arg) { return v->config.record = arg, true; }
@@ -232,7 +236,7 @@ static const Option options[] = {
     {"packed", "on | off", set_packed, "offer packed rings on all virtio devices; default off", true},
     {"serial", "stdio | file:PATH | pty | socket:PATH | null", set_serial, "where the serial port comes out; default stdio"},
     {"console", "KIND", set_console, "a virtio console besides, likewise", true},
-    {"aia", NULL, set_aia, "message-signalled interrupts (APLIC, IMSIC) instead of the PLIC", true},
+    {"aia", "none | aplic | aplic-imsic", set_aia, "interrupt controllers: the PLIC (default), APLIC, APLIC and IMSIC: message-signalled interrupts", true},
     {"resume", "FILE", set_resume, "go on from a snapshot: of a machine with the same options"},
     {"record", "FILE", set_record, "record what comes from outside, so that the machine can be run again to the instruction; one hart; what is written to disks is not kept"},
     {"replay", "FILE", set_replay, "run a recorded machine again, alone or with its options: on no network, and without writing disks"},

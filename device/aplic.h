@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* device/aplic: the advanced PLIC in MSI mode: wires in, messages to the IMSICs out. Two domains: the root (M) and its child (S). [aia 4] */
+/* device/aplic: the advanced PLIC: wires in; messages to the IMSICs out, or interrupts of harts where there are none. Two domains: the root (M) and its child (S). [aia 4] */
 #ifndef DEVICE_APLIC_H
 #define DEVICE_APLIC_H
 
@@ -9,8 +9,9 @@ enum { APLIC_SOURCES = 97 /* 1..96 */ };
 typedef struct Aplic Aplic;
 extern const IoOps aplic_ops;
 
-Aplic *aplic_new(Imsic *imsic, u32 harts);
-/* The `dev` of aplic_ops of the domain that sends to M-level or S-level files. */
+/* imsic: NULL: interrupts are delivered directly. */
+Aplic *aplic_new(Imsic *imsic, const Platform *platform);
+/* The `dev` of aplic_ops of the domain of M-level or S-level. */
 void *aplic_domain_io(Aplic *a, ImsicFile domain);
 void aplic_set(void *aplic, u32 source, bool level);
 void aplic_reset(Aplic *a);

@@ -37,6 +37,8 @@ static void map_part(Board *b, VirtPart part, const IoOps *ops, void *dev, const
     if (!physical_add(&b->memory, &(PhysRegion){row->start, row->size, ops, dev, bytes, row->name})) BUG("the board's map overlaps");
 }
 
+const char *const board_aia_names[] = {"none", "aplic", "aplic-imsic", NULL};
+
 Irq board_irq(Board *b, u32 line) {
     return b->aplic ? (Irq){aplic_set, b->aplic, line} : (Irq){plic_set, b->plic, line};
 }
@@ -44,15 +46,17 @@ Irq board_irq(Board *b, u32 line) {
 static void controllers_new(Board *b) {
     b->aclint = aclint_new(&b->platform);
     map_part(b, VIRT_CLINT, &aclint_ops, b->aclint, NULL);
-    if (!b->config.aia) {
+    if (b->config.aia == BOARD_AIA_NONE) {
         b->plic = plic_new(&b->platform);
         map_part(b, VIRT_PLIC, &plic_ops, b->plic, NULL);
         return;
     }
-    b->imsic = imsic_new(&b->platform);
-    b->aplic = aplic_new(b->imsic, b->config.harts);
-    map_part(b, VIRT_IMSIC_M, &imsic_ops, imsic_file_io(b->imsic, IMSIC_M), NULL);
-    map_part(b, VIRT_IMSIC_S, &imsic_ops, imsic_file_io(b->imsic, IMSIC_S), NULL);
+    if (b->config.aia == BOARD_AIA_IMSIC) {
+        b->imsic = imsic_new(&b->platform);
+        map_part(b, VIRT_IMSIC_M, &imsic_ops, imsic_file_io(b->imsic, IMSIC_M), NULL);
+        map_part(b, VIRT_IMSIC_S, &imsic_ops, imsic_file_io(b->imsic, IMSIC_S), NULL);
+    }
+    b->aplic = aplic_new(b->imsic, &b->platform);
     map_part(b, VIRT_APLIC_M, &aplic_ops, aplic_domain_io(b->aplic, IMSIC_M), NULL);
     map_part(b, VIRT_APLIC_S, &aplic_ops, aplic_domain_io(b->aplic, IMSIC_S), NULL);
 }
@@ -179,7 +183,7 @@ void board_state(Board *b, State *s) {
 }
 
 bool board_identity(Board *b, Text *out, char *why, size_t why_size) {
-    text_print(out, "harts: %u\nmemory: %llu\ninterrupts: %s\n", b->config.harts, (unsigned long long)b->config.memory, b->config.aia ? "aia" : "plic");
+    text_print(out, "harts: %u\nmemory: %llu\ninterrupts: %s\n", b->config.harts, (unsigned long long)b->config.memory, board_aia_names[b->config.aia]);
     if (b->config.packed) text_print(out, "rings: packed\n");
     text_print(out, "isa: %s\n", b->config.cpu.isa ? b->config.cpu.isa : "");
     return board_virtio_identity(b, out, why, why_size);

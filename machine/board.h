@@ -52,11 +52,15 @@ typedef struct BoardShare {
     BoardBus bus;
 } BoardShare;
 
+/* The interrupt architecture, as QEMU names it. */
+typedef enum BoardAia { BOARD_AIA_NONE /* a PLIC */, BOARD_AIA_APLIC, BOARD_AIA_IMSIC /* with an APLIC for wires */ } BoardAia;
+extern const char *const board_aia_names[]; /* NULL-terminated */
+
 typedef struct BoardConfig {
     u32 harts;
     u64 memory; /* bytes, page aligned */
     BoardCpu cpu;
-    bool aia;            /* APLIC and IMSIC instead of the PLIC */
+    BoardAia aia;
     const char *serial;  /* back/console.h: "stdio", "file:PATH", "pty", "null"; NULL: "null" */
     const char *console; /* likewise for a virtio console; NULL: there is none */
     const BoardDisk *disks;
@@ -95,7 +99,7 @@ typedef struct BoardStart {
 Board *board_new(const BoardConfig *config, const Platform *platform, char *why, size_t why_size);
 void board_drop(Board *b);
 Physical *board_physical(Board *b);
-Imsic *board_imsic(Board *b); /* NULL without AIA */
+Imsic *board_imsic(Board *b); /* NULL: there is none */
 /* Also after a reset: everything is loaded anew. False: why. */
 bool board_load(Board *b, const BoardImages *images, BoardStart *start, char *why, size_t why_size);
 /* Puts every device in its state after power-on. All harts are stopped. */

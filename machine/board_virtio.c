@@ -40,7 +40,7 @@ static void pci_make(Board *b) {
     static const VirtPart windows[PCI_WINDOWS] = {VIRT_PIO, VIRT_MMIO32, VIRT_MMIO64};
     Irq lines[PCI_LINES];
     for (u32 k = 0; k < PCI_LINES; k++) lines[k] = board_irq(b, VIRT_PCI_IRQ + k);
-    PciBus *bus = b->virtio->pci = pci_new(&b->memory, lines, b->config.aia);
+    PciBus *bus = b->virtio->pci = pci_new(&b->memory, lines, b->config.aia == BOARD_AIA_IMSIC);
     map(b, VIRT_ECAM, &pci_config_ops, bus);
     for (u32 k = 0; k < PCI_WINDOWS; k++) {
         bool port = windows[k] == VIRT_PIO;

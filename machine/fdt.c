@@ -22,6 +22,7 @@ static u32 handle_intc(const Tree *t, u32 hart) { return 1 + hart; }
 enum { H_TEST, H_PLIC, H_APLIC_M, H_APLIC_S, H_IMSIC_M, H_IMSIC_S, H_COUNT };
 static u32 handle(const Tree *t, u32 which) { return 1 + t->config->harts + which; }
 static u32 handle_cpu(const Tree *t, u32 hart) { return 1 + t->config->harts + H_COUNT + hart; }
+static bool has_imsic(const Tree *t) { return t->config->aia == BOARD_AIA_IMSIC; }
 /* The controller that devices' lines lead to. */
 static u32 handle_lines(const Tree *t) { return handle(t, t->config->aia ? H_APLIC_S : H_PLIC); }
 
@@ -87,19 +88,19 @@ static void list_add(char *list, size_t room, size_t *size, const char *text) {
     *size += len;
 }
 
-/* Which interrupt architecture the harts have is the board's choice, so it adds those names. */
+/* Which interrupt architecture the harts have is the board's choice, so it adds those names; an APLIC alone is nothing that harts know of. */
 static void extensions(Tree *t) {
     const BoardCpu *cpu = &t->config->cpu;
     char list[4096];
     size_t size = 0;
     for (const char *const *e = cpu->extensions; e && *e; e++) list_add(list, sizeof(list), &size, *e);
-    if (t->config->aia && size) {
+    if (has_imsic(t) && size) {
         list_add(list, sizeof(list), &size, "smaia");
         list_add(list, sizeof(list), &size, "ssaia");
     }
     if (size) bytes(t, "riscv,isa-extensions", list, size);
     if (!cpu->isa) return;
-    snprintf(list, sizeof(list), "%s%s", cpu->isa, t->config->aia ? "_smaia_ssaia" : "");
+    snprintf(list, sizeof(list), "%s%s", cpu->isa, has_imsic(t) ? "_smaia_ssaia" : "");
     text(t, "riscv,isa", list);
 }
 
@@ -254,16 +255,18 @@ static void imsic(Tree *t, VirtPart part, u32 which, u32 cause) {
     end(t);
 }
 
-static void aplic(Tree *t, VirtPart part, u32 which, u32 imsic_which, bool delegates) {
+/* cause: of the harts' interrupt that it is, where messages do not go to `imsic_which`. */
+static void aplic(Tree *t, VirtPart part, u32 which, u32 imsic_which, u32 cause) {
     begin_part(t, "aplic", part);
     CELLS(t, "phandle", handle(t, which));
-    if (delegates) {
+    if (which == H_APLIC_M) {
         CELLS(t, "riscv,children", handle(t, H_APLIC_S));
         CELLS(t, "riscv,delegate", handle(t, H_APLIC_S), 1, VIRT_SOURCES);     /* as older kernels spell it */
         CELLS(t, "riscv,delegation", handle(t, H_APLIC_S), 1, VIRT_SOURCES);
     }
     CELLS(t, "riscv,num-sources", VIRT_SOURCES);
-    CELLS(t, "msi-parent", handle(t, imsic_which));
+    if (has_imsic(t)) CELLS(t, "msi-parent", handle(t, imsic_which));
+    else extended(t, &cause, 1);
     flag(t, "interrupt-controller");
     CELLS(t, "#address-cells", 0);
     CELLS(t, "#interrupt-cells", 2);
@@ -278,10 +281,10 @@ static void controllers(Tree *t) {
         plic(t);
         return;
     }
-    if (m) imsic(t, VIRT_IMSIC_M, H_IMSIC_M, HART_MEIP);
-    imsic(t, VIRT_IMSIC_S, H_IMSIC_S, HART_SEIP);
-    if (m) aplic(t, VIRT_APLIC_M, H_APLIC_M, H_IMSIC_M, true);
-    aplic(t, VIRT_APLIC_S, H_APLIC_S, H_IMSIC_S, false);
+    if (m && has_imsic(t)) imsic(t, VIRT_IMSIC_M, H_IMSIC_M, HART_MEIP);
+    if (has_imsic(t)) imsic(t, VIRT_IMSIC_S, H_IMSIC_S, HART_SEIP);
+    if (m) aplic(t, VIRT_APLIC_M, H_APLIC_M, H_IMSIC_M, HART_MEIP);
+    aplic(t, VIRT_APLIC_S, H_APLIC_S, H_IMSIC_S, HART_SEIP);
 }
 
 /* --- PCI ---------------------------------------------------------------------------------- */
@@ -313,7 +316,7 @@ static void pci(Tree *t) {
     CELLS(t, "linux,pci-domain", 0);
     CELLS(t, "bus-range", 0, 255);
     flag(t, "dma-coherent");
-    if (t->config->aia) CELLS(t, "msi-parent", handle(t, H_IMSIC_S));
+    if (has_imsic(t)) CELLS(t, "msi-parent", handle(t, H_IMSIC_S));
     CELLS(t, "ranges", 0x1000000, 0, 0, PAIR(pio->start), PAIR(pio->size), 0x2000000, PAIR(low->start), PAIR(low->start),
           PAIR(low->size), 0x3000000, PAIR(high->start), PAIR(high->start), PAIR(high->size));
     interrupt_map(t);

@@ -29,7 +29,7 @@ static void setup(u32 k) {
     const BoardDisk disks = {.path = disk, .bus = k ? BOARD_MMIO : BOARD_PCI, .queues = 2};
     const BoardNet net = {.spec = "none"};
     const BoardShare share = {.path = folder, .tag = "fuzz", .read_only = true};
-    BoardConfig c = {.harts = 2, .memory = MIB(16), .aia = k == 0, .disks = &disks, .disk_len = 1, .nets = &net, .net_len = 1, .shares = &share, .share_len = 1,
+    BoardConfig c = {.harts = 2, .memory = MIB(16), .aia = k == 0 ? BOARD_AIA_IMSIC : BOARD_AIA_APLIC, .disks = &disks, .disk_len = 1, .nets = &net, .net_len = 1, .shares = &share, .share_len = 1,
                      .console = "null", .vsock_cid = 3, .vsock = vsock};
     boards[k] = board_new(&c, &platform, why, sizeof(why));
     if (!boards[k]) BUG("no board");

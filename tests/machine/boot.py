@@ -142,6 +142,14 @@ def flash(t):
             t.check("code in flash is programmed anew, " + engine, r.stdout == "77773333\n", r.stdout)
 
 
+def controllers(t):
+    """Interrupts of wires, with and without firmware, by each kind of controller."""
+    for aia, name in (("none", "PLIC"), ("aplic", "APLIC-DIRECT"), ("aplic-imsic", "IMSIC")):
+        for options in (), ("--firmware", t.kernel.sbi):
+            t.boot(f"{aia} {' '.join(options[:1])}", "ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ping -c 1 -W 5 10.0.2.2; grep -c %s /proc/interrupts" % name, ["1 packets received"],
+                   ("--smp", "2", "--aia", aia, *options), seconds=90)
+
+
 def counters(t):
     """Linux's perf events. A machine that is recorded does not count misses, which are the engine's affair."""
     words = ["cycles: more for more work", "instructions: more for more work", "a loop is the user's, calls are the kernel's, too", "samples: many, in the loop", "misses: of pages that are strange"]
@@ -301,7 +309,7 @@ def main():
     if not sys.argv[1:]:
         slow.start()
     only = sys.argv[1:]
-    for part in (engines, firmware, flash, counters, disks, network, tap, cable, shares, console, menu):
+    for part in (engines, firmware, flash, controllers, counters, disks, network, tap, cable, shares, console, menu):
         if not only or part.__name__ in only:
             part(t)
     if slow.ident:

@@ -213,7 +213,7 @@ def variants(tmp, kernel):
     """Message-signalled interrupts, packed rings, qcow2, firmware, a second console, all at once."""
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp + "/disk.qcow2", "8M"], check=True)
     kernel.initrd(tmp + "/initrd", "ifconfig eth0 10.0.2.15 up; ping -c 1 10.0.2.2; dd if=/dev/urandom of=/dev/vda bs=64k count=8 2>/dev/null; sync; md5sum < /dev/vda; cat /sys/bus/virtio/devices/virtio1/features; reboot -f")
-    status, out = run(["--kernel", kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1", "--memory", "256M", "--disk", tmp + "/disk.qcow2", "--aia", "--packed", "on", "--console", "null",
+    status, out = run(["--kernel", kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1", "--memory", "256M", "--disk", tmp + "/disk.qcow2", "--aia", "aplic-imsic", "--packed", "on", "--console", "null",
                        "--firmware", kernel.sbi, "--trace", "priv,mmio", "--trace-file", tmp + "/trace", "--record", tmp + "/record", "--no-reboot"])
     check(status == 0 and "1 packets received" in out and len(re.findall(r"[0-9a-f]{32}  -", out)) == 1, f"variants: status {status}, {out[-1500:]}")
     status, again = run(["--trace", "priv,mmio", "--trace-file", tmp + "/again", "--replay", tmp + "/record"])

@@ -2,7 +2,7 @@
 /* The virt board without harts: what a driver sees of physical memory and of each platform device.
  *
  *   board_test            runs the checks, prints those that fail, then "N passed, N failed"
- *   board_test fdt FILE HARTS MIB plic|aia   writes the device tree that firmware gets, for comparison with another machine's */
+ *   board_test fdt FILE HARTS MIB none|aplic|aplic-imsic   writes the device tree that firmware gets, for comparison with another machine's */
 #include "machine/board.h"
 #include "machine/fdt.h"
 #include <fcntl.h>
@@ -259,7 +259,7 @@ static void check_syscon(void) {
 static void check_aia(void) {
     const u64 m = 0xc000000, s = 0xd000000, files = 0x28000000;
     BoardConfig c = config_make();
-    c.aia = true;
+    c.aia = BOARD_AIA_IMSIC;
     Board *b = board_make(&c);
     Imsic *im = board_imsic(b);
     u64 v = 0;
@@ -298,6 +298,51 @@ static void check_aia(void) {
     board_drop(b);
 }
 
+/* Line 10 to hart 1 with priority 3, source 20 (detached) with priority 2 before it. */
+static void check_aplic(void) {
+    const u64 m = 0xc000000, s = 0xd000000, idc = s + 0x4000 + 32;
+    BoardConfig c = config_make();
+    c.aia = BOARD_AIA_APLIC;
+    Board *b = board_make(&c);
+    memset(mip, 0, sizeof(mip)); /* the last board left some */
+    p = board_physical(b);
+    CHECK(!board_imsic(b) && rd(s, 4) == 0x80000000);
+    wr(m + 4 * 10, 4, 1 << 10);
+    wr(m + 4 * 20, 4, 1 << 10);
+    wr(s + 4 * 10, 4, 6);
+    wr(s + 4 * 20, 4, 1);
+    wr(s + 0x3000 + 4 * 10, 4, 1 << 18 | 3);
+    wr(s + 0x3000 + 4 * 20, 4, 1 << 18 | 2);
+    wr(s + 0x1edc, 4, 10);
+    wr(s + 0x1edc, 4, 20);
+    wr(s, 4, 0x104);
+    wr(uart + 1, 1, 2);
+    CHECK(rd(s, 4) == 0x80000100 && rd(s + 0x3000 + 4 * 10, 4) == (1 << 18 | 3) && rd(idc + 0x18, 4) == (10 << 16 | 3) && !mip[1]);
+    wr(idc, 4, 1);
+    CHECK(mip[1] == 1u << HART_SEIP && !mip[0] && rd(s + 0x1c00, 4) == 1 << 10);
+    wr(s + 0x1cdc, 4, 20);
+    CHECK(rd(idc + 0x1c, 4) == (20 << 16 | 2) && rd(idc + 0x1c, 4) == (10 << 16 | 3) && rd(idc + 0x1c, 4) == (10 << 16 | 3)); /* a level stays */
+    wr(s + 0x1ddc, 4, 10);
+    CHECK(mip[1]);
+    wr(idc + 8, 4, 3);
+    CHECK(!mip[1] && !rd(idc + 0x18, 4));
+    wr(idc + 8, 4, 4);
+    CHECK(mip[1]);
+    wr(uart + 1, 1, 0);
+    CHECK(!mip[1] && !rd(s + 0x1c00, 4));
+    wr(idc + 4, 4, 1);
+    CHECK(mip[1] && rd(idc + 4, 4) == 1 && !rd(idc + 0x1c, 4) && !mip[1] && !rd(idc + 4, 4));
+    wr(s + 0x3000 + 4 * 10, 4, ~0u); /* a hart that is not there */
+    wr(uart + 1, 1, 2);
+    CHECK(!mip[0] && !mip[1] && !mip[2]);
+    wr(m + 0x3000, 4, 1 << 18 | 3);
+    wr(s + 0x7fe0, 4, 1);
+    for (u32 k = 0; k < 0x8000; k += 4) wr(s + k, 4, ~0u), wr(m + k, 4, ~0u);
+    board_reset(b);
+    CHECK(!mip[0] && !mip[1] && !mip[2]);
+    board_drop(b);
+}
+
 static void check_load(Board *b) {
     char why[256], path[] = "/tmp/isomer-board-XXXXXX";
     u8 image[4096] = {0};
@@ -323,7 +368,7 @@ static int fdt_print(char **argv) {
     BoardConfig c = config_make();
     c.harts = (u32)atoi(argv[3]);
     c.memory = MIB((u64)atoi(argv[4]));
-    c.aia = !strcmp(argv[5], "aia");
+    while (strcmp(argv[5], board_aia_names[c.aia])) c.aia++;
     long size = fdt_make(blob, sizeof(blob), &c, &(FdtBoot){.machine_mode = true, .append = "console=ttyS0"});
     int fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC, 0666);
     return size < 0 || write(fd, blob, (size_t)size) != size;
@@ -349,6 +394,7 @@ int main(int argc, char **argv) {
     CHECK(!mip[0] && !mip[1] && rd(plic + 4 * 10, 4) == 0 && rd(uart + 7, 1) == 0);
     board_drop(b);
     check_aia();
+    check_aplic();
     printf("%u passed, %u failed\n", passed, failed);
     return failed != 0;
 }
