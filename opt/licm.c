@@ -63,29 +63,18 @@ static void find_moves(Licm *l) {
     }
 }
 
-static void emit(Licm *l, IrFunc *out, u32 *map, u32 id) {
-    map[id] = out->insns.len;
-    vec_push(&out->insns, l->f->insns.at[id]);
-}
-
-/* The new order; then all references follow. */
 static void reorder(Licm *l) {
-    IrFunc *f = l->f, *out = &l->o->other;
-    u32 *map = arena_alloc(&l->o->arena, f->insns.len * sizeof(u32)), block = 0;
-    out->insns.len = 0;
-    emit(l, out, map, 0);
+    IrFunc *f = l->f;
+    u32 *order = arena_alloc(&l->o->arena, f->insns.len * sizeof(u32)), n = 1, block = 0;
     for (u32 id = 1; id < f->insns.len; id++) {
         const IrInsn *i = &f->insns.at[id];
         if (i->op == IR_block) block = (u32)i->imm;
         if (l->block_of[id] != block) continue;
         if (ir_op_facts[i->op] & F_TERM)
-            for (u32 k = l->first[block]; k; k = l->next[k]) emit(l, out, map, k);
-        emit(l, out, map, id);
+            for (u32 k = l->first[block]; k; k = l->next[k]) order[n++] = k;
+        order[n++] = id;
     }
-    for (u32 id = 1; id < out->insns.len; id++) opt_map_operands(f, &out->insns.at[id], map);
-    for (u32 k = 0; k < f->states.len; k++) f->states.at[k].value = map[f->states.at[k].value];
-    for (u32 k = 0; k < f->frames.len; k++) f->frames.at[k].insn = map[f->frames.at[k].insn];
-    memcpy(f->insns.at, out->insns.at, out->insns.len * sizeof(IrInsn));
+    opt_reorder(l->o, f, order);
 }
 
 void opt_licm(Opt *o, IrFunc *f) {

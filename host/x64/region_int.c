@@ -136,6 +136,29 @@ static void mul(Cg *g, const IrInsn *i) {
     cg_set(g, dst);
 }
 
+/* The high half of a product; its low half is left in rax. */
+static void mul_high(Cg *g, const IrInsn *i) {
+    unsigned digit = i->op == IR_mulhs ? 5 : 4;
+    u32 w = cg_w(i->type), a = i->a, b = i->b;
+    X64Mem m;
+    cg_take(g, RAX);
+    cg_take(g, RDX);
+    cg_use_in(g, RAX, a);
+    if (cg_use_mem(g, b, &m)) x64_rm(&g->b, INSN(0, 0, 0xf7) | w, digit, m);
+    else x64_group3(&g->b, digit, w, cg_use(g, b));
+    cg_set(g, RDX);
+    g->region->low_of = g->cur;
+}
+
+/* Does rax hold it, because the high half was made just now (opt/pair.c)? */
+static bool mul_done(Cg *g, const IrInsn *i) {
+    const IrInsn *high = cg_insn(g, g->cur - 1);
+    u32 a = cg_root(g, i->a), b = cg_root(g, i->b), x = cg_root(g, high->a), y = cg_root(g, high->b);
+    if (g->region->low_of != g->cur - 1 || high->type != i->type || !((a == x && b == y) || (a == y && b == x))) return false;
+    cg_set(g, RAX);
+    return true;
+}
+
 void region_test(Cg *g, u32 id) {
     const IrInsn *i = cg_insn(g, id);
     u32 w = cg_w(i->type);
@@ -156,7 +179,10 @@ void region_test(Cg *g, u32 id) {
 bool region_lower_int(Cg *g, const IrInsn *i) {
     switch (i->op) {
     case IR_add: case IR_sub: case IR_and: case IR_or: case IR_xor: alu(g, i); return true;
-    case IR_mul: mul(g, i); return true;
+    case IR_mul:
+        if (!mul_done(g, i)) mul(g, i);
+        return true;
+    case IR_mulhs: case IR_mulhu: mul_high(g, i); return true;
     case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
         if (!cg_is_const(g, cg_root(g, i->b))) return false;
         shift(g, i);
