@@ -22,14 +22,14 @@ static int half_init(Pool *h, u8 *rw, const u8 *rx, size_t size) {
     return sys_failed(h->data) || sys_failed(h->blocks) || sys_failed(h->pcs) || sys_failed(h->exits) ? -ENOMEM : 0;
 }
 
-/* Shared memory at rw, and a second mapping of it at rx: mremap of length 0 duplicates [mremap(2)]; no file descriptor is
- * involved. Both replace what is there. 0 or -errno. */
+/* Shared memory at rx, and a second mapping of it at rw: mremap of length 0 duplicates [mremap(2)]; no file descriptor is
+ * involved. Both replace what is there. Nothing gets executable that was not from the start, as PR_SET_MDWE wants it. 0 or -errno. */
 static int map_twice(u8 *rw, const u8 *rx, size_t size) {
-    u8 *p = sys_mmap(rw, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    u8 *p = sys_mmap((u8 *)rx, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (sys_failed(p)) return (int)(long)p;
-    p = (u8 *)sys_call(SYS_mremap, rw, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, rx);
+    p = (u8 *)sys_call(SYS_mremap, rx, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, rw);
     if (sys_failed(p)) return (int)(long)p;
-    return sys_mprotect((void *)rx, size, PROT_READ | PROT_EXEC);
+    return sys_mprotect(rw, size, PROT_READ | PROT_WRITE);
 }
 
 static u8 *reserve_code(size_t size) { /* aligned to a chunk, so that images may be placed by chunks */
@@ -136,11 +136,11 @@ bool cache_add_image(Cache *c, Pool *p, size_t code) {
 
 static void own_chunk(Cache *c, size_t n) {
     u8 *rw = c->rw + n * CACHE_CHUNK, *rx = (u8 *)c->rx + n * CACHE_CHUNK;
-    u8 *copy = sys_mmap(NULL, CACHE_CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (sys_failed(copy)) BUG("out of host memory for the code cache");
+    u8 *copy_rx = sys_mmap(NULL, CACHE_CHUNK, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* as map_twice */
+    if (sys_failed(copy_rx)) BUG("out of host memory for the code cache");
+    u8 *copy = (u8 *)sys_call(SYS_mremap, copy_rx, 0, CACHE_CHUNK, MREMAP_MAYMOVE);
+    if (sys_failed(copy) || sys_mprotect(copy, CACHE_CHUNK, PROT_READ | PROT_WRITE) < 0) BUG("out of host memory for the code cache");
     memcpy(copy, rx, CACHE_CHUNK);
-    u8 *copy_rx = (u8 *)sys_call(SYS_mremap, copy, 0, CACHE_CHUNK, MREMAP_MAYMOVE);
-    if (sys_failed(copy_rx) || sys_mprotect(copy_rx, CACHE_CHUNK, PROT_READ | PROT_EXEC) < 0) BUG("out of host memory for the code cache");
     sys_call(SYS_mremap, copy_rx, CACHE_CHUNK, CACHE_CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, rx);
     sys_call(SYS_mremap, copy, CACHE_CHUNK, CACHE_CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, rw);
     c->owned[n] = 1;
