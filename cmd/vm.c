@@ -336,12 +336,22 @@ static bool repeat_options(Vm *v) {
 
 /* --- named systems ----------------------------------------------------------------------------------------------------------- */
 
+/* The command's instead of the machine's. */
+static int command_status(void *ctx, int status) {
+    Vm *v = ctx;
+    int code = exec_status(&v->exec_folder);
+    if (code < 0 && status >= 0) refuse("--exec", "the machine ended before the command did");
+    return status < 0 ? status : code < 0 ? 1 : code;
+}
+
 /* The command has the virtio console to itself; what the system says goes nowhere. */
 static bool add_exec(Vm *v, char *why, size_t why_size) {
     BoardConfig *b = &v->config.board;
     if (!v->system) return back_fail(why, why_size, "--exec wants a named system, such as debian");
     if (b->share_len == DEVICES) return back_fail(why, why_size, "too many shares");
-    if (!v->config.replay && !exec_prepare(&v->exec_folder, v->exec, why, why_size)) return false;
+    if (!v->config.replay && !exec_prepare(&v->exec_folder, v->exec, why, why_size)) return false; /* a replay looks into no folder */
+    v->config.finish = command_status;
+    v->config.finish_ctx = v;
     v->shares[b->share_len++] = (BoardShare){.path = v->exec_folder.path, .tag = "isomer-exec"};
     b->serial = "null";
     b->console = "stdio";
@@ -460,11 +470,6 @@ static int run(Vm *v) {
     if (status < 0) refuse(v->config.replay ? v->config.replay : v->config.record ? v->config.record : "the machine cannot be started", why), status = 1;
     if (v->stats) print_stats(machine);
     machine_drop(machine);
-    if (v->exec && !v->config.replay) { /* a replay writes into no folder */
-        int code = exec_status(&v->exec_folder);
-        if (code < 0) refuse("--exec", "the machine ended before the command did");
-        status = code < 0 ? 1 : code;
-    }
     return status;
 }
 

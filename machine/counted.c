@@ -39,7 +39,8 @@ struct Counted {
     Record *record;
     bool replaying;
     bool inside;    /* an instruction is under way, or a wfi waits */
-    bool ended;     /* replaying: the record has said so */
+    bool ended;     /* replaying: the record has said so, and with which exit status: */
+    u32 status;
     bool failed;    /* nothing more is recorded or replayed */
     Gate gate;
     Timers timers;
@@ -167,6 +168,7 @@ static void apply(Counted *c, const RecordItem *i) {
         break;
     case RECORD_END:
         c->ended = true;
+        c->status = (u32)i->value;
         machine_stop(c->machine, PLATFORM_POWEROFF, 0); /* unless the guest has ended it itself */
         break;
     case RECORD_MACHINE:
@@ -400,12 +402,14 @@ bool counted_begin(Counted *c, Hart *h, const char *identity, const char *option
     return true;
 }
 
-bool counted_end(Counted *c, char *why, size_t why_size) {
+bool counted_end(Counted *c, int *status, char *why, size_t why_size) {
     if (c->failed) return true; /* told already */
     if (c->replaying) {
         const RecordItem *i = record_next(c->record);
-        return c->ended || (i && i->kind == RECORD_END) || back_fail(why, why_size, "the machine ended before the record did (instruction %llu)", (unsigned long long)counted_count(c));
+        if (!c->ended && i && i->kind == RECORD_END) apply(c, i);
+        *status = c->status & 0xffff;
+        return c->ended || back_fail(why, why_size, "the machine ended before the record did (instruction %llu)", (unsigned long long)counted_count(c));
     }
-    put(c, (RecordItem){.kind = RECORD_END});
+    put(c, (RecordItem){.kind = RECORD_END, .value = (u32)*status});
     return record_flush(c->record) || back_fail(why, why_size, "the record cannot be written: %s", strerror(errno));
 }

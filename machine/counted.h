@@ -36,8 +36,8 @@ u64 counted_wall(void *counted); /* nanoseconds since 1970 */
 Timers *counted_timers(Counted *c);
 /* All is built: what it is, as text, must be what it was. False: why. */
 bool counted_begin(Counted *c, Hart *h, const char *identity, const char *options, char *why, size_t why_size);
-/* The machine has ended. False: the record says more, or cannot be written. */
-bool counted_end(Counted *c, char *why, size_t why_size);
+/* The machine has ended, with this exit status; a replay is told that of the record. False: the record says more, or cannot be written. */
+bool counted_end(Counted *c, int *status, char *why, size_t why_size);
 
 /* --- for the board --- */
 Gate *counted_gate(Counted *c);

@@ -546,7 +546,8 @@ static int run(Machine *m, char *why, size_t why_size) {
 
 int machine_run(Machine *m, char *why, size_t why_size) {
     int status = run(m, why, why_size);
-    if (m->counted && status >= 0 && !counted_end(m->counted, why, why_size)) status = -1;
+    if (m->config.finish && !m->config.replay) status = m->config.finish(m->config.finish_ctx, status);
+    if (m->counted && status >= 0 && !counted_end(m->counted, &status, why, why_size)) status = -1;
     if (status >= 0 && m->failed[0]) status = -1, back_fail(why, why_size, "%s", m->failed);
     pthread_mutex_lock(&m->lock);
     m->ended = true;

@@ -23,6 +23,8 @@ typedef struct MachineConfig {
     int trace_fd;   /* where to */
     const char *record, *replay; /* a file: machine/counted.h; NULL: neither */
     const char *options;         /* how the user described the machine, for the record: counted_options; NULL: not told */
+    int (*finish)(void *ctx, int status); /* may make another exit status of the guest's (-1: there is none); not of a replay, which has that of the record. May be NULL */
+    void *finish_ctx;
 } MachineConfig;
 
 /* NULL: `why` (of at least 256 bytes) says why. */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-enum { VERSION = 1, LEVEL = 3, CHUNK = 256 << 10 /* is full */, CHUNK_MAX = RECORD_DATA_MAX + CHUNK, INSIDE = 0x80, HEAD_MAX = 64 /* bytes of an item without its data */ };
+enum { VERSION = 2, LEVEL = 3, CHUNK = 256 << 10 /* is full */, CHUNK_MAX = RECORD_DATA_MAX + CHUNK, INSIDE = 0x80, HEAD_MAX = 64 /* bytes of an item without its data */ };
 static const char magic[8] = "ISOMREC";
 
 typedef struct Header {

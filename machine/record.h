@@ -17,7 +17,7 @@ typedef enum RecordKind {
     RECORD_CONSOLE, /* data came to console `who` */
     RECORD_IDLE,    /* a wfi took `value` nanoseconds */
     RECORD_CHECK,   /* value: digest of the hart */
-    RECORD_END,     /* the machine ended */
+    RECORD_END,     /* the machine ended; value: exit status */
     RECORD_KINDS,
 } RecordKind;
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 ISOMER = os.environ["ISOMER"]
 SLACK = float(os.environ.get("SLACK", "1"))
@@ -48,6 +49,9 @@ def main():
     t.check("exit status", ["debian", "--exec", "uname -m; echo to-stderr >&2; exit 7"], 7, ["riscv64", "to-stderr"], seconds=1500)
     t.check("services and network", ["debian", "--smp", "2", "--exec", "systemctl --failed --no-legend | wc -l; nproc; ip -4 -o addr show scope global"], 0, ["0\n2\n", "10.0.2.15"])
     t.check("input", ["debian", "--exec", "read line; echo got:$line:; wc -c"], 0, ["got:a line:", "100000"], stdin=b"a line\n" + bytes(100000))
+    with tempfile.TemporaryDirectory() as tmp:
+        t.check("recorded", ["debian", "--record", tmp + "/record", "--exec", "echo once; exit 5"], 5, ["once"])
+        t.check("replayed", ["--replay", tmp + "/record"], 5, ["once"])
     t.check("packages", ["debian", "--smp", "2", "--exec", "apt-get -q update && apt-get -q -y install hello && hello"], 0, ["Hello, world!"], seconds=600)
     print("%d passed, %d failed" % (t.passed, t.failed))
     return t.failed != 0
