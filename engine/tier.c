@@ -191,6 +191,14 @@ static void drop_block(Engine *e, u64 pc, u32 mode) {
     if (b) kill_block(e, p, (u32)(b - p->blocks));
 }
 
+/* A region's entries are counted from now on: judge. The cpus subtract without a lock; what is lost is a round or two. */
+static void begin_trial(const Tier *t, u64 pc) {
+    for (Vcpu *v = t->e->vcpus; v; v = v->next) {
+        u32 *count = &v->counts[vcpu_count_of(pc)];
+        if ((i32)__atomic_load_n(count, __ATOMIC_RELAXED) > TRIAL_COUNT) __atomic_store_n(count, TRIAL_COUNT, __ATOMIC_RELAXED);
+    }
+}
+
 static void publish(Tier *t, Pool *h, Block *b) {
     drop_block(t->e, b->pc, b->mode);
     for (u32 k = 0; k < t->region.ranges.len; k++) {
@@ -198,6 +206,7 @@ static void publish(Tier *t, Pool *h, Block *b) {
         t->low = MIN(t->low, r->pc);
         t->high = MAX(t->high, r->pc + r->size);
     }
+    begin_trial(t, b->pc);
     vec_push(&t->live, h->block_count);
     __atomic_store_n(&h->block_count, h->block_count + 1, __ATOMIC_RELEASE);
     cache_enter(h, cache_key(b->pc, b->mode), b->code);
