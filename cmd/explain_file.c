@@ -149,7 +149,7 @@ static void print_ir(const IrFunc *f, const char *title) {
 static void print_passes(const OptStats *s) {
     printf("  IR instructions: %lu as lifted, %lu optimised\n", s->insns_before, s->insns_after);
     printf("  passes: %lu registers read or written became values, %lu parameters dropped, %lu folded, %lu merged, %lu loads forwarded,\n"
-           "          %lu extensions dropped, %lu hoisted out of loops, %lu halves of products joined, %lu dead, %lu branches decided\n",
+           "          %lu extensions dropped, %lu hoisted out of loops, %lu products and carries joined, %lu dead, %lu branches decided\n",
            s->promoted, s->params, s->folded, s->merged, s->loads, s->extensions, s->hoisted, s->paired, s->dead, s->branches);
 }
 

@@ -117,7 +117,7 @@ static const Pass passes[] = {
     {"branches again", opt_branches, true},
     {"sink", opt_sink, false},
     {"licm", opt_licm, false},
-    {"pair", opt_pair, false},
+    {"schedule", opt_schedule, false},
     {"dce", opt_dce, false},
     {"extend", opt_extend, false},
     {"dce again", opt_dce, false},

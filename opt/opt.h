@@ -46,7 +46,7 @@ void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_branches(Opt *o, IrFunc *f);
 void opt_sink(Opt *o, IrFunc *f);
 void opt_licm(Opt *o, IrFunc *f);
-void opt_pair(Opt *o, IrFunc *f);
+void opt_schedule(Opt *o, IrFunc *f);
 void opt_dce(Opt *o, IrFunc *f);
 void opt_extend(Opt *o, IrFunc *f);
 

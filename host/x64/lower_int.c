@@ -238,6 +238,7 @@ static unsigned condition(unsigned op) {
 unsigned cg_compare(Cg *g, u32 id) {
     const IrInsn *i = cg_insn(g, id);
     if (i->op == IR_flt || i->op == IR_fle) return cg_compare_fp(g, i);
+    if (g->region && region_flags_hold(g, id)) return CC_B;
     if (g->region && region_is_recipe(g->region, cg_root(g, i->a))) {
         region_test(g, cg_root(g, i->a));
         return condition(i->op);

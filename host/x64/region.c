@@ -188,6 +188,12 @@ static void lower(Region *r, IrInsn *i) {
     if (!region_lower_int(g, i)) cg_lower(g, i);
 }
 
+/* No code, or setcc and moves. */
+static bool keeps_flags(const Region *r, const IrInsn *i) {
+    const Cg *g = r->g;
+    return g->cur == r->flags_of || cg_is_alias(g, i) || g->val.at[g->cur].fused || i->op == IR_insn || i->op == IR_nop || (i->op == IR_zext && i->aux == 1 && region_flags_hold(g, i->a));
+}
+
 static void align_to(Region *r, unsigned bytes, unsigned pad) {
     X64Buf *b = &r->g->b;
     x64_nops(b, pad);
@@ -246,6 +252,7 @@ static bool emit_block(Region *r, u32 n) {
         if (poll_and_jump(r, cg_insn(g, g->cur))) break;
         lower(r, cg_insn(g, g->cur));
         region_restore(g);
+        if (!keeps_flags(r, cg_insn(g, g->cur))) r->flags_of = 0;
     }
     return true;
 }
@@ -307,7 +314,7 @@ static Region *begin(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     arena_reset(&r->arena);
     r->g = g;
     r->too_hard = r->second_pass = false;
-    r->moves.len = r->saves = r->borrowed = r->low_of = 0;
+    r->moves.len = r->saves = r->borrowed = r->low_of = r->flags_of = 0;
     memset(r->readers, 0, sizeof r->readers);
     memset(g->val.at, 0xff, f->insns.len * sizeof(Val)); /* NO_REG, -1 */
     for (u32 id = 0; id < f->insns.len; id++) g->val.at[id].fused = 0;

@@ -168,6 +168,7 @@ typedef struct Region {
     u32 saves;                 /* Vcpu.save in use by moves */
     u32 operands;              /* registers */
     u32 low_of;                /* the high half of a product that was made last: rax has its low half */
+    u32 flags_of;              /* the sum whose carry is in the flags; 0: none */
     u32 borrowed;              /* registers that the current instruction has saved: in Vcpu.save[number] */
     VEC(Seg) segs;             /* 0 unused, likewise the next three */
     VEC(Use) uses;
@@ -285,6 +286,7 @@ void region_forget_moves(Region *r);
 void region_edge_moves(Region *r, u32 from, u32 to);
 
 void region_test(Cg *g, u32 id); /* flags of the and `id`, which has no result */
+bool region_flags_hold(const Cg *g, u32 compare); /* the answer to the comparison, as a carry */
 bool region_lower_int(Cg *g, const IrInsn *i); /* region_int.c; false: lower_int.c does it */
 
 /* region_leave.c */

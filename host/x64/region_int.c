@@ -43,6 +43,27 @@ static void and_not(Cg *g, const IrInsn *i, u32 not, u32 other) {
     cg_set(g, dst);
 }
 
+/* --- carries --------------------------------------------------------------------------------------------- */
+
+/* Is the comparison whether the sum is less than one of what was added? */
+static bool compares_sum(const Cg *g, const IrInsn *less, u32 sum) {
+    const IrInsn *s = cg_insn(g, sum);
+    u32 b = cg_root(g, less->b);
+    return less->op == IR_ltu && cg_root(g, less->a) == sum && s->type == IR_I64 && (b == cg_root(g, s->a) || b == cg_root(g, s->b));
+}
+
+/* Does somebody want the carry of the current sum, before anything else has flags (opt/schedule.c)? */
+static bool carry_is_wanted(const Cg *g) { return compares_sum(g, cg_insn(g, g->cur + 1), g->cur); }
+
+bool region_flags_hold(const Cg *g, u32 compare) { return g->region->flags_of && compares_sum(g, cg_insn(g, compare), g->region->flags_of); }
+
+/* The comparison whose carry the operand `v` is; 0: none that the flags or a recipe have. */
+static u32 carry_of(const Cg *g, u32 v) {
+    const IrInsn *i = cg_insn(g, v);
+    bool held = i->op == IR_zext && i->aux == 1 && region_flags_hold(g, i->a);
+    return held ? i->a : region_carry(g->region, v);
+}
+
 /* x + (a < b) or x - (a < b). */
 static void add_carry(Cg *g, const IrInsn *i, u32 x, u32 compare) {
     unsigned cc = cg_compare(g, compare);
@@ -53,16 +74,32 @@ static void add_carry(Cg *g, const IrInsn *i, u32 x, u32 compare) {
     cg_set(g, dst);
 }
 
+static void sum_with_carry(Cg *g, const IrInsn *i) {
+    u32 a = i->a, b = i->b;
+    i32 imm;
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    if (place_of(g, b) == dst && place_of(g, a) != dst) b = i->a, a = i->b;
+    if (place_of(g, a) != dst) cg_use_in(g, dst, a);
+    if (cg_imm32(g, b, &imm)) x64_alu_ri(&g->b, ALU_ADD, W1, dst, imm);
+    else operate(g, alu_insn(IR_add) | W1, dst, b);
+    cg_set(g, dst);
+    g->region->flags_of = g->cur;
+}
+
 static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
-    u32 carry = region_carry(g->region, root_b);
+    u32 carry = carry_of(g, root_b);
     if ((i->op == IR_add || i->op == IR_sub) && carry) {
         add_carry(g, i, a, carry);
         return;
     }
-    if (i->op == IR_add && (carry = region_carry(g->region, root_a))) {
+    if (i->op == IR_add && (carry = carry_of(g, root_a))) {
         add_carry(g, i, b, carry);
+        return;
+    }
+    if (i->op == IR_add && i->type == IR_I64 && !region_is_lea(g) && carry_is_wanted(g)) {
+        sum_with_carry(g, i);
         return;
     }
     if (i->op == IR_add && region_is_lea(g)) {

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { CODE = 4096, MEMORY = 8192, BLOCKS = 10, LEAVES = 3, STEPS = 20000 };
+enum { CODE = 8192, MEMORY = 8192, BLOCKS = 10, LEAVES = 3, STEPS = 20000 };
 enum { RA = 1, BASE = 26, FUEL = 27 }; /* registers that random instructions leave alone */
 static const u64 code_at = 0x10000;
 
@@ -82,6 +82,27 @@ static void emit_word(void) {
     }
 }
 
+static u32 three(u32 bits, u32 rd, u32 rs1, u32 rs2) { return bits | rd << 7 | rs1 << 15 | rs2 << 20; }
+
+/* A word of a long product, added to a sum of words, in an order of its own; sometimes something comes between. */
+static void emit_product(void) {
+    enum { ADD = 0x33, SLTU = 0x3033, MUL = 0x2000033, MULH = 0x2001033, MULHU = 0x2003033 };
+    u32 x = 5 + pick(2), y = 7, low = 8, high = 9, sum = 10, c = 11, d = 12, swap = pick(2);
+    u32 step[] = {three(MUL, low, swap ? y : x, swap ? x : y), three(pick(4) ? MULHU : MULH, high, x, y)};
+    emit(step[swap], 4);
+    if (!pick(3)) emit_random();
+    emit(step[!swap], 4);
+    emit(three(ADD, sum, sum, c), 4);
+    emit(three(SLTU, c, sum, c), 4);
+    if (pick(2)) emit(three(ADD, high, high, c), 4);
+    if (!pick(3)) emit_random();
+    emit(three(ADD, sum, pick(2) ? low : sum, pick(2) ? sum : low), 4);
+    emit(0x3023 | BASE << 15 | sum << 20 | pick(4) << 10, 4); /* sd */
+    emit(three(SLTU, d, sum, low), 4);
+    emit(three(ADD, c, pick(2) ? c : high, d), 4);
+    if (pick(2)) emit(three(ADD, c, high, c), 4);
+}
+
 static u32 branch_bits(u32 kind, unsigned rs1, unsigned rs2, i32 off) {
     u32 o = (u32)off;
     return 0x63 | kind << 12 | rs1 << 15 | rs2 << 20 | (o >> 11 & 1) << 7 | (o >> 1 & 15) << 8 | (o >> 5 & 63) << 25 | (o >> 12 & 1) << 31;
@@ -138,6 +159,7 @@ static void emit_pass(void) {
         block_at[n] = code_len;
         for (u32 k = pick(9); k; k--) emit_random();
         if (!pick(4)) emit_word();
+        for (u32 k = pick(5) ? 0 : 1 + pick(2); k; k--) emit_product();
         emit_end(n);
     }
     block_at[BLOCKS] = code_len;

@@ -165,6 +165,28 @@ static u32 floating(void) {
     }
 }
 
+/* A sum and its carry, or what looks nearly like one, mostly as opt/schedule.c leaves them. */
+static u32 carry(u32 x, u32 y) {
+    u32 sum = add_value(emit(IR_add, IR_I64, 0, 0, x, y, 0, 0));
+    if (!pick(6)) add_value(binary());
+    u32 less = emit(IR_ltu, IR_I1, 0, 0, sum, pick(2) ? x : pick(4) ? y : any(IR_I64), 0, 0);
+    if (!pick(6)) add_value(less);
+    if (!pick(6)) add_value(integer());
+    u32 bit = emit(IR_zext, IR_I64, 1, 0, less, 0, 0, 0), other = any(IR_I64);
+    if (!pick(3)) add_value(bit);
+    if (!pick(6)) add_value(emit(IR_ltu, IR_I1, 0, 0, sum, x, 0, 0));
+    return pick(2) ? emit(IR_add, IR_I64, 0, 0, other, bit, 0, 0) : emit(pick(3) ? IR_add : IR_sub, IR_I64, 0, 0, bit, other, 0, 0);
+}
+
+/* Both halves of a product, added to something. */
+static u32 wide(void) {
+    u32 a = any(IR_I64), b = any(IR_I64), swap = pick(2), more = pick(6) ? 0 : any(IR_I64);
+    u32 high = add_value(emit(pick(2) ? IR_mulhu : IR_mulhs, IR_I64, 0, 0, a, b, 0, 0));
+    u32 low = add_value(emit(IR_mul, IR_I64, 0, 0, swap ? b : a, more ? more : swap ? a : b, 0, 0));
+    u32 first = carry(low, any(IR_I64));
+    return pick(2) ? first : carry(first, high);
+}
+
 /* A comparison that raises no flags, as RISC-V programs make it. */
 static u32 silent(void) {
     IrType t = any_float();
@@ -227,7 +249,7 @@ static void straight(u32 n) {
         u32 k = pick(20);
         if (!pick(3)) begin_insn();
         u32 v = 0;
-        if (k < 7) v = binary();
+        if (k < 7) v = pick(4) ? binary() : wide();
         else if (k < 12) v = integer();
         else if (k < 15) v = floating();
         else if (k < 18) begin_insn(), v = memory_access();
