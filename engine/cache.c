@@ -63,15 +63,15 @@ static int cache_map(Cache *c, size_t stubs, size_t half) {
 int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size) {
     size = MIN(size, CACHE_MAX);
     size_t stubs = align_up(host->stubs_max, CACHE_CHUNK), half = align_up(MAX(size / 2, (u64)CACHE_CHUNK), CACHE_CHUNK);
-    memset(c, 0, sizeof *c);
     c->image_at = stubs + 2 * half;
     c->size = c->image_end = c->image_at + (size >= MIB(16) ? IMAGES_MAX : 0); /* less is asked for where address space is short */
     int err = cache_map(c, stubs, half);
     if (err) {
         cache_fini(c);
+        memset(c, 0, sizeof *c); /* for the next try, with less */
         return err;
     }
-    memset(c->owned, 1, c->image_at / CACHE_CHUNK);
+    memset(c->owned, CHUNK_OWNED, c->image_at / CACHE_CHUNK);
     for (u32 k = 0; k < POOL_IMAGES; k++) {
         c->pools[k] = &c->half[k];
         c->half[k].number = k;
@@ -112,7 +112,7 @@ void cache_reset_half(Pool *h) {
     h->used = 0;
     h->block_count = h->pc_count = h->exit_count = h->data_used = 0;
     h->impure.len = 0;
-    memset(h->starts, 0, sizeof h->starts);
+    if (h->table) memset(h->starts, 0, sizeof h->starts); /* else it is new */
     h->page_mask = PAGES_MIN - 1;
     h->page_used = 0;
     h->pages = arena_alloc(&h->arena, PAGES_MIN * sizeof(PageEntry));
@@ -143,13 +143,21 @@ static void own_chunk(Cache *c, size_t n) {
     memcpy(copy, rx, CACHE_CHUNK);
     sys_call(SYS_mremap, copy_rx, CACHE_CHUNK, CACHE_CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, rx);
     sys_call(SYS_mremap, copy, CACHE_CHUNK, CACHE_CHUNK, MREMAP_MAYMOVE | MREMAP_FIXED, rw);
-    c->owned[n] = 1;
+    c->owned[n] = CHUNK_OWNED;
 }
 
 void cache_own(Cache *c, u8 *rw, size_t size) {
     size_t first = (size_t)(rw - c->rw) / CACHE_CHUNK, last = (size_t)(rw + size - 1 - c->rw) / CACHE_CHUNK;
     for (size_t n = first; n <= last; n++)
-        if (UNLIKELY(!c->owned[n])) own_chunk(c, n);
+        if (UNLIKELY(c->owned[n] != CHUNK_OWNED)) own_chunk(c, n);
+}
+
+/* Copying a chunk costs as much as some hundred returns to the run loop. Bought: short processes, which run most of an image's exits that
+ * are not linked once or twice, copied several chunks each. */
+bool cache_is_worth_owning(Cache *c, const u8 *rw) {
+    enum { WANTED = 64 };
+    u8 *owned = &c->owned[(size_t)(rw - c->rw) / CACHE_CHUNK];
+    return *owned == CHUNK_OWNED || ++*owned > WANTED;
 }
 
 /* Once prepared, memory stays: nothing gives it back. */

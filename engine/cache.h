@@ -50,7 +50,7 @@ typedef struct ExitRecord { /* a direct exit */
     u32 stub;       /* offset of what it leads to while not linked */
     u32 site;       /* offset by which that code makes itself known */
     ExitRef next;   /* next exit linked to the same block */
-    bool poll, linked, taken;
+    bool poll, linked;
 } ExitRecord;
 
 typedef struct TableEntry { /* key = pc | mode << 56; 0: free (pc 0 is never executable: keys are stored + 1) */
@@ -90,7 +90,7 @@ typedef struct Pool {
     struct Image *image;       /* store.h; NULL: a half */
 } Pool;
 
-enum { CACHE_CHUNK = 64 * 1024 };
+enum { CACHE_CHUNK = 64 * 1024, CHUNK_OWNED = 255 };
 
 typedef struct ImageRange { /* guest addresses whose translations are in pool number POOL_IMAGES + index; size 0: in none */
     u64 start, size;
@@ -108,12 +108,12 @@ typedef struct Cache {
     u32 pool_count;
     ImageRange ranges[POOLS_MAX];
     u32 generation;            /* of the half in use: half[generation & 1] */
-    u8 *owned;                 /* per chunk: this process may write it */
+    u8 *owned;                 /* per chunk: CHUNK_OWNED: this process may write it; else how often that was wanted, but could wait */
     VEC(ExitRef) into_half;    /* exits of images that are linked to blocks of the half in use */
     VEC(u64) from_half;        /* pool << 32 | block: of an image, that exits of the half in use are linked to */
 } Cache;
 
-/* 0 or -errno. `size`: bytes for code, both halves; 1 GiB at most is taken. */
+/* 0 or -errno. *c is zeroed: clearing it here would touch all of its pages. `size`: bytes for code, both halves; 1 GiB at most is taken. */
 int cache_init(Cache *c, const Host *host, const Guest *guest, u64 size);
 void cache_fini(Cache *c);
 static inline Pool *cache_half(Cache *c) { return &c->half[c->generation & 1]; }
@@ -121,6 +121,9 @@ static inline Pool *cache_half(Cache *c) { return &c->half[c->generation & 1]; }
 void cache_reset_half(Pool *h);
 /* Makes [rw, rw + size) writable for this process alone. */
 void cache_own(Cache *c, u8 *rw, size_t size);
+/* Is it worth while to change the code there, though things are right as they are? Not if the chunk would have to be copied for that, and was wanted
+ * a few times only. */
+bool cache_is_worth_owning(Cache *c, const u8 *rw);
 /* Has memory given to where the next block goes, many pages at a time: a fault for each costs more than translating what goes there. */
 void cache_prepare(Pool *h, size_t code, u32 pcs, u32 exits);
 /* Neither parent nor child owns anything any more. */

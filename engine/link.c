@@ -27,9 +27,9 @@ static void unlink_one(Cache *c, const Host *host, Pool *p, ExitRecord *x) {
 
 void link_exit(Cache *c, const Host *host, Pool *p, ExitRecord *x, const void *target) {
     Pool *to = cache_pool_at(c, (u64)target), *half = cache_half(c);
-    x->taken = true;
     if (x->linked || !to) return;
     if (p != to && p != half && to != half) return; /* between images: no file branches directly into another */
+    if (!cache_is_worth_owning(c, p->rw + x->field)) return;
     Block *b = cache_entry_block(to, target);
     patch(c, host, p, x, target);
     x->linked = true;

@@ -53,6 +53,7 @@ struct Tier {
     u32 generation;    /* that `live` belongs to */
     VEC(u32) live;     /* numbers of blocks of the half in use that are regions */
     u64 low, high;     /* all of their guest bytes lie between */
+    bool used;         /* `tried` and `trial` are not empty */
     u64 tried[TRIES_LEN]; /* keys of heads that there is no point in trying (again) */
     Profile profile;
     const char *why;   /* the last one failed */
@@ -220,8 +221,10 @@ static void follow_generation(Tier *t) {
     t->generation = t->e->cache.generation;
     t->live.len = 0;
     t->low = ~0ull, t->high = 0;
+    if (!t->used) return; /* pages that need not be there */
     memset(t->tried, 0, sizeof t->tried);
     memset(t->trial, 0, sizeof t->trial);
+    t->used = false;
 }
 
 /* The lock is held. */
@@ -358,7 +361,10 @@ static u64 hot_head(Tier *t, u64 pc, u32 mode) {
 
 /* Which heads were tried before. Forgets some when there are many, which costs a try. */
 static bool was_tried(const Tier *t, u64 key) { return t->tried[hash_u64(key) % TRIES_LEN] == key; }
-static void note_try(Tier *t, u64 key) { t->tried[hash_u64(key) % TRIES_LEN] = key; }
+static void note_try(Tier *t, u64 key) {
+    t->tried[hash_u64(key) % TRIES_LEN] = key;
+    t->used = true;
+}
 
 /* Compiling may take a part of the process's time. What is hot comes by again soon. */
 static bool has_budget(const Tier *t) {
@@ -373,6 +379,7 @@ static u32 judge(Tier *t, u64 pc, u32 mode) {
     u64 took = now - *began;
     bool first = !*began;
     *began = now;
+    t->used = true;
     if (first) return TRIAL_COUNT;
     if (took >= (u64)TRIAL_COUNT * TRIAL_NS) return NEVER_COUNT;
     note_try(t, key);
@@ -550,6 +557,7 @@ void tier_forked(Engine *e) {
             t->low = old->low, t->high = old->high;
             for (u32 k = 0; k < old->live.len; k++) vec_push(&t->live, old->live.at[k]);
             memcpy(t->tried, old->tried, sizeof t->tried);
+            t->used = old->used;
         }
     }
     if (t) {
