@@ -277,6 +277,14 @@ i64 do_dup3(Thread *t, u64 *a) {
     }
     i64 r = thread_sys(t, SYS_dup3, a[0], a[1], a[2]);
     if (r >= 0) forget_fds(t, (u32)a[1], (u32)a[1]);
+    if (r >= 0 && UNLIKELY(t->process->rings)) uring_duplicated(t->process, (int)a[0], (int)r);
+    return r;
+}
+
+i64 do_dup(Thread *t, u64 *a) {
+    if (exec_owns_fd(t, (int)a[0])) return -EBADF;
+    i64 r = thread_sys(t, SYS_dup, a[0]);
+    if (r >= 0 && UNLIKELY(t->process->rings)) uring_duplicated(t->process, (int)a[0], (int)r);
     return r;
 }
 

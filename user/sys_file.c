@@ -8,6 +8,7 @@
 #include "user/program.h"
 #include "user/syscall.h"
 #include "user/tracer.h"
+#include "user/uring.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -202,5 +203,8 @@ i64 do_readlinkat(Thread *t, u64 *a) {
 
 i64 do_fcntl(Thread *t, u64 *a) {
     if (exec_owns_fd(t, (int)a[0])) return -EBADF;
-    return thread_sys(t, SYS_fcntl, a[0], a[1], a[2]);
+    i64 r = thread_sys(t, SYS_fcntl, a[0], a[1], a[2]);
+    bool duplicates = (int)a[1] == F_DUPFD || (int)a[1] == F_DUPFD_CLOEXEC;
+    if (duplicates && r >= 0 && UNLIKELY(t->process->rings)) uring_duplicated(t->process, (int)a[0], (int)r);
+    return r;
 }

@@ -14,7 +14,8 @@ enum { SETUP_NO_SQARRAY = 1 << 16, SETUP_KNOWN = 0x13fff | SETUP_NO_SQARRAY, OP_
        REGISTER_RING_FDS = 20, UNREGISTER_RING_FDS = 21, REGISTER_RESIZE_RINGS = 33, NO_SUCH_OP = 255 };
 
 typedef struct Ring {
-    int fd;
+    int fd;              /* a ring with several descriptors is here several times */
+    u32 id;              /* the same then */
     u32 flags;           /* IORING_SETUP_* */
     struct io_sqring_offsets sq;
     u64 rings_at, sqes_at; /* where the guest has mapped them; 0: not yet */
@@ -22,6 +23,7 @@ typedef struct Ring {
 
 typedef struct Rings {
     Lock lock;
+    u32 made;
     VEC(Ring) all;
 } Rings;
 
@@ -36,9 +38,24 @@ static Ring *ring_find(Rings *r, int fd) {
 void uring_mapped(Thread *t, int fd, u64 at, u64 offset) {
     Rings *r = t->process->rings;
     lock_take(&r->lock);
-    Ring *ring = ring_find(r, fd);
-    if (ring && offset == IORING_OFF_SQ_RING) ring->rings_at = at;
-    if (ring && offset == IORING_OFF_SQES) ring->sqes_at = at;
+    const Ring *mapped = ring_find(r, fd);
+    for (u32 i = 0; mapped && i < r->all.len; i++) {
+        Ring *ring = &r->all.at[i];
+        if (ring->id == mapped->id && offset == IORING_OFF_SQ_RING) ring->rings_at = at;
+        if (ring->id == mapped->id && offset == IORING_OFF_SQES) ring->sqes_at = at;
+    }
+    lock_give(&r->lock);
+}
+
+void uring_duplicated(Process *p, int from, int to) {
+    Rings *r = p->rings;
+    lock_take(&r->lock);
+    const Ring *g = ring_find(r, from);
+    if (g) {
+        Ring copy = *g;
+        copy.fd = to;
+        vec_push(&r->all, copy);
+    }
     lock_give(&r->lock);
 }
 
@@ -64,7 +81,7 @@ i64 do_io_uring_setup(Thread *t, u64 *a) {
     i64 fd = thread_sys(t, SYS_io_uring_setup, a[0], a[1]);
     if (fd < 0 || guest_read(&params, a[1], sizeof params) < 0) return fd;
     lock_take(&r->lock);
-    vec_push(&r->all, ((Ring){.fd = (int)fd, .flags = params.flags, .sq = params.sq_off}));
+    vec_push(&r->all, ((Ring){.fd = (int)fd, .id = r->made++, .flags = params.flags, .sq = params.sq_off}));
     lock_give(&r->lock);
     return fd;
 }

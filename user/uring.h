@@ -11,6 +11,8 @@
 
 /* The guest has mapped fd at `at`: perhaps a ring. */
 void uring_mapped(Thread *t, int fd, u64 at, u64 offset);
+/* By dup, dup3 or fcntl. What the number stood for before is forgotten already. */
+void uring_duplicated(Process *p, int from, int to);
 void uring_closed(Process *p, u32 first, u32 last);
 /* In the child of a fork: rings are shared with the parent, our notes are copied. */
 void uring_forked(Process *p);

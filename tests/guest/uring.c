@@ -185,7 +185,13 @@ int main(void) {
     close(ring.fd);
     CHECK(ring_new(128, 0) == 0 && ring.fd == number);
     epolls();
-    close(ring.fd);
+    int copies[] = {dup(number), fcntl(number, F_DUPFD, 50), dup3(number, 77, O_CLOEXEC)};
+    close(number);
+    for (int i = 0; i < 3; i++) { /* under other numbers only */
+        ring.fd = copies[i];
+        epolls();
+        close(ring.fd);
+    }
     CHECK(ring_new(8, IORING_SETUP_CQSIZE) == -EINVAL);
     CHECK(ring_new(8, 0) == 0);
     files();
