@@ -2,6 +2,7 @@
 /* A file that is open for writing is not executed (LTP's execve04): the host's kernel never executes the guest's file
  * and must be asked, which it can be since Linux 6.14. One that is executed is not written to (LTP's creat07): that is between Isomers. */
 #include "t.h"
+#include <sys/inotify.h>
 #include <sys/utsname.h>
 
 static bool kernel_tells(void) {
@@ -61,6 +62,20 @@ static void check_other(const char *name) {
     CHECK(fd >= 0 && close(fd) == 0);
 }
 
+/* Who watches a program that nobody runs sees it opened once. */
+static void check_unnoticed(const char *name) {
+    char buf[4096];
+    int watch = inotify_init1(IN_NONBLOCK);
+    CHECK(watch >= 0 && inotify_add_watch(watch, name, IN_ALL_EVENTS) >= 0);
+    int fd = open(name, O_WRONLY);
+    CHECK(fd >= 0 && close(fd) == 0);
+    ssize_t n = read(watch, buf, sizeof buf);
+    for (ssize_t at = 0; at < n; at += (ssize_t)(sizeof(struct inotify_event) + ((struct inotify_event *)(buf + at))->len))
+        printf("event %x\n", ((struct inotify_event *)(buf + at))->mask);
+    fflush(stdout);
+    close(watch);
+}
+
 /* A fork says that it runs: with all descriptors closed that it need not have. */
 static int wait_for_end(void) {
     char c;
@@ -83,5 +98,6 @@ int main(int argc, char **argv) {
     if (pid == 0) execve(name, args, env), _exit(98);
     print_end("child", pid);
     check_other(name);
+    check_unnoticed(name);
     CHECK(unlink(name) == 0);
 }
