@@ -302,17 +302,27 @@ const Block *cache_block_at(const Cache *c, u64 host_pc, Pool **pool) {
     return b && at - b->code < b->host_size ? b : NULL;
 }
 
+static u32 site_of(const ExitRecord *x) { return x->stub + x->site; }
+
+void cache_add_exits(Pool *p, u64 at, const HostCode *c) {
+    for (u32 k = 0; k < c->exits.len; k++) {
+        const HostExit *x = &c->exits.at[k];
+        ASSERT(x->site - x->stub < 256);
+        p->exits[p->exit_count++] = (ExitRecord){.pc = x->pc, .field = (u32)(at + x->at), .stub = (u32)(at + x->stub), .site = (u8)(x->site - x->stub), .poll = x->poll};
+    }
+}
+
 ExitRecord *cache_exit_at(const Cache *c, u64 site, Pool **pool) {
     const Block *b = cache_block_at(c, site - 1, pool);
     if (!b) return NULL;
     u32 at = (u32)(site - (u64)(*pool)->rx), lo = b->first_exit, hi = lo + b->exit_count;
     while (lo < hi) {
         u32 mid = lo + (hi - lo) / 2;
-        if ((*pool)->exits[mid].site < at) lo = mid + 1;
+        if (site_of(&(*pool)->exits[mid]) < at) lo = mid + 1;
         else hi = mid;
     }
     ExitRecord *x = &(*pool)->exits[lo];
-    return lo < b->first_exit + b->exit_count && x->site == at ? x : NULL;
+    return lo < b->first_exit + b->exit_count && site_of(x) == at ? x : NULL;
 }
 
 u64 cache_guest_pc(const Pool *h, const Block *b, u64 host_pc) {

@@ -48,8 +48,8 @@ typedef struct ExitRecord { /* a direct exit */
     u64 pc;
     u32 field;      /* offset of the patchable field from the pool's start */
     u32 stub;       /* offset of what it leads to while not linked */
-    u32 site;       /* offset by which that code makes itself known */
     ExitRef next;   /* next exit linked to the same block */
+    u8 site;        /* distance from `stub` by which that code makes itself known */
     bool poll, linked;
 } ExitRecord;
 
@@ -171,6 +171,8 @@ const Block *cache_block_at(const Cache *c, u64 host_pc, Pool **pool);
 u64 cache_guest_pc(const Pool *p, const Block *b, u64 host_pc);
 /* How many of the block's instructions come after that one. */
 u32 cache_insns_behind(const Pool *p, const Block *b, u64 host_pc);
+/* Enters the exits of code that lies `at` bytes from the pool's start. */
+void cache_add_exits(Pool *p, u64 at, const HostCode *c);
 /* The exit that left with this site (Vcpu.exit_site), and its pool; NULL if it is none. Any thread, no lock. */
 ExitRecord *cache_exit_at(const Cache *c, u64 site, Pool **pool);
 

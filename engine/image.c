@@ -315,7 +315,8 @@ static bool belongs(const Image *m, const Pool *p, const Block *b) {
 /* Blocks of the half in use that are the image's and that it lacks. */
 static bool is_news(const Image *m, const Pool *half, const Block *b) { return belongs(m, half, b) && !cache_find(&m->pool, cache_key(b->pc, b->mode)); }
 
-static u64 room(const Block *b) { return align_up((u64)b->host_size + HOST_PAD, 16) + 64; }
+enum { ROOM_SPARE = 64 /* for alignment: place */ };
+static u64 room(const Block *b) { return align_up((u64)b->host_size + HOST_PAD, 16) + ROOM_SPARE; }
 
 static void add_size(Sizes *s, const Pool *p, const Block *b) {
     if (b->region) s->data += tier_data(p, b)->size;
@@ -379,7 +380,7 @@ static void add_exits(Writer *w, const Pool *from, const Block *old, Block *b) {
     b->first_exit = w->head->exit_count;
     for (u32 k = 0; k < b->exit_count; k++) {
         ExitRecord x = from->exits[old->first_exit + k];
-        x.field += moved, x.stub += moved, x.site += moved;
+        x.field += moved, x.stub += moved;
         x.next = 0, x.linked = false;
         if (!x.poll) host->link(w->code + x.field, w->code + x.field, w->code + x.stub);
         w->exits[w->head->exit_count++] = x;
@@ -465,6 +466,7 @@ static void fill(Writer *w) {
         if (is_news(w->image, h, &h->blocks[k]) && !cache_table_find(w->table, cache_key(h->blocks[k].pc, h->blocks[k].mode))) add_block(w, h, &h->blocks[k]);
     for (u32 k = 0; k < w->head->block_count; k++) link_block(w, &w->blocks[k]);
     w->head->code_size = w->used;
+    w->head->file_size = w->head->code_at + align_up(w->used, CACHE_CHUNK); /* less than there is room for */
 }
 
 /* Somebody else has saved more than we have, since we looked? */
@@ -481,9 +483,10 @@ static void write_image(Engine *e, Image *m, const Sizes *s) {
     if (!content_is_same(e, m)) return;
     lay_out(&w, s);
     if (sys_failed(w.at)) return;
-    u64 size = w.head->file_size;
-    if (!outdone(e, m, size)) {
+    u64 room = w.head->file_size;
+    if (!outdone(e, m, room - s->blocks * ROOM_SPARE)) {
         fill(&w);
+        u64 size = w.head->file_size;
         w.head->check = body_digest(m->name, w.at + HEAD_BYTES, size - HEAD_BYTES);
         w.head->head_check = head_digest(w.head);
         if (store_image_write(&e->store, m->name, w.at, size, w.head->check) == 0) {
@@ -491,7 +494,7 @@ static void write_image(Engine *e, Image *m, const Sizes *s) {
             e->stats.images_written++;
         }
     }
-    sys_munmap(w.at, size);
+    sys_munmap(w.at, room);
 }
 
 /* Much that is new is written. Little is written with a probability that grows with what it cost to make, but keeps the time that writing is

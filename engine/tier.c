@@ -171,10 +171,7 @@ static Block *install(Tier *t, Pool *h) {
     Block *b = &h->blocks[h->block_count];
     *b = (Block){.pc = t->job.pc, .code = at, .mode = t->job.mode, .host_size = (u32)c->size, .first_exit = h->exit_count, .exit_count = c->exits.len, .pristine = true};
     b->region = install_data(t, h);
-    for (u32 k = 0; k < c->exits.len; k++) {
-        const HostExit *x = &c->exits.at[k];
-        h->exits[h->exit_count++] = (ExitRecord){.pc = x->pc, .field = (u32)(at + x->at), .stub = (u32)(at + x->stub), .site = (u32)(at + x->site), .poll = x->poll};
-    }
+    cache_add_exits(h, at, c);
     h->used = at + c->size;
     return b;
 }

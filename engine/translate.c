@@ -133,10 +133,7 @@ static void install(Engine *e, Pool *h, Block *b) {
     for (u32 k = 0; k < c->pcs.len; k++) h->pcs[h->pc_count++] = (HostPc){c->pcs.at[k].at, (u32)(e->ir.frames.at[c->pcs.at[k].frame].pc - b->pc)};
     b->first_exit = h->exit_count;
     b->exit_count = c->exits.len;
-    for (u32 k = 0; k < c->exits.len; k++) {
-        const HostExit *x = &c->exits.at[k];
-        h->exits[h->exit_count++] = (ExitRecord){.pc = x->pc, .field = (u32)(at + x->at), .stub = (u32)(at + x->stub), .site = (u32)(at + x->site), .poll = x->poll};
-    }
+    cache_add_exits(h, at, c);
     h->used = at + c->size;
     e->stats.host_bytes += c->size;
     e->stats.host_insns += c->insns;

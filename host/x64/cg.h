@@ -82,6 +82,7 @@ static inline bool cg_imm32(const Cg *g, u32 id, i32 *imm) {
 /* compile.c */
 Cg *cg_begin(const HostStubs *stubs, IrFunc *f, HostCode *code);
 void cg_lower(Cg *g, IrInsn *i); /* what is neither structure nor an exit */
+void cg_note_pc(Cg *g, u32 frame); /* for faults: only code that can fault needs it, but for paged guests */
 
 /* liveness.c */
 void cg_analyse(Cg *g);

@@ -2,13 +2,21 @@
 /* The quick compiler: one block of IR to x86-64 in one backward and one forward pass. See cg.h. */
 #include "host/x64/cg.h"
 
+/* From here on, code belongs to that guest instruction. */
+void cg_note_pc(Cg *g, u32 frame) {
+    HostCode *c = g->code;
+    if (!c->pcs.len || c->pcs.at[c->pcs.len - 1].frame != frame) vec_push(&c->pcs, ((HostPc){(u32)(g->b.at - g->start), frame}));
+}
+
 void cg_lower(Cg *g, IrInsn *i) {
+    if (!g->region && (ir_op_facts[i->op] & (F_FAULTS | F_CALL))) cg_note_pc(g, g->frame);
     switch ((IrOp)i->op) {
     case IR_nop: case IR_block: case IR_const: break;
     case IR_insn:
         g->pc = i->imm;
         g->next_pc = i->imm + i->aux;
-        vec_push(&g->code->pcs, ((HostPc){(u32)(g->b.at - g->start), ++g->frame}));
+        ++g->frame;
+        if (g->guest->paged) cg_note_pc(g, g->frame); /* all: they are counted by that, too */
         break;
     case IR_get: cg_get(g, i); break;
     case IR_put: cg_put(g, i); break;

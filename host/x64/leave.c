@@ -279,7 +279,7 @@ void cg_lower_leave(Cg *g, IrInsn *i) {
 
 static void emit_one(Cg *g, const Late *l) {
     x64_fix_rel32(&g->b, l->from);
-    vec_push(&g->code->pcs, ((HostPc){(u32)(g->b.at - g->start), l->frame}));
+    if (g->guest->paged) cg_note_pc(g, l->frame);
     switch ((LateKind)l->kind) {
     case LATE_EXIT:
     case LATE_POLL:
