@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The Debian package: built, twice the same, installed by apt in a fresh root of this host's distribution, which gets a kernel's table of its own; a guest program runs there;
-reinstalled, removed, and nothing of it is left."""
+reinstalled, removed, and nothing of it is left. What else registers at boot takes its files."""
 import os
 import shutil
 import subprocess
@@ -36,6 +36,24 @@ def build(work):
         done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", paths[0]], stdout=subprocess.PIPE, text=True, check=False)
         check(done.returncode == 0, "lintian:\n" + done.stdout)
     return paths[0]
+
+
+def register_by_others(work, package):
+    """What registers at boot, with systemd or without, takes the package's files."""
+    tree, table = work + "/tree", "/proc/sys/fs/binfmt_misc"
+    subprocess.run(["dpkg-deb", "-x", package, tree], check=True)
+    binfmts = f"--admindir {work}/admin --importdir {tree}/usr/share/binfmts"
+    ways = {"/lib/systemd/systemd-binfmt": f"/lib/systemd/systemd-binfmt {tree}/usr/lib/binfmt.d/isomer-riscv64.conf",
+            "/usr/sbin/update-binfmts": f"mkdir {work}/admin; update-binfmts {binfmts} --import isomer-riscv64"}
+    for program, script in ways.items():
+        if not os.path.exists(program):
+            print(f"skipped: {program} is not here to take the package's file")
+            continue
+        # The interpreter has to be where the files say.
+        place = f"mount -t binfmt_misc b {table}; mkdir {work}/up {work}/wk; mount -t overlay o -o lowerdir=/usr/bin,upperdir={work}/up,workdir={work}/wk /usr/bin; cp {tree}/usr/bin/isomer /usr/bin"
+        done = subprocess.run(["unshare", "-Urm", "sh", "-ec", f"{place}; {script}; cat {table}/isomer-riscv64; {work}/probe || echo $?"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        check("interpreter /usr/bin/isomer\nflags: POCF\n" in done.stdout and done.stdout.endswith("\n9\n"), f"{program}: {done.stdout}")
+        subprocess.run(["rm", "-rf", work + "/up", work + "/wk"], check=False)
 
 
 def root_make(work):
@@ -77,6 +95,8 @@ def main():
         shutil.copy(package, root + "/tmp/isomer.deb")
         open(work + "/p.s", "w", encoding="utf-8").write(PROBE)
         subprocess.run(["riscv64-linux-gnu-gcc", "-nostdlib", "-static", work + "/p.s", "-o", root + "/tmp/probe"], check=True)
+        shutil.copy(root + "/tmp/probe", work + "/probe")
+        register_by_others(work, package)
         use(root)
         shutil.copy(package, root + "/tmp/isomer.deb")
         inside(root, "apt-get -qq -y install --no-install-recommends /tmp/isomer.deb; dpkg -P isomer")
