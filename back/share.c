@@ -153,7 +153,7 @@ int share_list(ShareFile *f, u64 offset, bool (*each)(void *ctx, const ShareEntr
 
 /* --- contents ----------------------------------------------------------------------------- */
 
-static int open_flags(int flags) { return (flags & (O_ACCMODE | O_TRUNC | O_APPEND | O_SYNC | O_DSYNC)) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY; }
+static int open_flags(int flags) { return (flags & (O_ACCMODE | O_TRUNC | O_APPEND | O_SYNC | O_DSYNC)) | O_CLOEXEC; }
 static bool writes(int flags) { return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC); }
 
 int share_open(ShareFile *f, int flags) {

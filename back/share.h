@@ -4,7 +4,7 @@
  * A ShareFile stands for a file by a descriptor (O_PATH), not by a name: it stays the same file whatever is renamed, and no name that the guest gives is ever
  * resolved over more than one component. Symbolic links are never followed here: the guest reads and follows them in its own tree. Only plain
  * files and folders are opened; devices, sockets and pipes have no meaning across machines. Owners are set if the host allows it.
- * Results: 0 or -errno; sizes where told. Not thread-safe: one caller at a time.
+ * Results: 0 or -errno; sizes where told. Threads: several may use a ShareFile at once, but for share_open, share_create, share_list and share_close, whose caller has it to itself.
  */
 #ifndef BACK_SHARE_H
 #define BACK_SHARE_H

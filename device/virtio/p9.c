@@ -2,7 +2,11 @@
 /* virtio-9p: a folder of the host, by 9P2000.L. [the 9P2000.L protocol, as diod and Linux (net/9p) have it]
  *
  * A request is parsed from a copy of its head; the data of reads and writes moves between guest memory and file directly. A
- * Message is read with get_* and written with put_*: both stop at the end, and `bad` says that somebody wanted more. */
+ * Message is read with get_* and written with put_*: both stop at the end, and `bad` says that somebody wanted more.
+ *
+ * Several threads do requests at once, and call the host with no lock held, so that a slow file keeps nobody else waiting. A request holds the fids that it
+ * names: shared, or alone if it changes what a fid stands for; then it names no other, so nobody waits in a circle. A fid that goes while it is held is
+ * out of the table at once and dropped by the last who holds it. A flush waits for requests that came before it, and these never for it. */
 #include "back/share.h"
 #include "device/virtio/devices.h"
 #include "device/virtio/worker.h"
@@ -10,7 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-enum { QUEUE_SIZE = 128, TAG_MAX = 64, HEAD_MAX = 16384, REPLY_MAX = 65536, HEADER = 7, MSIZE_MIN = 4096, MSIZE_MAX = 512000, FIDS_MAX = 1 << 16, BUCKETS = 1024, WALK_MAX = 16, NAME_SIZE = 4097, XATTR_MAX = 65536 };
+enum { QUEUE_SIZE = 128, THREADS = 32, TAG_MAX = 64, HEAD_MAX = 16384, REPLY_MAX = 65536, HEADER = 7, MSIZE_MIN = 4096, MSIZE_MAX = 512000, FIDS_MAX = 1 << 16, BUCKETS = 1024, WALK_MAX = 16, NAME_SIZE = 4097, XATTR_MAX = 65536 };
 enum {
     T_STATFS = 8, T_LOPEN = 12, T_LCREATE = 14, T_SYMLINK = 16, T_MKNOD = 18, T_RENAME = 20, T_READLINK = 22, T_GETATTR = 24, T_SETATTR = 26, T_XATTRWALK = 30, T_XATTRCREATE = 32,
     T_READDIR = 40, T_FSYNC = 50, T_LOCK = 52, T_GETLOCK = 54, T_LINK = 70, T_MKDIR = 72, T_RENAMEAT = 74, T_UNLINKAT = 76, T_VERSION = 100,
@@ -33,6 +37,9 @@ typedef struct Fid Fid;
 struct Fid {
     Fid *next; /* in its bucket */
     u32 id;
+    u32 holders;
+    bool alone; /* the one holder wants to be the only one */
+    bool gone;  /* out of the table */
     ShareFile *file;
     Xattr *xattr; /* NULL: the fid stands for the file */
 };
@@ -43,22 +50,38 @@ typedef struct Message {
     bool bad;
 } Message;
 
+typedef struct Room Room;
+struct Room { /* a request's memory, kept for the next one */
+    Room *next;
+    u8 head[HEAD_MAX], reply[REPLY_MAX];
+};
+
+typedef struct Request Request;
+struct Request { /* one message on its way */
+    Virtio9p *d;
+    const VirtChain *chain;
+    Room *room;
+    Message in, out;
+    u64 data; /* bytes that went straight into the chain behind `out` */
+    Fid *held[2];
+    u32 held_len;
+    u16 tag;
+    Request *next; /* that came before it and is under way, too */
+};
+
 struct Virtio9p {
     Virtio virtio;
     Share *share;
     VirtWorker *worker;
-    u32 msize, fid_len;
-    u64 root_dev;
+    u32 msize;    /* atomic */
+    u64 root_dev; /* atomic */
+    pthread_mutex_t lock; /* of what follows, and of what fids say of their holders */
+    pthread_cond_t changed;
+    u32 fid_len;
     Fid *bucket[BUCKETS];
-    u8 head[HEAD_MAX], reply[REPLY_MAX];
+    Room *rooms;
+    Request *under_way; /* the newest first */
 };
-
-typedef struct Request { /* one message on its way */
-    Virtio9p *d;
-    const VirtChain *chain;
-    Message in, out;
-    u64 data; /* bytes that went straight into the chain behind `out` */
-} Request;
 
 /* --- messages ----------------------------------------------------------------------------- */
 
@@ -103,7 +126,7 @@ static void put_text(Message *m, const char *text) {
 }
 
 /* Numbers of files are unique in one file system of the host; files of others are told apart by its number on top. */
-static u64 qid_path(const Virtio9p *d, const struct stat *st) { return st->st_dev == d->root_dev ? st->st_ino : st->st_ino ^ hash_u64(st->st_dev) << 40; }
+static u64 qid_path(const Virtio9p *d, const struct stat *st) { return st->st_dev == __atomic_load_n(&d->root_dev, __ATOMIC_RELAXED) ? st->st_ino : st->st_ino ^ hash_u64(st->st_dev) << 40; }
 
 static void put_qid(Request *r, const struct stat *st) {
     put(&r->out, S_ISDIR(st->st_mode) ? QID_DIR : S_ISLNK(st->st_mode) ? QID_LINK : 0, 1);
@@ -120,46 +143,101 @@ static int put_file_qid(Request *r, const ShareFile *f) {
 
 /* --- fids --------------------------------------------------------------------------------- */
 
+/* With the lock held. */
 static Fid **fid_slot(Virtio9p *d, u32 id) {
     Fid **at = &d->bucket[hash_u64(id) % BUCKETS];
     while (*at && (*at)->id != id) at = &(*at)->next;
     return at;
 }
 
-/* The fid that comes next in the message, and its file; NULL: there is none. */
-static Fid *get_fid_itself(Request *r) { return *fid_slot(r->d, get32(&r->in)); }
-static ShareFile *get_fid(Request *r) {
-    Fid *f = get_fid_itself(r);
-    return f && !f->xattr ? f->file : NULL;
-}
-
-/* Takes `file` over, also if it fails. */
-static int fid_add(Virtio9p *d, u32 id, ShareFile *file) {
-    Fid **slot = fid_slot(d, id);
-    if (*slot || d->fid_len >= FIDS_MAX) {
-        share_close(file);
-        return *slot ? -EBADF : -EMFILE;
-    }
-    *slot = back_alloc(sizeof(Fid));
-    **slot = (Fid){NULL, id, file, NULL};
-    d->fid_len++;
-    return 0;
-}
-
-static int fid_drop(Virtio9p *d, u32 id) {
-    Fid **slot = fid_slot(d, id), *f = *slot;
-    if (!f) return -EBADF;
-    *slot = f->next;
+static void fid_free(Fid *f) {
     share_close(f->file);
     free(f->xattr);
     free(f);
-    d->fid_len--;
-    return 0;
+}
+
+typedef enum Hold { HOLD, HOLD_ALONE, HOLD_TO_WRITE /* alone if it is an attribute that is written */ } Hold;
+
+/* The fid that comes next in the message, held until the request ends; NULL: there is none. */
+static Fid *hold_fid(Request *r, Hold how) {
+    Virtio9p *d = r->d;
+    u32 id = get32(&r->in);
+    Fid *f;
+    bool alone = false;
+    pthread_mutex_lock(&d->lock);
+    while ((f = *fid_slot(d, id))) {
+        alone = how == HOLD_ALONE || (how == HOLD_TO_WRITE && f->xattr);
+        if (!f->holders || !(f->alone || alone)) break;
+        pthread_cond_wait(&d->changed, &d->lock);
+    }
+    if (f) {
+        ASSERT(r->held_len < ARRAY_LEN(r->held) && !(alone && r->held_len));
+        f->holders++;
+        f->alone = alone;
+        r->held[r->held_len++] = f;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return f;
+}
+
+/* Likewise its file; attributes have none. */
+static ShareFile *get_fid_how(Request *r, Hold how) {
+    const Fid *f = hold_fid(r, how);
+    return f && !f->xattr ? f->file : NULL;
+}
+static ShareFile *get_fid(Request *r) { return get_fid_how(r, HOLD); }
+
+static void let_go(Request *r) {
+    for (u32 k = 0; k < r->held_len; k++) {
+        Fid *f = r->held[k];
+        pthread_mutex_lock(&r->d->lock);
+        bool last = !--f->holders;
+        if (last) f->alone = false;
+        pthread_cond_broadcast(&r->d->changed);
+        bool drop = last && f->gone;
+        pthread_mutex_unlock(&r->d->lock);
+        if (drop) fid_free(f);
+    }
+    r->held_len = 0;
+}
+
+/* Takes file and attribute (or NULL) over, also if it fails. */
+static int fid_add(Virtio9p *d, u32 id, ShareFile *file, Xattr *xattr) {
+    Fid *f = back_alloc(sizeof(Fid));
+    *f = (Fid){.id = id, .file = file, .xattr = xattr};
+    pthread_mutex_lock(&d->lock);
+    Fid **slot = fid_slot(d, id);
+    int err = *slot ? -EBADF : d->fid_len >= FIDS_MAX ? -EMFILE : 0;
+    if (!err) *slot = f, d->fid_len++;
+    pthread_mutex_unlock(&d->lock);
+    if (err) fid_free(f);
+    return err;
+}
+
+static int fid_drop(Virtio9p *d, u32 id) {
+    pthread_mutex_lock(&d->lock);
+    Fid **slot = fid_slot(d, id), *f = *slot;
+    bool held = f && f->holders;
+    if (f) {
+        *slot = f->next;
+        f->gone = true;
+        d->fid_len--;
+        pthread_cond_broadcast(&d->changed); /* who waited for it will not find it */
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (f && !held) fid_free(f);
+    return f ? 0 : -EBADF;
 }
 
 static void fids_drop(Virtio9p *d) {
     for (u32 k = 0; k < BUCKETS; k++)
-        while (d->bucket[k]) fid_drop(d, d->bucket[k]->id);
+        for (bool more = true; more;) {
+            pthread_mutex_lock(&d->lock);
+            u32 id = d->bucket[k] ? d->bucket[k]->id : 0;
+            more = d->bucket[k];
+            pthread_mutex_unlock(&d->lock);
+            if (more) fid_drop(d, id);
+        }
 }
 
 /* --- requests: 0 or -errno ---------------------------------------------------------------- */
@@ -170,8 +248,9 @@ static int do_version(Request *r) {
     get_text(&r->in, version);
     if (msize < MSIZE_MIN) return -EINVAL;
     fids_drop(r->d);
-    r->d->msize = MIN(msize, (u32)MSIZE_MAX);
-    put(&r->out, r->d->msize, 4);
+    msize = MIN(msize, (u32)MSIZE_MAX);
+    __atomic_store_n(&r->d->msize, msize, __ATOMIC_RELAXED);
+    put(&r->out, msize, 4);
     put_text(&r->out, strcmp(version, "9P2000.L") ? "unknown" : version);
     return 0;
 }
@@ -181,18 +260,19 @@ static int do_attach(Request *r) {
     struct stat st;
     u32 id = get32(&r->in);
     int err = share_root(r->d->share, &root);
-    if (!err) err = fid_add(r->d, id, root);
-    if (!err) err = share_stat(root, &st);
     if (err) return err;
-    r->d->root_dev = st.st_dev;
+    err = share_stat(root, &st);
+    if (err) return share_close(root), err;
+    __atomic_store_n(&r->d->root_dev, st.st_dev, __ATOMIC_RELAXED);
     put_qid(r, &st);
-    return 0;
+    return fid_add(r->d, id, root, NULL);
 }
 
 /* All names, or as many as there are files of; the new fid is made only if all are. [9P walk(5)] */
 static int do_walk(Request *r) {
     char name[NAME_SIZE];
-    ShareFile *from = get_fid(r), *at = NULL, *next;
+    const Fid *f = hold_fid(r, HOLD);
+    ShareFile *from = f && !f->xattr ? f->file : NULL, *at = NULL, *next;
     u32 id = get32(&r->in), count = (u32)get(&r->in, 2), done = 0, count_pos = r->out.pos;
     if (!from) return -EBADF;
     if (count > WALK_MAX || r->in.bad) return -EINVAL;
@@ -212,15 +292,15 @@ static int do_walk(Request *r) {
         return done ? 0 : err;
     }
     /* A fid may walk itself: then it is replaced. */
-    if (*fid_slot(r->d, id) && (*fid_slot(r->d, id))->file == from) fid_drop(r->d, id);
-    return fid_add(r->d, id, at);
+    if (f->id == id) fid_drop(r->d, id);
+    return fid_add(r->d, id, at, NULL);
 }
 
 /* The protocol's flags have Linux's values on x86-64, whatever the guest's are. */
 static int host_flags(u32 flags) { return (int)(flags & (3 | 0200 | 01000 | 02000 | 010000 | 04010000)); }
 
 static int do_lopen(Request *r) {
-    ShareFile *f = get_fid(r);
+    ShareFile *f = get_fid_how(r, HOLD_ALONE);
     int err = f ? share_open(f, host_flags(get32(&r->in)) & ~O_EXCL) : -EBADF;
     if (!err) err = put_file_qid(r, f);
     put(&r->out, 0, 4); /* no limit of one transfer but msize */
@@ -229,7 +309,7 @@ static int do_lopen(Request *r) {
 
 static int do_lcreate(Request *r) {
     char name[NAME_SIZE];
-    ShareFile *f = get_fid(r);
+    ShareFile *f = get_fid_how(r, HOLD_ALONE);
     get_text(&r->in, name);
     u32 flags = get32(&r->in), mode = get32(&r->in), gid = get32(&r->in);
     if (!f || r->in.bad) return f ? -EINVAL : -EBADF;
@@ -241,7 +321,7 @@ static int do_lcreate(Request *r) {
 
 /* Room for data behind the `head` bytes of the reply, if the driver asked for `count`. */
 static u64 data_room(const Request *r, u32 count, u32 head) {
-    u64 room = MIN(r->chain->in_size, (u64)r->d->msize);
+    u64 room = MIN(r->chain->in_size, (u64)__atomic_load_n(&r->d->msize, __ATOMIC_RELAXED));
     return room > head ? MIN((u64)count, room - head) : 0;
 }
 
@@ -252,7 +332,7 @@ static i64 xattr_read(const Request *r, const Xattr *x, u64 offset, u64 size) {
 
 static int do_read(Request *r) {
     struct iovec iov[VIRTQ_SIZE_MAX];
-    const Fid *f = get_fid_itself(r);
+    const Fid *f = hold_fid(r, HOLD);
     u64 offset = get64(&r->in), size = data_room(r, get32(&r->in), HEADER + 4);
     if (!f) return -EBADF;
     i64 n = 0;
@@ -273,7 +353,7 @@ static i64 xattr_write(const Request *r, Xattr *x, u64 offset, u64 size) {
 
 static int do_write(Request *r) {
     struct iovec iov[VIRTQ_SIZE_MAX];
-    const Fid *f = get_fid_itself(r);
+    const Fid *f = hold_fid(r, HOLD_TO_WRITE);
     u64 offset = get64(&r->in), count = get32(&r->in), have = r->chain->out_size - MIN(r->chain->out_size, (u64)r->in.pos);
     if (!f) return -EBADF;
     if (count > have) return -EINVAL;
@@ -305,7 +385,7 @@ static bool entry_put(void *ctx, const ShareEntry *e) {
 }
 
 static int do_readdir(Request *r) {
-    ShareFile *f = get_fid(r);
+    ShareFile *f = get_fid_how(r, HOLD_ALONE); /* a folder has one position */
     u64 offset = get64(&r->in), room = data_room(r, get32(&r->in), HEADER + 4);
     u32 start = r->out.pos;
     Listing l = {r, start + 4 + (u32)MIN(room, (u64)(REPLY_MAX - HEADER - 4))};
@@ -492,17 +572,15 @@ static int do_xattrwalk(Request *r) {
     Xattr *x = xattr_new(name, (u32)size);
     int err = xattr_fill(f, x);
     if (!err) err = share_copy(f, &copy);
-    if (!err) err = fid_add(r->d, id, copy);
     if (err) return free(x), err;
-    (*fid_slot(r->d, id))->xattr = x;
     put(&r->out, x->size, 8);
-    return 0;
+    return fid_add(r->d, id, copy, x);
 }
 
 /* The fid becomes one to write an attribute. */
 static int do_xattrcreate(Request *r) {
     char name[NAME_SIZE];
-    Fid *f = get_fid_itself(r);
+    Fid *f = hold_fid(r, HOLD_ALONE);
     get_text(&r->in, name);
     u64 size = get64(&r->in);
     int flags = (int)get32(&r->in);
@@ -516,7 +594,7 @@ static int do_xattrcreate(Request *r) {
 }
 
 static int do_clunk(Request *r) {
-    const Fid *f = get_fid_itself(r);
+    const Fid *f = hold_fid(r, HOLD_TO_WRITE);
     const Xattr *x = f ? f->xattr : NULL;
     int err = x && x->set && x->len == x->size ? share_xattr_set(f->file, x->name, x->bytes, x->size, x->flags) : 0;
     return f ? (fid_drop(r->d, f->id), err) : -EBADF;
@@ -528,7 +606,21 @@ static int do_remove(Request *r) {
     return -EOPNOTSUPP;
 }
 
-static int do_flush(Request *r) { return 0; } /* requests are done one by one: the old one has been answered */
+/* The old one is answered first, as if there were no flush: a call of the host's cannot be taken back. */
+static int do_flush(Request *r) {
+    u16 tag = (u16)get(&r->in, 2);
+    pthread_mutex_lock(&r->d->lock);
+    for (const Request *old = r->next; old;) {
+        if (old->tag != tag) {
+            old = old->next;
+            continue;
+        }
+        pthread_cond_wait(&r->d->changed, &r->d->lock);
+        old = r->next;
+    }
+    pthread_mutex_unlock(&r->d->lock);
+    return 0;
+}
 
 static int request_do(Request *r, u8 type) {
     virtio_trace(&r->d->virtio, "request: type, size", type, r->in.size);
@@ -579,7 +671,7 @@ static void fid_load(Virtio9p *d, State *s) {
     where[len] = 0;
     if (s->bad || share_find(d->share, where, &file)) return;
     if (flags != (u32)FLAGS_NONE) share_open(file, (int)flags);
-    fid_add(d, id, file);
+    fid_add(d, id, file, NULL);
 }
 
 static void fid_save(const Fid *f, State *s) {
@@ -625,30 +717,60 @@ static u32 reply_finish(Request *r, u8 type, u16 tag, int err) {
     return size;
 }
 
+/* The next message's head, read; who came before it is known from now on. False: there is none. */
+static bool request_pop(Virtio9p *d, VirtQueue *q, VirtChain *c, Request *r) {
+    pthread_mutex_lock(&d->lock);
+    bool got = virtq_pop(q, c);
+    if (got) {
+        Room *room = d->rooms ? d->rooms : back_alloc(sizeof(Room));
+        d->rooms = room == d->rooms ? room->next : d->rooms;
+        *r = (Request){.d = d, .chain = c, .room = room, .in = {.at = room->head}, .out = {.at = room->reply, .pos = HEADER}, .next = d->under_way};
+        r->in.size = (u32)virt_chain_read(c, 0, room->head, HEAD_MAX);
+        r->out.size = (u32)MIN(c->in_size, (u64)REPLY_MAX);
+        if (r->in.size >= HEADER) memcpy(&r->tag, room->head + 5, 2);
+        d->under_way = r;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return got;
+}
+
+static void request_end(Virtio9p *d, Request *r) {
+    pthread_mutex_lock(&d->lock);
+    Request **at = &d->under_way;
+    while (*at != r) at = &(*at)->next;
+    *at = r->next;
+    r->room->next = d->rooms;
+    d->rooms = r->room;
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
+}
+
 /* Bytes written, 0: not even an answer fits. */
-static u32 message_serve(Virtio9p *d, const VirtChain *c) {
-    Request r = {.d = d, .chain = c, .in = {.at = d->head}, .out = {.at = d->reply, .pos = HEADER}};
-    r.in.size = (u32)virt_chain_read(c, 0, d->head, HEAD_MAX);
-    r.out.size = (u32)MIN(c->in_size, (u64)REPLY_MAX);
-    if (r.in.size < HEADER || r.out.size < HEADER + 4) return 0;
-    get32(&r.in); /* its size is the chain's */
-    u8 type = (u8)get(&r.in, 1);
-    u16 tag = (u16)get(&r.in, 2);
-    return reply_finish(&r, type, tag, request_do(&r, type));
+static u32 message_serve(Request *r) {
+    if (r->in.size < HEADER || r->out.size < HEADER + 4) return 0;
+    get32(&r->in); /* its size is the chain's */
+    u8 type = (u8)get(&r->in, 1);
+    get(&r->in, 2);
+    int err = request_do(r, type);
+    let_go(r);
+    return reply_finish(r, type, r->tag, err);
 }
 
 static void p9_run(void *ctx, u32 queue, VirtChain *c) {
     Virtio9p *d = ctx;
     VirtQueue *q = &d->virtio.queue[queue];
+    Request r;
     do {
         virtq_kicks_off(q);
-        while (virtq_pop(q, c)) {
-            u32 size = message_serve(d, c);
+        while (request_pop(d, q, c, &r)) {
+            if (virtq_kicks_on(q)) virt_worker_kick(d->worker, queue); /* another thread takes the next, also if that comes while this one waits for the host */
+            u32 size = message_serve(&r);
+            if (size) virtq_push(q, c, size);
+            request_end(d, &r);
             if (!size) {
                 virtio_break(&d->virtio);
                 return;
             }
-            virtq_push(q, c, size);
             virtq_signal(q);
         }
     } while (virtq_kicks_on(q));
@@ -672,7 +794,9 @@ Virtio9p *virtio_9p_new(Physical *memory, Share *share, const char *tag) {
     virtio_init(&d->virtio, &kind, d, memory);
     memcpy(d->virtio.config, &len, 2);
     memcpy(d->virtio.config + 2, tag, len);
-    d->worker = virt_worker_new(virt_threads(memory, 1), p9_run, d);
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->changed, NULL);
+    d->worker = virt_worker_new(virt_threads(memory, THREADS), p9_run, d);
     return d;
 }
 
@@ -682,5 +806,8 @@ void virtio_9p_drop(Virtio9p *d) {
     virtio_reset(&d->virtio);
     virt_worker_drop(d->worker);
     virtio_fini(&d->virtio);
+    for (Room *room; (room = d->rooms); free(room)) d->rooms = room->next;
+    pthread_mutex_destroy(&d->lock);
+    pthread_cond_destroy(&d->changed);
     free(d);
 }

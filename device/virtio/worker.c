@@ -2,7 +2,7 @@
 /* Threads that serve queues: worker.h. */
 #include "device/virtio/worker.h"
 
-enum { THREADS_MAX = 16, SPIN_NS = 20000 };
+enum { THREADS_MAX = 32, SPIN_NS = 20000 };
 
 struct VirtWorker {
     pthread_mutex_t lock;
@@ -14,7 +14,7 @@ struct VirtWorker {
     bool stopping;
     VirtWorkerRun *run;
     void *ctx;
-    u32 threads;
+    u32 threads, threads_max; /* started as they are needed */
     VirtChain *chain; /* without threads */
     pthread_t thread[THREADS_MAX];
 };
@@ -64,6 +64,11 @@ static void *worker_run(void *arg) {
     return NULL;
 }
 
+/* With the lock held. The host may allow no more: then those that are there do the work. */
+static void start_one(VirtWorker *w) {
+    if (w->threads < w->threads_max && back_thread(&w->thread[w->threads], worker_run, w)) w->threads++;
+}
+
 VirtWorker *virt_worker_new(u32 threads, VirtWorkerRun *run, void *ctx) {
     VirtWorker *w = back_alloc(sizeof(*w));
     pthread_mutex_init(&w->lock, NULL);
@@ -71,7 +76,8 @@ VirtWorker *virt_worker_new(u32 threads, VirtWorkerRun *run, void *ctx) {
     pthread_cond_init(&w->idle, NULL);
     w->run = run;
     w->ctx = ctx;
-    while (w->threads < MIN(threads, (u32)THREADS_MAX) && back_thread(&w->thread[w->threads], worker_run, w)) w->threads++;
+    w->threads_max = MIN(threads, (u32)THREADS_MAX);
+    if (threads) start_one(w);
     if (threads && !w->threads) BUG("no thread for a device");
     if (!threads) w->chain = back_alloc(sizeof(*w->chain));
     return w;
@@ -96,8 +102,9 @@ void virt_worker_kick(VirtWorker *w, u32 queue) {
         return;
     }
     pthread_mutex_lock(&w->lock);
-    bool wake = !(w->kicked >> queue & 1) && w->waiting && !w->spinning;
+    bool is_new = !(w->kicked >> queue & 1) && !w->spinning, wake = is_new && w->waiting;
     kicked_set(w, w->kicked | 1u << queue);
+    if (is_new && !w->waiting) start_one(w);
     pthread_mutex_unlock(&w->lock);
     if (wake) pthread_cond_signal(&w->work);
 }

@@ -10,7 +10,7 @@ typedef struct VirtWorker VirtWorker;
 /* Serves a queue until it is empty. Several threads may run the same queue at once, if there are several. `chain` is the thread's own. */
 typedef void VirtWorkerRun(void *ctx, u32 queue, VirtChain *chain);
 
-/* threads 0: who kicks runs the queue, and comes back when that is done. */
+/* At most so many threads; 0: who kicks runs the queue, and comes back when that is done. */
 VirtWorker *virt_worker_new(u32 threads, VirtWorkerRun *run, void *ctx);
 /* So many threads, or none where devices must not work behind the harts' backs (Physical.gate). */
 static inline u32 virt_threads(const Physical *memory, u32 threads) { return memory->gate ? 0 : threads; }

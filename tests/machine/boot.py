@@ -6,6 +6,7 @@ firmware; and looks at what the script prints, what is on its disks afterwards, 
 The script in the guest is written by each case; it prints lines that the case expects, and powers the machine off. The oracle is the kernel
 itself, which checks a great deal while it boots, and the host's own view of disks, folders and sockets.
 """
+import fcntl
 import glob
 import gzip
 import hashlib
@@ -14,6 +15,7 @@ import lzma
 import os
 import pty
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -262,6 +264,32 @@ def shares(t):
         t.check("what the guest wrote", os.path.exists(tmp + "/d/back") and open(tmp + "/d/back").read() == "taken\n", os.listdir(tmp))
 
 
+def slow_share(t):
+    """A file whose host makes its users wait (somebody has a lease on it) keeps nobody else waiting: neither other files, nor other uses of its folder."""
+    with tempfile.TemporaryDirectory() as tmp:
+        for name in "slow", "other":
+            with open(tmp + "/" + name, "w") as f:
+                f.write(name + " file\n")
+        script = ("mount -t 9p -o trans=virtio,version=9p2000.L share /mnt; for k in 1 2 3; do (truncate -s 0 /mnt/slow; echo FREED) & done; truncate -s 0 /mnt/slow & sleep 1; kill -9 $!; cat /mnt/other; echo more > /mnt/third; ls /mnt\n"
+                  "echo GOES ON; wait; echo written > /mnt/slow; echo ENDS")
+        t.kernel.initrd(tmp + "/initrd", script)
+        signal.signal(signal.SIGIO, signal.SIG_IGN)  # we are asked to give the lease up, and do so when we like
+        lease = os.open(tmp + "/slow", os.O_RDWR)
+        fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        p = subprocess.Popen([VM, "--kernel", t.kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1", "--no-reboot", *NONE, "--share", tmp], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE)
+        watch = threading.Timer(40 * SLACK, p.kill)
+        watch.start()
+        out = ""
+        while "GOES ON" not in out and (line := p.stdout.readline()):
+            out += line.decode(errors="replace")
+        waited = "FREED" not in out
+        os.close(lease)
+        out += p.stdout.read().decode(errors="replace")
+        watch.cancel()
+        t.check("slow share", p.wait() == 0 and waited and "other file" in out and out.count("FREED") == 3 and "ENDS" in out and open(tmp + "/slow").read() == "written\n", "they waited: %s; %s" % (waited, out[-1500:]))
+
+
 def console(t):
     with tempfile.TemporaryDirectory() as tmp:
         t.kernel.initrd(tmp + "/initrd", "echo ready; read line; echo got:$line:; read line; echo then:$line:")
@@ -309,7 +337,7 @@ def main():
     if not sys.argv[1:]:
         slow.start()
     only = sys.argv[1:]
-    for part in (engines, firmware, flash, controllers, counters, disks, network, tap, cable, shares, console, menu):
+    for part in (engines, firmware, flash, controllers, counters, disks, network, tap, cable, shares, slow_share, console, menu):
         if not only or part.__name__ in only:
             part(t)
     if slow.ident:
