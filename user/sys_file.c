@@ -11,9 +11,13 @@
 #include "user/uring.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/loop.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
+#include <stddef.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 typedef struct GuestStat { /* asm-generic/stat.h */
     u64 dev, ino;
@@ -149,6 +153,68 @@ static i64 loop_status(Thread *t, u64 *a) {
     g.device = (u32)h.device;
     g.rdevice = (u32)h.rdevice;
     return guest_write(a[2], &g, sizeof g);
+}
+
+/* --- the VMM's descriptors in /proc/self/fd ------------------------------------------------------------------------ */
+
+/* Is fd a folder whose entries are descriptors? */
+static bool lists_fds(int fd) {
+    char link[64], target[64];
+    struct statfs s;
+    if (sys_call(SYS_fstatfs, fd, &s) < 0 || s.f_type != PROC_SUPER_MAGIC) return false;
+    Text text = text_init(link, sizeof link);
+    text_print(&text, "/proc/self/fd/%d", fd);
+    long n = sys_call(SYS_readlinkat, AT_FDCWD, link, target, sizeof target - 1);
+    if (n < 0) return false;
+    target[n] = 0;
+    const char *last = strrchr(target, '/');
+    return last && (strcmp(last, "/fd") == 0 || strcmp(last, "/fdinfo") == 0);
+}
+
+typedef struct Entry { /* the start of a struct linux_dirent64 */
+    u64 ino, off;
+    u16 size;
+    u8 type;
+    char name[13];
+} Entry;
+
+/* Takes [at, at + size) out of the guest's memory that ends at `end`. */
+static i64 close_gap(u64 at, u64 size, u64 end) {
+    char buf[512];
+    for (u64 from = at + size, n; from < end; from += n) {
+        n = MIN(end - from, sizeof buf);
+        if (guest_read(buf, from, n) < 0 || guest_write(from - size, buf, n) < 0) return -EFAULT;
+    }
+    return 0;
+}
+
+/* Takes our descriptors out of `size` bytes of entries: what is left of them, or -EFAULT. */
+static i64 hide_entries(Thread *t, u64 at, u64 size) {
+    Entry e;
+    u64 v;
+    for (u64 pos = 0; pos + offsetof(Entry, name) + 2 <= size; pos += e.size) {
+        const char *end;
+        size_t n = MIN(size - pos, sizeof e);
+        memset(&e, 0, sizeof e);
+        if (guest_read(&e, at + pos, n) < 0 || !e.size || e.size > size - pos) return -EFAULT;
+        e.name[sizeof e.name - 1] = 0;
+        if (!parse_u64(e.name, &end, &v) || *end || v > INT_MAX || !exec_owns_fd(t, (int)v)) continue;
+        if (close_gap(at + pos, e.size, at + size) < 0) return -EFAULT;
+        size -= e.size;
+        e.size = 0;
+    }
+    return (i64)size;
+}
+
+i64 do_getdents64(Thread *t, u64 *a) {
+    i64 r;
+    bool some = *exec_self_fd(t) > 2 || t->process->options->engine.log_fd > 2;
+    do { /* nothing left is not the end */
+        r = thread_sys(t, SYS_getdents64, a[0], a[1], a[2]);
+        if (r <= 0 || LIKELY(!some) || !lists_fds((int)a[0])) return r;
+        r = hide_entries(t, a[1], (u64)r);
+    } while (r == 0);
+    return r;
 }
 
 i64 do_ioctl(Thread *t, u64 *a) {
