@@ -72,13 +72,17 @@ static void emit_random(void) {
 static void emit_word(void) {
     static const u8 join[] = {6, 0, 4}; /* or, add, xor */
     u32 size = 2u << pick(3), from = pick(64), first = pick(size), sum = 5 + pick(4), more = 9 + pick(4);
-    bool swap = pick(2), word = size == 4 && pick(2);
+    bool swap = pick(2), word = size == 4 && pick(2), pointer = pick(2);
+    if (pointer) { /* x13: somewhere near, nobody knows where */
+        emit(0x7013 | 13 << 7 | (5 + pick(8)) << 15 | 63 << 20, 4);
+        emit(0x33 | 13 << 7 | 13 << 15 | BASE << 20, 4);
+    }
     for (u32 k = 0; k < size; k++) {
         u32 byte = (k + first) % size, reg = k ? more : sum, sign = word && byte == 3 && pick(2);
         emit(0x03 | reg << 7 | (sign ? 0u : 4u) << 12 | BASE << 15 | (from + (swap ? size - 1 - byte : byte)) << 20, 4);
         if (byte) emit((word ? 0x1b : 0x13) | reg << 7 | 1 << 12 | reg << 15 | 8 * byte << 20, 4);
         if (k) emit(0x33 | sum << 7 | (u32)join[pick(8) ? 0 : pick(3)] << 12 | sum << 15 | more << 20, 4);
-        if (!pick(16)) emit(0x23 | (from + pick(8)) % 32 << 7 | BASE << 15 | (5 + pick(8)) << 20 | (from + 8) / 32 << 25, 4);
+        if (!pick(16)) emit(0x23 | pick(4) << 12 | (from + pick(8)) % 32 << 7 | (pointer && pick(3) ? 13 : BASE) << 15 | (5 + pick(8)) << 20 | (from + 8) / 32 << 25, 4);
     }
 }
 
