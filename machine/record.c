@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-enum { VERSION = 2, LEVEL = 3, CHUNK = 256 << 10 /* is full */, CHUNK_MAX = RECORD_DATA_MAX + CHUNK, INSIDE = 0x80, HEAD_MAX = 64 /* bytes of an item without its data */ };
+enum { LEVEL = 3, CHUNK = 256 << 10 /* is full */, CHUNK_MAX = RECORD_DATA_MAX + CHUNK, INSIDE = 0x80, HEAD_MAX = 64 /* bytes of an item without its data */ };
 static const char magic[8] = "ISOMREC";
 
 typedef struct Header {
@@ -70,7 +70,7 @@ static bool fd_get(Record *r, void *data, size_t size, u64 at) {
 
 Record *record_new(const char *path, char *why, size_t why_size) {
     Record *r = record_make(path, O_RDWR | O_CREAT | O_TRUNC, why, why_size);
-    Header h = {.version = VERSION};
+    Header h = {.version = RECORD_VERSION};
     if (!r) return NULL;
     memcpy(h.magic, magic, sizeof(magic));
     r->pack = ZSTD_createCCtx();
@@ -88,7 +88,7 @@ Record *record_open(const char *path, char *why, size_t why_size) {
     Header h;
     if (!r) return NULL;
     if (!fd_get(r, &h, sizeof(h), 0) || memcmp(h.magic, magic, sizeof(magic))) back_fail(why, why_size, "%s: not a record of a machine", path);
-    else if (h.version != VERSION) back_fail(why, why_size, "%s: a record of another version of isomer", path);
+    else if (h.version != RECORD_VERSION) back_fail(why, why_size, "%s: a record of another version of isomer", path);
     else return r;
     record_drop(r);
     return NULL;

@@ -62,7 +62,7 @@ static void chunk_put(const u8 *data, size_t size) {
 }
 
 static void file_make(const u8 *data, size_t size, bool raw) {
-    static const u8 header[HEADER] = {'I', 'S', 'O', 'M', 'R', 'E', 'C', 0, 1};
+    static const u8 header[HEADER] = {'I', 'S', 'O', 'M', 'R', 'E', 'C', 0, RECORD_VERSION};
     if (ftruncate(file, 0) || lseek(file, 0, SEEK_SET) || write(file, header, HEADER) != HEADER) BUG("no room");
     if (!raw) chunk_put(data, size);
     else if (write(file, data, size) < 0) BUG("no room");
