@@ -374,7 +374,7 @@ void hart_run(Hart *h) {
         __atomic_store_n(&h->running, 1, __ATOMIC_SEQ_CST);
         if (h->counted) counted_look(h->counted);
         if (UNLIKELY(__atomic_load_n(&h->requests, __ATOMIC_SEQ_CST))) hart_answer(h);
-        if (UNLIKELY(h->requests & ASK_STOP)) break;
+        if (UNLIKELY(__atomic_load_n(&h->requests, __ATOMIC_SEQ_CST) & ASK_STOP)) break;
         if (__atomic_load_n(&h->state, __ATOMIC_SEQ_CST) != HART_STARTED) continue;
         hart_interrupt(h);
         act(h, engine_run(h->cpu));
