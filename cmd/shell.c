@@ -269,5 +269,7 @@ int cmd_shell(int argc, char **argv) {
     if (!folder) return 1;
     if (!realpath(folder, absolute)) return cli_refuse(&cli, folder, strerror(errno)), 1;
     s.folder = absolute;
-    return run(&s, argv + k + 1);
+    k++;
+    if (k < argc && !strcmp(argv[k], "--")) k++; /* as others have it between a container and its command */
+    return run(&s, argv + k);
 }
