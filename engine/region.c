@@ -29,6 +29,7 @@ struct RegionNode {
     bool back[NEXTS];  /* that edge closes a cycle */
     u64 target[NEXTS]; /* pcs of next */
     u32 next[NEXTS];   /* nodes; NONE: outside */
+    u32 before;      /* node of the same Region.cells, made before, + 1 */
     u32 block;       /* IR block */
     u32 copy;        /* node of the first round */
     u8 mark;         /* of walks */
@@ -115,6 +116,13 @@ static u32 callee_insns(Region *r, u64 pc, u32 mode) {
     return total <= r->limits.inline_insns || loop ? total : NONE;
 }
 
+/* The answer is kept: the same functions are called again and again. */
+static u32 known_callee_insns(Region *r, u64 pc, u32 mode) {
+    RegionVerdict *v = &r->verdicts[hash_u64(pc) % REGION_VERDICTS];
+    if (v->round != r->round || v->pc != pc) *v = (RegionVerdict){pc, r->round, callee_insns(r, pc, mode)};
+    return v->insns;
+}
+
 static bool is_inlinable(Region *r, u64 target, u32 context, u32 mode) {
     const RegionContext *c = &r->contexts.at[context];
     if (c->depth >= r->limits.inline_depth || r->insns > r->limits.insns / 2) return false;
@@ -122,13 +130,30 @@ static bool is_inlinable(Region *r, u64 target, u32 context, u32 mode) {
         if (r->contexts.at[k].entry == target) return false;
         if (!k) break;
     }
-    return callee_insns(r, target, mode) != NONE;
+    return known_callee_insns(r, target, mode) != NONE;
 }
 
 /* --- discovery ---------------------------------------------------------------------------------------- */
 
+static u32 *cell_of(Region *r, u64 pc, u32 context) { return &r->cells[hash_u64(pc + context) % REGION_CELLS]; }
+
+/* The node that begins there; NONE. */
+static u32 find_node(Region *r, u64 pc, u32 context) {
+    u32 n = *cell_of(r, pc, context);
+    while (n && (r->nodes.at[n - 1].pc != pc || r->nodes.at[n - 1].context != context)) n = r->nodes.at[n - 1].before;
+    return n - 1;
+}
+
+static u32 add_node(Region *r, const RegionNode *a) {
+    u32 *cell = cell_of(r, a->pc, a->context);
+    vec_push(&r->nodes, *a);
+    r->nodes.at[r->nodes.len - 1].before = *cell;
+    *cell = r->nodes.len;
+    return r->nodes.len - 1;
+}
+
 static u32 new_node(Region *r, u64 pc, u32 context) {
-    vec_push(&r->nodes, ((RegionNode){.pc = pc, .end = pc, .context = context, .next = {NONE, NONE, NONE, NONE, NONE}, .block = NONE}));
+    add_node(r, &(RegionNode){.pc = pc, .end = pc, .context = context, .next = {NONE, NONE, NONE, NONE, NONE}, .block = NONE});
     vec_push(&r->work, r->nodes.len - 1);
     return r->nodes.len - 1;
 }
@@ -144,22 +169,21 @@ static u32 split(Region *r, u32 n, u64 pc) {
     rest.pc = pc;
     rest.lens += keep;
     rest.count -= keep;
-    u32 second = r->nodes.len;
     a->end = pc;
     a->count = keep;
     a->kind = END_FALL;
-    a->next[0] = second, a->next[1] = NONE;
+    for (u32 k = 0; k < NEXTS; k++) a->next[k] = NONE;
+    a->next[0] = r->nodes.len;
     a->target[0] = pc;
-    vec_push(&r->nodes, rest);
-    return second;
+    return add_node(r, &rest);
 }
 
 /* The node at (pc, context), made if need be. */
 static u32 node_at(Region *r, u64 pc, u32 context) {
-    for (u32 n = 0; n < r->nodes.len; n++)
-        if (r->nodes.at[n].pc == pc && r->nodes.at[n].context == context) return n;
+    u32 found = find_node(r, pc, context);
+    if (found != NONE) return found;
     for (u32 n = 0; n < r->nodes.len; n++) {
-        RegionNode *a = &r->nodes.at[n];
+        const RegionNode *a = &r->nodes.at[n];
         if (a->context != context || !a->known || pc - a->pc >= a->end - a->pc) continue;
         u32 m = split(r, n, pc);
         if (m != NONE) return m;
@@ -246,12 +270,6 @@ static void end_node(Region *r, u32 n, u64 site, u64 next_pc) {
     }
 }
 
-static bool starts_node(const Region *r, u64 pc, u32 context) {
-    for (u32 n = 0; n < r->nodes.len; n++)
-        if (r->nodes.at[n].pc == pc && r->nodes.at[n].context == context) return true;
-    return false;
-}
-
 /* Follows the code from a node's pc to its end. A branch that was never taken does not end it. */
 static void discover(Region *r, u32 n, u32 mode) {
     u64 pc = r->nodes.at[n].pc;
@@ -259,7 +277,7 @@ static void discover(Region *r, u32 n, u32 mode) {
     unsigned len = 0;
     bool ended = false;
     r->nodes.at[n].lens = r->lens.len;
-    while (!ended && count < NODE_INSNS && (!count || !starts_node(r, pc, context))) {
+    while (!ended && count < NODE_INSNS && (!count || find_node(r, pc, context) == NONE)) {
         len = lift_scratch(r, pc, len, mode);
         if (!len || touches_state(&r->scratch, 1)) break;
         vec_push(&r->lens, (u8)len);
@@ -275,7 +293,7 @@ static void discover(Region *r, u32 n, u32 mode) {
     a->known = count > 0;
     r->insns += count;
     if (ended) end_node(r, n, pc - len, pc);
-    else if (count && (count == NODE_INSNS || starts_node(r, pc, context))) lead(r, n, 0, pc, context);
+    else if (count && (count == NODE_INSNS || find_node(r, pc, context) != NONE)) lead(r, n, 0, pc, context);
     else a->target[0] = pc; /* cannot go on */
 }
 
@@ -584,6 +602,7 @@ bool region_build(Region *r, const RegionSource *source, const RegionLimits *lim
     r->ranges.len = r->callees.len = r->nodes.len = r->contexts.len = r->lens.len = r->work.len = 0;
     r->insns = r->loops = r->inlined = r->guarded = r->entry = 0;
     r->recursive = false;
+    memset(r->cells, 0, sizeof r->cells);
     r->round++;
     r->why = NULL;
     vec_push(&r->contexts, ((RegionContext){.entry = pc}));

@@ -67,6 +67,12 @@ typedef struct RegionAnswer { /* of RegionSource.reached */
     bool yes;
 } RegionAnswer;
 
+enum { REGION_VERDICTS = 64, REGION_CELLS = 512 };
+typedef struct RegionVerdict { /* how large a callee is */
+    u64 pc;
+    u32 round, insns;
+} RegionVerdict;
+
 typedef struct Region {
     VEC(RegionRange) ranges;  /* sorted, disjoint; valid until the next region_build */
     VEC(u64) callees;         /* targets of direct calls that were not taken in */
@@ -78,7 +84,9 @@ typedef struct Region {
     u32 entry;                /* node that the region begins with */
     bool cycle;               /* the region is what leads back to its head */
     RegionAnswer answers[REGION_ANSWERS];
+    RegionVerdict verdicts[REGION_VERDICTS];
     u32 round;                /* number of the build under way */
+    u32 cells[REGION_CELLS];  /* by hash of pc and context: last node made + 1 */
     const RegionSource *source;
     const Guest *guest;
     RegionLimits limits;
