@@ -19,7 +19,7 @@ void hart_reset(Hart *h) {
     s->user.resv_addr = RV_NO_RESERVATION;
     s->priv = RV_M;
     s->mstatus = 2ull << 32 | 2ull << 34; /* UXL, SXL: 64 bits */
-    h->stimecmp = ~0ull;
+    __atomic_store_n(&h->stimecmp, ~0ull, __ATOMIC_SEQ_CST);
     h->pmp = !machine_has_sbi(h->machine);
     h->sbi = !h->pmp;
     h->menvcfg = ENVCFG_ADUE;

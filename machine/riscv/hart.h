@@ -91,16 +91,17 @@ struct Hart {
 
     u64 mie, mip; /* mip: bits that software writes; see hart_pending */
     u64 medeleg, mideleg, mtvec, mepc, mcause, mtval, mscratch, mcounteren, menvcfg, mseccfg, mstateen[4];
-    u64 stvec, scounteren, senvcfg, satp, stimecmp, siselect, miselect;
+    u64 stvec, scounteren, senvcfg, satp, siselect, miselect;
     u8 pmpcfg[PMP_LEN];
     u64 pmpaddr[PMP_LEN];
-    Pmu pmu;
     bool sti;      /* stimecmp has come: hart_look_at_timer */
     bool pmp;      /* accesses are checked: with firmware */
     bool pmp_rules; /* some entry is in force */
     bool sbi;      /* calls from S-mode are ours to answer */
 
     u64 cause, tval; /* of an access that failed */
+    u64 stimecmp;    /* atomic: others look when it is due */
+    Pmu pmu;
     bool slow_write; /* of one that ended with TRAP_SLOW: it was to write */
     FetchEntry fetch[ITLB_LEN];
     u64 fetched[64]; /* filter over the pages in `contexts` that code was fetched from */

@@ -112,7 +112,9 @@ void pmu_turn(Hart *h) {
 }
 
 void pmu_reset(Hart *h) {
-    h->pmu = (Pmu){.stamp = host_stamp(), .time = hart_time(h)};
+    memset(&h->pmu, 0, offsetof(Pmu, due));
+    h->pmu.stamp = host_stamp();
+    h->pmu.time = hart_time(h);
     pmu_turn(h);
 }
 

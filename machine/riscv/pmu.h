@@ -36,9 +36,9 @@ typedef struct Pmu {
     u32 configured; /* by calls of SBI */
     bool filtered;  /* some mind the mode */
     bool waits;     /* the hart is in a wfi: its cycles are not */
-    u64 due;        /* atomic; guest time at which one overflows, perhaps; ~0: none does */
     u64 misses[PMU_MISSES], miss_due[PMU_MISSES];
     u64 stamp, time; /* the host's time stamp and guest time at the reset: how one runs against the other */
+    u64 due;        /* atomic: others look. Guest time at which one overflows, perhaps; ~0: none does. The last: a reset does not clear it */
 } Pmu;
 
 typedef struct Hart Hart;
