@@ -372,23 +372,20 @@ static bool has_tails(const Region *r, u32 n) {
 
 static bool try_registers(Region *r, u32 n, const Border *border) {
     u64 score[32];
+    u32 set = 0;
+    for (u32 k = r->bundles.at[n].xmm ? REGION_XMM : REGION_GPR; k; k &= k - 1) set |= fits(r, n, __builtin_ctz(k)) ? k & -k : 0;
+    if (!set) return false;
     bool tails = has_tails(r, n);
     memcpy(score, border->reg, sizeof score);
     score_wishes(r, n, score);
-    u32 all = r->bundles.at[n].xmm ? REGION_XMM : REGION_GPR;
-    for (u32 set = all; tails && set; set &= set - 1) score[__builtin_ctz(set)] += keeps_tails(r, n, __builtin_ctz(set));
-    u32 wished = 0;
-    for (u32 k = all; k; k &= k - 1) wished |= score[__builtin_ctz(k)] ? k & -k : 0;
-    for (u32 set = all; set;) { /* the best first */
-        unsigned best = __builtin_ctz(set);
-        for (u32 k = wished & set & (set - 1); k; k &= k - 1)
-            if (score[__builtin_ctz(k)] > score[best]) best = __builtin_ctz(k);
-        set &= ~(1u << best);
-        if (!fits(r, n, best)) continue;
-        give(r, n, best);
-        return true;
+    unsigned best = __builtin_ctz(set);
+    for (; set; set &= set - 1) {
+        unsigned reg = __builtin_ctz(set);
+        if (tails) score[reg] += keeps_tails(r, n, reg);
+        if (score[reg] > score[best]) best = reg;
     }
-    return false;
+    give(r, n, best);
+    return true;
 }
 
 /* --- cutting -------------------------------------------------------------------------------------------- */
