@@ -3,8 +3,8 @@
  * supervisor's binary interface where there is no firmware.
  *
  * What generated code looks at is in RvSystem (isa/riscv/riscv.h), the rest here. A hart belongs to its thread; other threads may only set
- * `lines` and `requests` (hart_line, hart_ask), and read `state`. Files: csr.c the registers; mmu.c accesses and translation; pmp.c; trap.c
- * exceptions, interrupts and returns; sbi.c; hart.c the loop and the privileged instructions.
+ * `lines` and `requests` (hart_line, hart_ask), and read `state`. Files: csr.c the registers; pmu.c counters; mmu.c accesses and translation; pmp.c; trap.c
+ * exceptions, interrupts and returns; sbi.c, sbi_pmu.c; hart.c the loop and the privileged instructions.
  *
  * Names are those of the manual [priv]; section names in brackets.
  */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linux's own use of a hart's counters: counting, filtering by mode, samples at overflows, misses of the TLB. Prints a line for each, in words that do not depend on the machine's speed.
+// Linux's own use of a hart's counters: counting, filtering by mode, samples at overflows, misses of the TLB. Prints a line for each, in words that do not depend on the machine's speed;
+// and since time counts as cycles, also that of others on a busy host, comparisons are tried again.
 #include <linux/perf_event.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +10,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum { TRIES = 10 };
 
 static int counter(uint32_t type, uint64_t config, int user, int kernel, uint64_t period) {
     struct perf_event_attr a = {.size = sizeof a, .type = type, .config = config, .disabled = 1, .exclude_user = !user, .exclude_kernel = !kernel, .sample_period = period, .sample_type = PERF_SAMPLE_IP};
@@ -33,16 +37,25 @@ static uint64_t during(int fd, void (*work)(long), long n) {
 
 static void counts(const char *name, uint64_t config) {
     int fd = counter(PERF_TYPE_HARDWARE, config, 1, 1, 0);
-    uint64_t some = during(fd, spin, 3000000), more = during(fd, spin, 60000000);
-    printf("%s: %s\n", name, fd >= 0 && some && more > 3 * some ? "more for more work" : "WRONG");
+    bool good = false;
+    for (int k = 0; k < TRIES && !good; k++) {
+        uint64_t some = during(fd, spin, 3000000), more = during(fd, spin, 60000000);
+        good = fd >= 0 && some && more > 3 * some;
+    }
+    printf("%s: %s\n", name, good ? "more for more work" : "WRONG");
     close(fd);
 }
 
 static void filters(void) {
     int user = counter(PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, 1, 0, 0), kernel = counter(PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, 0, 1, 0);
-    uint64_t loop_user = during(user, spin, 60000000), loop_kernel = during(kernel, spin, 60000000);
-    uint64_t calls_user = during(user, calls, 100000), calls_kernel = during(kernel, calls, 100000);
-    printf("a loop is %s, calls are %s\n", loop_user > 3 * loop_kernel ? "the user's" : "WRONG", calls_kernel > calls_user / 4 && calls_user ? "the kernel's, too" : "WRONG");
+    bool loop = false, call = false;
+    for (int k = 0; k < TRIES && !(loop && call); k++) {
+        uint64_t loop_user = during(user, spin, 60000000), loop_kernel = during(kernel, spin, 60000000);
+        uint64_t calls_user = during(user, calls, 100000), calls_kernel = during(kernel, calls, 100000);
+        loop |= loop_user > 3 * loop_kernel;
+        call |= calls_kernel > calls_user / 4 && calls_user;
+    }
+    printf("a loop is %s, calls are %s\n", loop ? "the user's" : "WRONG", call ? "the kernel's, too" : "WRONG");
     close(user);
     close(kernel);
 }
