@@ -25,7 +25,7 @@ static int attach(int file) {
     return -1;
 }
 
-static void print_status(const struct loop_info *i) {
+static void print_loop(const struct loop_info *i) {
     printf("offset %d, encryption %d, key %d, flags %d, name %s, init %lx %lx\n", i->lo_offset, i->lo_encrypt_type,
            i->lo_encrypt_key_size, i->lo_flags, i->lo_name, i->lo_init[0], i->lo_init[1]);
 }
@@ -43,7 +43,7 @@ int main(void) {
     CHECK(ioctl(device, BLKGETSIZE64, &size) == 0 && size == (1 << 20) - 4096);
     memset(&out, 0xff, sizeof out);
     CHECK(ioctl(device, LOOP_GET_STATUS, &out) == 0);
-    print_status(&out);
+    print_loop(&out);
     CHECK(fstat(file, &backing) == 0 && out.lo_inode == backing.st_ino);
     FAILS(ioctl(device, LOOP_GET_STATUS, (void *)1), EFAULT);
     FAILS(ioctl(device, LOOP_SET_STATUS, (void *)1), EFAULT);
