@@ -229,7 +229,7 @@ static u32 guess(Region *r, u64 site, bool call, u32 context, RegionTarget out[R
     u32 count = 0, n = r->source->targets ? r->source->targets(r->source->ctx, site, all) : 0;
     *covered = 0;
     for (u32 k = 0; k < n; k++) {
-        if (all[k].share < SHARE_MIN || !(call ? is_inlinable(r, all[k].pc, context, r->scratch.mode) : is_reached(r, all[k].pc))) continue;
+        if (all[k].share < SHARE_MIN || all[k].pc % r->guest->insn_align || !(call ? is_inlinable(r, all[k].pc, context, r->scratch.mode) : is_reached(r, all[k].pc))) continue;
         out[count++] = all[k];
         *covered += all[k].share;
     }

@@ -32,7 +32,7 @@ typedef struct RegionSource {
     const u8 *(*fetch)(void *ctx, u64 pc, size_t *avail);
     /* Has execution ever come to pc by a jump? */
     bool (*reached)(void *ctx, u64 pc);
-    /* Where the indirect jump or call at pc went, most often first; how many there are. NULL: nothing is known. */
+    /* Where the indirect jump or call at pc went, most often first; how many there are. May be any number. NULL: nothing is known. */
     u32 (*targets)(void *ctx, u64 pc, RegionTarget out[REGION_TARGETS]);
 } RegionSource;
 

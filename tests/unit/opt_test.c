@@ -199,7 +199,8 @@ static u32 targets(void *ctx, u64 pc, RegionTarget out[REGION_TARGETS]) {
     u32 count = h & 3;
     for (u32 k = 0; k < count; k++) {
         u32 leaf = (h >> 8) + k;
-        out[k] = (RegionTarget){code_at + (h >> 16 & 15 ? leaf_at[leaf % LEAVES] : block_at[leaf % BLOCKS]), (h >> 20 & 1 ? REGION_ALWAYS : REGION_ALWAYS * 3 / 4) / count};
+        u64 odd = (h >> 24 & 3) == 0; /* as jalr may leave it */
+        out[k] = (RegionTarget){(code_at + (h >> 16 & 15 ? leaf_at[leaf % LEAVES] : block_at[leaf % BLOCKS])) | odd, (h >> 20 & 1 ? REGION_ALWAYS : REGION_ALWAYS * 3 / 4) / count};
     }
     return count;
 }
