@@ -61,7 +61,10 @@ static bool input_get(Domain *d, u32 s) {
 static bool is_direct(const Domain *d) { return !d->aplic->imsic; }
 
 /* Delivered directly, a level-sensitive source is pending while its input is up. */
-static bool is_pending(Domain *d, u32 s) { return is_direct(d) && mode_get(d, s) >= LEVEL_HIGH ? input_get(d, s) : d->pending[s]; }
+static bool is_pending(Domain *d, u32 s) {
+    u32 mode = mode_get(d, s);
+    return mode != INACTIVE && (is_direct(d) && mode >= LEVEL_HIGH ? input_get(d, s) : d->pending[s]);
+}
 
 /* --- delivery to harts ---------------------------------------------------------------------- */
 

@@ -332,6 +332,10 @@ static void check_aplic(void) {
     CHECK(!mip[1] && !rd(s + 0x1c00, 4));
     wr(idc + 4, 4, 1);
     CHECK(mip[1] && rd(idc + 4, 4) == 1 && !rd(idc + 0x1c, 4) && !mip[1] && !rd(idc + 4, 4));
+    wr(s + 0x1cdc, 4, 20);
+    CHECK(mip[1]);
+    wr(m + 4 * 20, 4, 1); /* the root takes it back */
+    CHECK(!mip[1] && !rd(idc + 0x18, 4));
     wr(s + 0x3000 + 4 * 10, 4, ~0u); /* a hart that is not there */
     wr(uart + 1, 1, 2);
     CHECK(!mip[0] && !mip[1] && !mip[2]);
