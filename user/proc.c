@@ -190,12 +190,18 @@ static i64 query_host(const Process *p, const Vma *v, MapQuery *q) {
     return 0;
 }
 
-i64 proc_map_query(Thread *t, int fd, u64 at) {
-    char link[64], target[64];
+i64 proc_fd_target(int fd, char *target, size_t size) {
+    char link[64];
     Text text = text_init(link, sizeof link);
     text_print(&text, "/proc/self/fd/%d", fd);
-    long n = sys_call(SYS_readlinkat, AT_FDCWD, link, target, sizeof target - 1);
+    long n = sys_call(SYS_readlinkat, AT_FDCWD, link, target, size - 1);
     target[MAX(n, 0)] = 0;
+    return n;
+}
+
+i64 proc_map_query(Thread *t, int fd, u64 at) {
+    char target[64];
+    proc_fd_target(fd, target, sizeof target);
     if (strcmp(target, "/memfd:maps (deleted)") != 0) return CALL_NOT_OURS;
     MapQuery q = {0};
     Vma v;

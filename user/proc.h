@@ -11,6 +11,8 @@
 bool proc_exe(Thread *t, const char *path, char out[PATH_MAX]);
 /* If `path` is one of our files: a descriptor of its contents with `flags` (O_CLOEXEC), or -errno. -ENOSYS: it is not. */
 i64 proc_open(Thread *t, const char *path, int flags);
+/* What the descriptor is open for, as its link in /proc says: the length, or -errno. */
+i64 proc_fd_target(int fd, char *target, size_t size);
 /* The host's status of one of the process's threads, named by the path of the file, as the guest sees it. */
 void proc_status_print(Thread *self, const char *path, const char *host, size_t size, Text *out);
 /* Tells the host's kernel where the guest's arguments, environment and auxv lie, and its name, so that others see them. */

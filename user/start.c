@@ -250,15 +250,8 @@ void process_watch_space(Process *p) {
 }
 
 static void note_exe(Process *p, int fd, const char *fallback) {
-    char link[64];
-    Text t = text_init(link, sizeof link);
-    text_print(&t, "/proc/self/fd/%d", fd);
-    long n = sys_call(SYS_readlinkat, AT_FDCWD, link, p->exe, sizeof p->exe - 1);
-    if (n > 0) {
-        p->exe[n] = 0;
-        return;
-    }
-    t = text_init(p->exe, sizeof p->exe);
+    if (proc_fd_target(fd, p->exe, sizeof p->exe) > 0) return;
+    Text t = text_init(p->exe, sizeof p->exe);
     char cwd[PATH_MAX];
     if (fallback[0] != '/' && sys_call(SYS_getcwd, cwd, sizeof cwd) > 0) text_print(&t, "%s/", cwd);
     text_print(&t, "%s", strncmp(fallback, "./", 2) == 0 ? fallback + 2 : fallback);

@@ -159,14 +159,9 @@ static i64 loop_status(Thread *t, u64 *a) {
 
 /* Is fd a folder whose entries are descriptors? */
 static bool lists_fds(int fd) {
-    char link[64], target[64];
+    char target[64];
     struct statfs s;
-    if (sys_call(SYS_fstatfs, fd, &s) < 0 || s.f_type != PROC_SUPER_MAGIC) return false;
-    Text text = text_init(link, sizeof link);
-    text_print(&text, "/proc/self/fd/%d", fd);
-    long n = sys_call(SYS_readlinkat, AT_FDCWD, link, target, sizeof target - 1);
-    if (n < 0) return false;
-    target[n] = 0;
+    if (sys_call(SYS_fstatfs, fd, &s) < 0 || s.f_type != PROC_SUPER_MAGIC || proc_fd_target(fd, target, sizeof target) < 0) return false;
     const char *last = strrchr(target, '/');
     return last && (strcmp(last, "/fd") == 0 || strcmp(last, "/fdinfo") == 0);
 }
