@@ -335,12 +335,15 @@ static void start_work(Tier *t) {
 
 /* --- what is hot ---------------------------------------------------------------------------------------------------- */
 
-void tier_reload(Vcpu *cpu, bool all) {
+u32 *tier_reload(Vcpu *cpu, bool all) {
     const Engine *e = cpu->engine;
-    u32 hot = e->options.hot ? e->options.hot : HOT_DEFAULT;
-    for (u32 k = 0; k < VCPU_COUNTS; k++)
-        if (all) cpu->counts[k] = hot;
-        else if ((i32)cpu->counts[k] <= 0) cpu->counts[k] = MAX(hot, VCPU_WEIGHT_MAX); /* else the heaviest branch would never get by */
+    u32 hot = e->options.hot ? e->options.hot : HOT_DEFAULT, *out = cpu->counts;
+    for (u32 k = 0; k < VCPU_COUNTS; k++) {
+        if ((i32)cpu->counts[k] <= 0) out = &cpu->counts[k];
+        else if (!all) continue;
+        cpu->counts[k] = all ? hot : MAX(hot, VCPU_WEIGHT_MAX); /* else the heaviest branch would never get by */
+    }
+    return out;
 }
 
 /* The cpu stands at a conditional branch, which it has yet to do again, or at the target of a jump or call. */
@@ -416,7 +419,8 @@ static void consider(Tier *t, Vcpu *cpu, u64 head) {
     vec_push(&t->jobs, ((Job){head, cpu->mode}));
 }
 
-static void find_work(Tier *t, Vcpu *cpu) {
+/* `count`: the one that has run out. */
+static void find_work(Tier *t, Vcpu *cpu, u32 *count) {
     lock_take(&t->e->lock);
     follow_generation(t);
     if (has_region(t->e, cpu->pc, cpu->mode)) {
@@ -425,6 +429,7 @@ static void find_work(Tier *t, Vcpu *cpu) {
         return;
     }
     if (!has_budget(t)) {
+        *count = HOT_DEFAULT / 4; /* it is hot, and may have its region soon */
         lock_give(&t->e->lock);
         return;
     }
@@ -436,10 +441,10 @@ static void find_work(Tier *t, Vcpu *cpu) {
 bool tier_hot(Vcpu *cpu) {
     Engine *e = cpu->engine;
     bool asked = __atomic_load_n(&cpu->poll, __ATOMIC_SEQ_CST);
-    tier_reload(cpu, false);
+    u32 *count = tier_reload(cpu, false);
     if (asked) return false;
     /* A process that shares our memory (vfork) must not: it may end at any time, and its threads with it. */
-    if (e->tier && sys_call(SYS_getpid) == e->tier->pid) find_work(e->tier, cpu);
+    if (e->tier && sys_call(SYS_getpid) == e->tier->pid) find_work(e->tier, cpu, count);
     return true;
 }
 

@@ -36,8 +36,8 @@ void tier_forked(Engine *e);
 
 /* The cpu left at a poll. True: because something is hot, and it may go on; false: because somebody asked for attention. */
 bool tier_hot(Vcpu *cpu);
-/* Counts that have run out start again; or all of them. */
-void tier_reload(Vcpu *cpu, bool all);
+/* Counts that have run out start again; or all of them. The one that had run out (if several had, one of them). */
+u32 *tier_reload(Vcpu *cpu, bool all);
 
 /* The map of the guest's state at a host address in region b, and the guest's pc; NULL: nothing can fault there. */
 const u8 *tier_point(const Pool *p, const Block *b, u64 host_pc, u64 *pc);
