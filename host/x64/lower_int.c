@@ -128,26 +128,34 @@ static void mul(Cg *g, IrInsn *i) {
 
 /* The result stands in rax or rdx: hand it to the pin it is put to, if any. */
 static void set_from(Cg *g, unsigned reg) {
-    unsigned dst = cg_target(g, false, 0, reg);
+    unsigned dst = g->region ? reg : cg_target(g, false, 0, reg); /* a region's cg_set moves it by itself */
     x64_mov(&g->b, dst, reg);
     cg_set(g, dst);
 }
 
-/* High half of a product: rdx after mul/imul. mulhsu: unsigned product, less b if a is negative. */
+/* High half of a product: rdx after mul/imul; its low half stays in rax, where mul_done (region_int.c) finds it. mulhsu: unsigned product, less b if a is negative. */
 static void mul_high(Cg *g, IrInsn *i) {
     u32 w = cg_w(i->type);
+    unsigned digit = i->op == IR_mulhs ? 5 : 4;
+    bool mixed = i->op == IR_mulhsu;
+    X64Mem m;
     cg_take(g, RAX);
     cg_take(g, RDX);
     cg_use_in(g, RAX, i->a);
-    unsigned b = cg_use(g, i->b);
-    x64_group3(&g->b, i->op == IR_mulhs ? 5 : 4, w, b);
-    if (i->op == IR_mulhsu) {
-        cg_use_in(g, RAX, i->a);
-        x64_shift_ri(&g->b, SH_SAR, w, RAX, w ? 63 : 31);
-        x64_alu_rr(&g->b, ALU_AND, w, RAX, b);
-        x64_alu_rr(&g->b, ALU_SUB, w, RDX, RAX);
+    if (!mixed && cg_use_mem(g, i->b, &m)) {
+        x64_rm(&g->b, INSN(0, 0, 0xf7) | w, digit, m);
+    } else {
+        unsigned b = cg_use(g, i->b);
+        x64_group3(&g->b, digit, w, b);
+        if (mixed) {
+            cg_use_in(g, RAX, i->a);
+            x64_shift_ri(&g->b, SH_SAR, w, RAX, w ? 63 : 31);
+            x64_alu_rr(&g->b, ALU_AND, w, RAX, b);
+            x64_alu_rr(&g->b, ALU_SUB, w, RDX, RAX);
+        }
     }
     set_from(g, RDX);
+    if (g->region && !mixed) g->region->low_of = g->cur;
 }
 
 /* The two cases in which the processor would trap give what ops.def says. Constant divisors need no test. */

@@ -18,10 +18,11 @@ static void operate(Cg *g, u32 insn, unsigned dst, u32 v) {
     else x64_rr(&g->b, insn, dst, cg_use(g, v));
 }
 
-static void alu_imm(Cg *g, const IrInsn *i, i32 imm) {
+/* flags: of the result, which lea does not leave. */
+static void alu_imm(Cg *g, const IrInsn *i, i32 imm, bool flags) {
     u32 w = cg_w(i->type);
     unsigned dst = cg_target(g, false, 0, NO_REG);
-    if (i->op == IR_add && in_register(g, i->a) && place_of(g, i->a) != dst) {
+    if (i->op == IR_add && !flags && in_register(g, i->a) && place_of(g, i->a) != dst) {
         x64_rm(&g->b, I_LEA | w, dst, x64_mem(cg_use(g, i->a), imm));
     } else {
         cg_use_in(g, dst, i->a);
@@ -58,7 +59,7 @@ static bool carry_is_wanted(const Cg *g) { return compares_sum(g, cg_insn(g, g->
 bool region_flags_hold(const Cg *g, u32 compare) { return g->region->flags_of && compares_sum(g, cg_insn(g, compare), g->region->flags_of); }
 
 /* The comparison whose carry the operand `v` is; 0: none that the flags or a recipe have. */
-static u32 carry_of(const Cg *g, u32 v) {
+static u32 known_carry(const Cg *g, u32 v) {
     const IrInsn *i = cg_insn(g, v);
     bool held = i->op == IR_zext && i->aux == 1 && region_flags_hold(g, i->a);
     return held ? i->a : region_carry(g->region, v);
@@ -74,32 +75,34 @@ static void add_carry(Cg *g, const IrInsn *i, u32 x, u32 compare) {
     cg_set(g, dst);
 }
 
-static void sum_with_carry(Cg *g, const IrInsn *i) {
-    u32 a = i->a, b = i->b;
-    i32 imm;
+static void alu_operand(Cg *g, const IrInsn *i, bool flags) {
+    u32 w = cg_w(i->type), a = i->a, b = i->b;
     unsigned dst = cg_target(g, false, 0, NO_REG);
-    if (place_of(g, b) == dst && place_of(g, a) != dst) b = i->a, a = i->b;
-    if (place_of(g, a) != dst) cg_use_in(g, dst, a);
-    if (cg_imm32(g, b, &imm)) x64_alu_ri(&g->b, ALU_ADD, W1, dst, imm);
-    else operate(g, alu_insn(IR_add) | W1, dst, b);
+    bool commutes = i->op != IR_sub;
+    if (commutes && place_of(g, b) == dst && place_of(g, a) != dst) b = i->a, a = i->b;
+    if (i->op == IR_add && !flags && in_register(g, a) && in_register(g, b) && place_of(g, a) != dst) {
+        unsigned x = cg_use(g, a), y = cg_use(g, b);
+        x64_rm(&g->b, I_LEA | w, dst, x64_mem_index(x, y, 0, 0));
+    } else if (!commutes && place_of(g, b) == dst && place_of(g, a) != dst) { /* a - b = -b + a */
+        x64_group3(&g->b, 3, w, dst);
+        operate(g, INSN(0, 0, ALU_ADD << 3 | 3) | w, dst, a);
+    } else {
+        if (place_of(g, a) != dst) cg_use_in(g, dst, a);
+        operate(g, alu_insn(i->op) | w, dst, b);
+    }
     cg_set(g, dst);
-    g->region->flags_of = g->cur;
 }
 
 static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
-    u32 carry = carry_of(g, root_b);
+    u32 carry = known_carry(g, root_b);
     if ((i->op == IR_add || i->op == IR_sub) && carry) {
         add_carry(g, i, a, carry);
         return;
     }
-    if (i->op == IR_add && (carry = carry_of(g, root_a))) {
+    if (i->op == IR_add && (carry = known_carry(g, root_a))) {
         add_carry(g, i, b, carry);
-        return;
-    }
-    if (i->op == IR_add && i->type == IR_I64 && !region_is_lea(g) && carry_is_wanted(g)) {
-        sum_with_carry(g, i);
         return;
     }
     if (i->op == IR_add && region_is_lea(g)) {
@@ -117,24 +120,10 @@ static void alu(Cg *g, const IrInsn *i) {
         and_not(g, i, root_b, a);
         return;
     }
-    if (cg_imm32(g, b, &imm)) {
-        alu_imm(g, i, imm);
-        return;
-    }
-    unsigned dst = cg_target(g, false, 0, NO_REG);
-    bool commutes = i->op != IR_sub;
-    if (commutes && place_of(g, b) == dst && place_of(g, a) != dst) b = i->a, a = i->b;
-    if (i->op == IR_add && in_register(g, a) && in_register(g, b) && place_of(g, a) != dst) {
-        unsigned x = cg_use(g, a), y = cg_use(g, b);
-        x64_rm(&g->b, I_LEA | w, dst, x64_mem_index(x, y, 0, 0));
-    } else if (!commutes && place_of(g, b) == dst && place_of(g, a) != dst) { /* a - b = -b + a */
-        x64_group3(&g->b, 3, w, dst);
-        operate(g, INSN(0, 0, ALU_ADD << 3 | 3) | w, dst, a);
-    } else {
-        if (place_of(g, a) != dst) cg_use_in(g, dst, a);
-        operate(g, alu_insn(i->op) | w, dst, b);
-    }
-    cg_set(g, dst);
+    bool flags = i->op == IR_add && i->type == IR_I64 && carry_is_wanted(g);
+    if (cg_imm32(g, b, &imm)) alu_imm(g, i, imm, flags);
+    else alu_operand(g, i, flags);
+    if (flags) g->region->flags_of = g->cur;
 }
 
 static void shift(Cg *g, const IrInsn *i) {
@@ -173,21 +162,7 @@ static void mul(Cg *g, const IrInsn *i) {
     cg_set(g, dst);
 }
 
-/* The high half of a product; its low half is left in rax. */
-static void mul_high(Cg *g, const IrInsn *i) {
-    unsigned digit = i->op == IR_mulhs ? 5 : 4;
-    u32 w = cg_w(i->type), a = i->a, b = i->b;
-    X64Mem m;
-    cg_take(g, RAX);
-    cg_take(g, RDX);
-    cg_use_in(g, RAX, a);
-    if (cg_use_mem(g, b, &m)) x64_rm(&g->b, INSN(0, 0, 0xf7) | w, digit, m);
-    else x64_group3(&g->b, digit, w, cg_use(g, b));
-    cg_set(g, RDX);
-    g->region->low_of = g->cur;
-}
-
-/* Does rax hold it, because the high half was made just now (opt/pair.c)? */
+/* Does rax hold it, because the high half was made just now (opt/schedule.c)? */
 static bool mul_done(Cg *g, const IrInsn *i) {
     const IrInsn *high = cg_insn(g, g->cur - 1);
     u32 a = cg_root(g, i->a), b = cg_root(g, i->b), x = cg_root(g, high->a), y = cg_root(g, high->b);
@@ -219,7 +194,6 @@ bool region_lower_int(Cg *g, const IrInsn *i) {
     case IR_mul:
         if (!mul_done(g, i)) mul(g, i);
         return true;
-    case IR_mulhs: case IR_mulhu: mul_high(g, i); return true;
     case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
         if (!cg_is_const(g, cg_root(g, i->b))) return false;
         shift(g, i);
