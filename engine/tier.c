@@ -425,16 +425,12 @@ static void find_work(Tier *t, Vcpu *cpu, u32 *count) {
     follow_generation(t);
     if (has_region(t->e, cpu->pc, cpu->mode)) {
         cpu->counts[vcpu_count_of(cpu->pc)] = judge(t, cpu->pc, cpu->mode);
-        lock_give(&t->e->lock);
-        return;
-    }
-    if (!has_budget(t)) {
+    } else if (!has_budget(t)) {
         *count = HOT_DEFAULT / 4; /* it is hot, and may have its region soon */
-        lock_give(&t->e->lock);
-        return;
+    } else {
+        consider(t, cpu, hot_head(t, cpu->pc, cpu->mode));
+        start_work(t);
     }
-    consider(t, cpu, hot_head(t, cpu->pc, cpu->mode));
-    start_work(t);
     lock_give(&t->e->lock);
 }
 
