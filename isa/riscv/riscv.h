@@ -65,6 +65,8 @@ bool riscv_disasm(u32 bits, u64 pc, char *buf, size_t size);
 /* A random legal encoding of the row; *seed (not 0) is the state of the generator. */
 u32 riscv_row_random(unsigned row, u64 *seed);
 
+enum { RV_VLEN = 128, RV_VLENB = RV_VLEN / 8 }; /* a vector register, in bits and bytes */
+
 /* The registers of a hart at user level: what stands at Vcpu.state. The accrued exception flags do not: they
  * live in the host's FPU and in Vcpu.fflags (engine_fflags_get). */
 typedef struct RvState {
@@ -74,6 +76,13 @@ typedef struct RvState {
     u64 resv_addr;  /* reservation of lr; RV_NO_RESERVATION if none */
     u64 resv_value; /* what lr loaded there */
     u64 pad[5];
+    /* From here on no slots: generated code reaches it by vec, peek and poke (ir/ops.def), isa/riscv/vector.h has the rest. */
+    u8 v[32][RV_VLENB] __attribute__((aligned(16)));
+    u64 vl, vtype, vstart;
+    u64 vxrm, vxsat;
+    u64 vkey;    /* what translations guard by: riscv_vector_key */
+    u64 vresult; /* of the last vector instruction that writes an x or f register */
+    u64 vpad;
 } RvState;
 #define RV_NO_RESERVATION (~0ull)
 #define RV_TIME_HZ 1000000000ull /* frequency of the time CSR, for hwprobe and the vDSO */
