@@ -70,7 +70,7 @@ static void record(Thread *t, int sig, const siginfo_t *info) {
 extern const char __ehdr_start[]; /* the linker's: where our own file begins in memory */
 
 static void on_fault(Thread *t, int sig, siginfo_t *info, void *uc) {
-    if (host_copy_faulted(uc)) return;
+    if (guard_faulted(uc)) return;
     memcpy(t->fault_info, info, 128);
     if (t->cpu && engine_on_fault(t->cpu, sig, info, uc)) return;
     fd_print(2, "isomer: internal error: %s at %#lx of the program, address %#lx, guest pc %#lx\n", signal_name(sig),
