@@ -48,7 +48,10 @@ static SemFn *const semantics[RV_OPS] = {
 #undef SEMANTICS_ROW
 };
 
-static u32 mode(const Vcpu *cpu) { return ((const RvState *)cpu->state)->frm & 7; }
+static u32 mode(const Vcpu *cpu) {
+    const RvState *s = (const RvState *)cpu->state;
+    return (s->frm & 7) | (s->no_vector ? RV_MODE_NO_VECTOR : 0);
+}
 
 static u32 system_mode(const Vcpu *cpu) {
     const RvSystem *s = (const RvSystem *)cpu->state;
@@ -56,8 +59,8 @@ static u32 system_mode(const Vcpu *cpu) {
 }
 
 static unsigned system_tlb_set(u32 mode) {
-    static const u8 of_priv[] = {[RV_U] = RV_TLB_U, [RV_S] = RV_TLB_S, [RV_M_MPRV] = RV_TLB_MPRV, [RV_M] = RV_TLB_M};
-    return rv_mode_sum(mode) ? RV_TLB_SUM : of_priv[rv_mode_priv(mode)];
+    static const u8 of_who[RV_WHOS] = {[RV_U] = RV_TLB_U, [RV_S] = RV_TLB_S, [RV_M_MPRV] = RV_TLB_MPRV, [RV_M] = RV_TLB_M, [RV_WHO_SUM] = RV_TLB_SUM};
+    return of_who[rv_mode_who(mode)];
 }
 
 /* The instruction at code in *bits, and its length; 0 if it does not lie within avail bytes. */
@@ -84,11 +87,14 @@ static inline Ref read_register(IrBuilder *b, unsigned file, unsigned n) {
 }
 
 /* Floating-point instructions are illegal where mstatus.FS is off, and make it dirty where it is not yet: the runtime sees to both. */
-static bool float_is_ready(u32 mode, const RvOpInfo *op) {
-    bool uses = false;
+static bool float_is_ready(u32 mode, const RvOpInfo *op, u32 bits) {
+    bool uses = riscv_is_vector_float(bits);
     for (unsigned k = 0; k < 4; k++) uses |= op->file[k] == RV_FILE_F;
     return !uses || rv_mode_fs(mode) == 2 || (rv_mode_fs(mode) && (op->facts & RV_IS_STORE));
 }
+
+/* Likewise mstatus.VS; every one of them makes it dirty, if only by setting vstart. */
+static bool vector_is_ready(u32 mode, u32 bits) { return rv_mode_vs(mode) || !riscv_is_vector(bits); }
 
 static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
     u32 bits;
@@ -101,8 +107,12 @@ static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
         return len;
     }
     const RvOpInfo *op = &riscv_ops[i.op];
-    if (b->guest->paged && !float_is_ready(b->mode, op)) {
+    if (b->guest->paged && (!float_is_ready(b->mode, op, i.bits) || !vector_is_ready(b->mode, i.bits))) {
         ir_trap(b, TRAP_PRIV, i.bits);
+        return len;
+    }
+    if (!b->guest->paged && (b->mode & RV_MODE_NO_VECTOR) && riscv_is_vector(i.bits)) {
+        sem_illegal(b, &i);
         return len;
     }
     if (op->facts & RV_HAS_RM) {
