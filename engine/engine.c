@@ -402,7 +402,7 @@ static void settle_access(const Engine *e, Vcpu *cpu, TrapCode trap) {
     const Block *b = cache_block_at(&e->cache, cpu->exit_site - 1, &p);
     if (!b) BUG("an access that is none");
     cpu->pc = engine_virtual(e, cpu, cache_guest_pc(p, b, cpu->exit_site - 1));
-    if (e->options.counted) cpu->budget += cache_insns_behind(p, b, cpu->exit_site - 1) + (trap == TRAP_SLOW); /* engine_step will count that one */
+    if (e->options.counted) cpu->budget += cache_insns_behind(p, b, cpu->exit_site - 1) + (trap != TRAP_FAULT); /* engine_step will count that one */
 }
 
 /* The instruction at `at` by the interpreter. A paged guest's may take its time with devices, and finds no faults that are signals: others need not wait
@@ -453,7 +453,7 @@ static TrapCode step(Engine *e, Vcpu *cpu, Left *left) {
     else if (e->options.lockstep) trap = lockstep_run(e, cpu, code);
     else trap = (TrapCode)e->cache.stubs.enter(cpu, code);
     if (!interp && (trap == TRAP_NONE || trap == TRAP_POLL)) note_exit(e, cpu, left);
-    else if (!interp && e->guest->paged && (trap == TRAP_FAULT || trap == TRAP_SLOW)) settle_access(e, cpu, trap);
+    else if (!interp && e->guest->paged && (trap == TRAP_FAULT || trap == TRAP_SLOW || trap == TRAP_RETRY)) settle_access(e, cpu, trap);
     else if (interp && trap == TRAP_SLOW) cpu->budget++; /* engine_step will count it */
     __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST); /* only now may the tables behind that exit be reused */
     e->host->sync_fp(cpu);

@@ -109,6 +109,7 @@ void lockstep_fini(Engine *e) {
 
 static bool comparable(const IrFunc *f) {
     for (u32 k = 1; k < f->insns.len; k++) {
+        if (f->insns.at[k].op == IR_vec && (f->insns.at[k].aux2 & VEC_MEMORY)) return false;
         if (f->insns.at[k].op != IR_call) continue;
         unsigned facts = f->guest->helpers[f->insns.at[k].imm].facts;
         if (facts & ~(HELPER_PURE | HELPER_FLAGS) || !facts) return false; /* no facts: a clock, say */

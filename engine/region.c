@@ -536,6 +536,7 @@ static bool emit_node(Emit *e, const RegionNode *a) {
     IrFunc *f = e->f;
     u64 pc = a->pc;
     ir_block(f);
+    f->guess = e->r->source->guess;
     for (u32 k = 0; k < a->count; k++) {
         unsigned len = lift_one(e->r, f, pc);
         if (len != e->r->lens.at[a->lens + k]) return false; /* other bytes than a moment ago */

@@ -252,6 +252,13 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         case IR_getflags: v[id] = cpu->fflags; break;
         case IR_setflags: cpu->fflags = a & 31; break;
         case IR_call: v[id] = call_helper(f, cpu, i, v); break;
+        case IR_peek: memcpy(&v[id], (u8 *)cpu->state + i->imm, 8); break;
+        case IR_poke: memcpy((u8 *)cpu->state + i->imm, &a, 8); break;
+        case IR_vec: {
+            unsigned code = f->guest->vector(cpu, i->imm & ~0ull >> 16, a, v[i->b]);
+            if (code) return (TrapCode)code;
+            break;
+        }
         case IR_exit_if:
             if (!a) break;
             cpu->pc = ir_virtual_pc(f, cpu, i->imm);

@@ -70,8 +70,9 @@ static void record(Thread *t, int sig, const siginfo_t *info) {
 extern const char __ehdr_start[]; /* the linker's: where our own file begins in memory */
 
 static void on_fault(Thread *t, int sig, siginfo_t *info, void *uc) {
-    if (guard_faulted(uc)) return;
-    memcpy(t->fault_info, info, 128);
+    bool guarded = guard_faulted(uc);
+    if (!guarded || (t->cpu && t->cpu->phase != PHASE_VMM)) memcpy(t->fault_info, info, 128); /* a vector instruction will want it */
+    if (guarded) return;
     if (t->cpu && engine_on_fault(t->cpu, sig, info, uc)) return;
     fd_print(2, "isomer: internal error: %s at %#lx of the program, address %#lx, guest pc %#lx\n", signal_name(sig),
              host_pc(uc) - (u64)__ehdr_start, (u64)info->si_addr, t->cpu ? t->cpu->pc : 0);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Vector instructions (IR_vec). The guest's vector registers stay in the Vcpu: each operation fetches its operands from there, 16 bytes at a time, and
+ * stores what it makes; the processor forwards that. Before it, a comparison: is the state's key what the translation expects? If not, or
+ * where there is no code here for the operation, the guest's own function in C does the instruction. If that cannot (it faults, or is illegal), the
+ * interpreter does it once more, and tells why (TRAP_RETRY, TRAP_SLOW). docs/why/vectors.md */
+#include "host/x64/region.h"
+
+#define I_LOAD INSN(1, 1, 0x6f)  /* movdqa */
+#define I_STORE INSN(1, 1, 0x7f)
+#define I_LOADU INSN(1, 2, 0x6f) /* movdqu */
+#define I_STOREU INSN(1, 2, 0x7f)
+
+/* What an operation works with: scratch registers, and where its registers are. */
+typedef struct Vec {
+    Cg *g;
+    const IrInsn *i;
+    unsigned x, y, t;    /* numbers as encoded */
+    unsigned width;      /* log2 bytes of an element */
+    unsigned count;      /* registers of each operand */
+    bool scalar;         /* s1 is in y */
+} Vec;
+
+static X64Mem state(const Cg *g, unsigned reg) { return x64_mem(RBP, (i64)g->guest->vectors + 16 * (i64)reg - X64_BIAS); }
+static X64Mem d(const Vec *v, unsigned k) { return state(v->g, (v->i->c & 0xff) + k); }
+static X64Mem s2(const Vec *v, unsigned k) { return state(v->g, (v->i->c >> 8 & 0xff) + k); }
+static X64Mem s1(const Vec *v, unsigned k) { return state(v->g, (v->i->c >> 16 & 0xff) + k); }
+
+/* --- element by element ------------------------------------------------------------------------------------- */
+
+static const u32 add_insn[] = {INSN(1, 1, 0xfc), INSN(1, 1, 0xfd), INSN(1, 1, 0xfe), INSN(1, 1, 0xd4)};
+
+/* x OP= s1 */
+static void with_s1(Vec *v, u32 insn, unsigned k) {
+    if (v->scalar) x64_rr(&v->g->b, insn, v->x, v->y);
+    else x64_rm(&v->g->b, insn, v->x, s1(v, k));
+}
+
+static bool simple(Vec *v, u32 insn) {
+    for (unsigned k = 0; k < v->count; k++) {
+        x64_rm(&v->g->b, I_LOAD, v->x, s2(v, k));
+        with_s1(v, insn, k);
+        x64_rm(&v->g->b, I_STORE, v->x, d(v, k));
+    }
+    return true;
+}
+
+/* The instruction that does the operation on x and s1; 0: there is none. */
+static u32 insn_of(const Vec *v) {
+    switch ((VecOp)v->i->aux) {
+    case VEC_ADD: return add_insn[v->width];
+    case VEC_AND: return INSN(1, 1, 0xdb);
+    case VEC_OR: return INSN(1, 1, 0xeb);
+    case VEC_XOR: return INSN(1, 1, 0xef);
+    default: return 0;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------- */
+
+static bool is_inline(const Vec *v) { return insn_of(v) != 0; }
+
+static void operate(Vec *v) { simple(v, insn_of(v)); }
+
+static void broadcast(Vec *v) {
+    static const u8 shuffle[] = {0, 0, 0, 0x44};
+    X64Buf *b = &v->g->b;
+    unsigned a = cg_use(v->g, v->i->a);
+    x64_rr(b, I_MOVD_X_R | W1, v->y, a);
+    if (v->width == 0) x64_rr(b, INSN(1, 1, 0x60), v->y, v->y);                                  /* punpcklbw */
+    if (v->width <= 1) x64_rr(b, INSN(1, 3, 0x70), v->y, v->y), x64_u8(b, 0);                    /* pshuflw */
+    x64_rr(b, INSN(1, 1, 0x70), v->y, v->y), x64_u8(b, shuffle[v->width]);                       /* pshufd */
+}
+
+/* --- the rest: C ------------------------------------------------------------------------------------------------- */
+
+static void store_operand(Cg *g, unsigned n, u32 id, unsigned reg) {
+    X64Mem m = x64_mem(RBP, CPU_OFF(arg) + 8 * (i64)n);
+    if (reg != NO_REG) {
+        x64_rm(&g->b, I_MOV_RM_R | W1, reg, m);
+        return;
+    }
+    x64_mov_imm(&g->b, RAX, cg_insn(g, cg_root(g, id))->imm);
+    x64_rm(&g->b, I_MOV_RM_R | W1, RAX, m);
+}
+
+/* Behind the block: all registers survive. The operands are in l->operand, or constants. */
+void cg_late_vec(Cg *g, const Late *l) {
+    const IrInsn *i = cg_insn(g, l->insn);
+    x64_rm(&g->b, I_MOV_RM_R | W1, RAX, x64_mem(RBP, CPU_OFF(save) + 8 * SAVE_RAX));
+    for (unsigned n = 0; n < 2; n++)
+        if (l->operand[n] != NO_REG) store_operand(g, 1 + n, 0, l->operand[n]);
+    if (l->operand[0] == NO_REG) store_operand(g, 1, i->a, NO_REG);
+    if (l->operand[1] == NO_REG) store_operand(g, 2, i->b, NO_REG);
+    x64_mov_imm(&g->b, RAX, i->imm & ~0ull >> 16);
+    x64_call_mem(&g->b, STUB_MEM(STUB_VECTOR));
+    if (g->guest->paged) x64_jmp(&g->b, l->back + g->b.rx_delta);
+    else x64_jcc(&g->b, CC_E, l->back + g->b.rx_delta);
+    if (g->region) region_vec_failed(g, l->exit, l->borrowed);
+    else if (!g->guest->paged) cg_retry(g, l->frame, l->pc);
+}
+
+static unsigned operand(Cg *g, u32 id) { return cg_is_const(g, cg_root(g, id)) ? NO_REG : cg_use(g, id); }
+
+void cg_lower_vec(Cg *g, IrInsn *i) {
+    Vec v = {.g = g, .i = i, .width = i->aux2 & 3, .count = i->c >> 24, .scalar = i->aux2 & VEC_SCALAR};
+    u8 operands[2] = {(u8)operand(g, i->a), (u8)operand(g, i->b)};
+    u8 *from;
+    if (is_inline(&v)) {
+        x64_alu_mi(&g->b, ALU_CMP, 0, x64_mem(RBP, (i64)g->guest->vector_key - X64_BIAS), (i32)(i->imm >> 48));
+        from = x64_jcc(&g->b, CC_NE, NULL);
+    } else {
+        from = x64_jmp(&g->b, NULL);
+    }
+    Late *l = cg_late(g, LATE_VEC, from);
+    u32 late = g->late.len - 1;
+    l->insn = g->cur;
+    l->pc = g->pc;
+    memcpy(l->operand, operands, 2);
+    if (g->region) l->exit = region_vec_trap(g);
+    if (is_inline(&v)) {
+        v.x = xn(cg_temp(g, true)), v.t = xn(cg_temp(g, true));
+        if (v.scalar) v.y = xn(cg_temp(g, true)), broadcast(&v);
+        operate(&v);
+    }
+    g->late.at[late].back = g->b.at;
+    if (g->region) g->late.at[late].borrowed = g->region->borrowed;
+}
+
+/* --- state that is no slot ---------------------------------------------------------------------------------------- */
+
+void cg_lower_state(Cg *g, const IrInsn *i) {
+    X64Mem m = x64_mem(RBP, (i64)i->imm - X64_BIAS);
+    if (i->op == IR_poke) {
+        i32 imm;
+        if (cg_imm32(g, cg_root(g, i->a), &imm)) {
+            x64_rm(&g->b, INSN(0, 0, 0xc7) | W1, 0, m);
+            x64_u32(&g->b, (u32)imm);
+        } else {
+            x64_rm(&g->b, I_MOV_RM_R | W1, cg_use(g, i->a), m);
+        }
+        return;
+    }
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    x64_rm(&g->b, I_MOV_R_RM | W1, dst, m);
+    cg_set(g, dst);
+}
