@@ -87,14 +87,14 @@ static inline Ref read_register(IrBuilder *b, unsigned file, unsigned n) {
 }
 
 /* Floating-point instructions are illegal where mstatus.FS is off, and make it dirty where it is not yet: the runtime sees to both. */
-static bool float_is_ready(u32 mode, const RvOpInfo *op, u32 bits) {
-    bool uses = riscv_is_vector_float(bits);
+static bool float_is_ready(u32 mode, const RvOpInfo *op) {
+    bool uses = op->facts & RV_IS_FP;
     for (unsigned k = 0; k < 4; k++) uses |= op->file[k] == RV_FILE_F;
     return !uses || rv_mode_fs(mode) == 2 || (rv_mode_fs(mode) && (op->facts & RV_IS_STORE));
 }
 
 /* Likewise mstatus.VS; every one of them makes it dirty, if only by setting vstart. */
-static bool vector_is_ready(u32 mode, u32 bits) { return rv_mode_vs(mode) || !riscv_is_vector(bits); }
+static bool vector_is_ready(u32 mode, const RvOpInfo *op) { return rv_mode_vs(mode) || !(op->facts & RV_IS_VECTOR); }
 
 static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
     u32 bits;
@@ -107,11 +107,11 @@ static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
         return len;
     }
     const RvOpInfo *op = &riscv_ops[i.op];
-    if (b->guest->paged && (!float_is_ready(b->mode, op, i.bits) || !vector_is_ready(b->mode, i.bits))) {
+    if (b->guest->paged && (!float_is_ready(b->mode, op) || !vector_is_ready(b->mode, op))) {
         ir_trap(b, TRAP_PRIV, i.bits);
         return len;
     }
-    if (!b->guest->paged && (b->mode & RV_MODE_NO_VECTOR) && riscv_is_vector(i.bits)) {
+    if (!b->guest->paged && (b->mode & RV_MODE_NO_VECTOR) && (op->facts & RV_IS_VECTOR)) {
         sem_illegal(b, &i);
         return len;
     }

@@ -62,14 +62,6 @@ bool riscv_decode(u32 bits, RvInsn *out);
  * are separated by a tab. Illegal encodings print as .insn. Returns what riscv_decode returned. */
 bool riscv_disasm(u32 bits, u64 pc, char *buf, size_t size);
 
-/* Is it one of the vector extension's: OP-V, OP-VE, loads and stores of vector registers? Not those that access its CSRs. */
-static inline bool riscv_is_vector(u32 bits) {
-    unsigned opcode = bits & 0x7f, width = bits >> 12 & 7;
-    return opcode == 0x57 || opcode == 0x77 || ((opcode == 0x07 || opcode == 0x27) && (width == 0 || width >= 5));
-}
-/* Of these: does it use the floating-point state (OPFVV, OPFVF)? */
-static inline bool riscv_is_vector_float(u32 bits) { return (bits & 0x7f) == 0x57 && ((bits >> 12 & 7) == 1 || (bits >> 12 & 7) == 5); }
-
 /* A random legal encoding of the row; *seed (not 0) is the state of the generator. */
 u32 riscv_row_random(unsigned row, u64 *seed);
 
