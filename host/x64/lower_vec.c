@@ -3,72 +3,45 @@
  * stores what it makes; the processor forwards that. Before it, a comparison: is the state's key what the translation expects? If not, or
  * where there is no code here for the operation, the guest's own function in C does the instruction. If that cannot (it faults, or is illegal), the
  * interpreter does it once more, and tells why (TRAP_RETRY, TRAP_SLOW). docs/why/vectors.md */
-#include "host/x64/region.h"
+#include "host/x64/vec.h"
 
-#define I_LOAD INSN(1, 1, 0x6f)  /* movdqa */
-#define I_STORE INSN(1, 1, 0x7f)
-#define I_LOADU INSN(1, 2, 0x6f) /* movdqu */
-#define I_STOREU INSN(1, 2, 0x7f)
-
-/* What an operation works with: scratch registers, and where its registers are. */
-typedef struct Vec {
-    Cg *g;
-    const IrInsn *i;
-    unsigned x, y, t;    /* numbers as encoded */
-    unsigned width;      /* log2 bytes of an element */
-    unsigned count;      /* registers of each operand */
-    bool scalar;         /* s1 is in y */
-} Vec;
-
-static X64Mem state(const Cg *g, unsigned reg) { return x64_mem(RBP, (i64)g->guest->vectors + 16 * (i64)reg - X64_BIAS); }
-static X64Mem d(const Vec *v, unsigned k) { return state(v->g, (v->i->c & 0xff) + k); }
-static X64Mem s2(const Vec *v, unsigned k) { return state(v->g, (v->i->c >> 8 & 0xff) + k); }
-static X64Mem s1(const Vec *v, unsigned k) { return state(v->g, (v->i->c >> 16 & 0xff) + k); }
-
-/* --- element by element ------------------------------------------------------------------------------------- */
-
-static const u32 add_insn[] = {INSN(1, 1, 0xfc), INSN(1, 1, 0xfd), INSN(1, 1, 0xfe), INSN(1, 1, 0xd4)};
-
-/* x OP= s1 */
-static void with_s1(Vec *v, u32 insn, unsigned k) {
-    if (v->scalar) x64_rr(&v->g->b, insn, v->x, v->y);
-    else x64_rm(&v->g->b, insn, v->x, s1(v, k));
-}
-
-static bool simple(Vec *v, u32 insn) {
-    for (unsigned k = 0; k < v->count; k++) {
-        x64_rm(&v->g->b, I_LOAD, v->x, s2(v, k));
-        with_s1(v, insn, k);
-        x64_rm(&v->g->b, I_STORE, v->x, d(v, k));
-    }
-    return true;
-}
-
-/* The instruction that does the operation on x and s1; 0: there is none. */
-static u32 insn_of(const Vec *v) {
-    switch ((VecOp)v->i->aux) {
-    case VEC_ADD: return add_insn[v->width];
-    case VEC_AND: return INSN(1, 1, 0xdb);
-    case VEC_OR: return INSN(1, 1, 0xeb);
-    case VEC_XOR: return INSN(1, 1, 0xef);
-    default: return 0;
-    }
-}
-
-/* ------------------------------------------------------------------------------------------------------------- */
-
-static bool is_inline(const Vec *v) { return insn_of(v) != 0; }
-
-static void operate(Vec *v) { simple(v, insn_of(v)); }
-
+/* a in all elements of y. */
 static void broadcast(Vec *v) {
-    static const u8 shuffle[] = {0, 0, 0, 0x44};
-    X64Buf *b = &v->g->b;
     unsigned a = cg_use(v->g, v->i->a);
-    x64_rr(b, I_MOVD_X_R | W1, v->y, a);
-    if (v->width == 0) x64_rr(b, INSN(1, 1, 0x60), v->y, v->y);                                  /* punpcklbw */
-    if (v->width <= 1) x64_rr(b, INSN(1, 3, 0x70), v->y, v->y), x64_u8(b, 0);                    /* pshuflw */
-    x64_rr(b, INSN(1, 1, 0x70), v->y, v->y), x64_u8(b, shuffle[v->width]);                       /* pshufd */
+    x64_rr(v->b, I_MOVD_X_R | W1, v->y, a);
+    if (v->width == 0) x64_rr(v->b, INSN(1, 1, 0x60), v->y, v->y); /* punpcklbw */
+    if (v->width <= 1) x64_rr(v->b, INSN(1, 3, 0x70), v->y, v->y), x64_u8(v->b, 0); /* pshuflw */
+    x64_rr(v->b, INSN(1, 1, 0x70), v->y, v->y), x64_u8(v->b, v->width == 3 ? 0x44 : 0); /* pshufd */
+}
+
+static void memory(Vec *v) {
+    unsigned a = cg_use(v->g, v->i->a);
+    for (unsigned k = 0; k < v->count; k++) {
+        X64Mem m = x64_mem(a, 16 * (i64)k);
+        bool loads = v->i->aux == VEC_LOAD;
+        x64_rm(v->b, loads ? I_MOVDQU : I_MOVDQA, v->x, loads ? m : vec_d(v, k));
+        x64_rm(v->b, loads ? I_MOVDQA_STORE : I_MOVDQU_STORE, v->x, loads ? vec_d(v, k) : m);
+    }
+}
+
+static bool is_memory(const IrInsn *i) { return i->aux == VEC_LOAD || i->aux == VEC_STORE; }
+static bool is_inline(const Vec *v) { return is_memory(v->i) ? !v->g->guest->paged : vec_has_code(v); }
+/* Those of AES have another meaning for it. */
+static bool wants_broadcast(const Vec *v) { return v->scalar && !(v->i->aux >= VEC_AESEM && v->i->aux <= VEC_AESZ); }
+
+static unsigned temp(Cg *g) { return xn(cg_temp(g, true)); }
+
+static void operate(Vec *v) {
+    if (!v->g->region) cg_take(v->g, X64_XMM);
+    v->x = v->g->region ? temp(v->g) : 0;
+    if (v->x) BUG("xmm0 is not free");
+    if (is_memory(v->i)) {
+        memory(v);
+        return;
+    }
+    v->t = temp(v->g), v->u = temp(v->g), v->y = temp(v->g);
+    if (wants_broadcast(v)) broadcast(v);
+    vec_operate(v);
 }
 
 /* --- the rest: C ------------------------------------------------------------------------------------------------- */
@@ -102,7 +75,7 @@ void cg_late_vec(Cg *g, const Late *l) {
 static unsigned operand(Cg *g, u32 id) { return cg_is_const(g, cg_root(g, id)) ? NO_REG : cg_use(g, id); }
 
 void cg_lower_vec(Cg *g, IrInsn *i) {
-    Vec v = {.g = g, .i = i, .width = i->aux2 & 3, .count = i->c >> 24, .scalar = i->aux2 & VEC_SCALAR};
+    Vec v = {.g = g, .b = &g->b, .i = i, .width = i->aux2 & 3, .count = i->c >> 24, .scalar = i->aux2 & VEC_SCALAR};
     u8 operands[2] = {(u8)operand(g, i->a), (u8)operand(g, i->b)};
     u8 *from;
     if (is_inline(&v)) {
@@ -117,11 +90,7 @@ void cg_lower_vec(Cg *g, IrInsn *i) {
     l->pc = g->pc;
     memcpy(l->operand, operands, 2);
     if (g->region) l->exit = region_vec_trap(g);
-    if (is_inline(&v)) {
-        v.x = xn(cg_temp(g, true)), v.t = xn(cg_temp(g, true));
-        if (v.scalar) v.y = xn(cg_temp(g, true)), broadcast(&v);
-        operate(&v);
-    }
+    if (is_inline(&v)) operate(&v);
     g->late.at[late].back = g->b.at;
     if (g->region) g->late.at[late].borrowed = g->region->borrowed;
 }

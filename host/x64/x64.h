@@ -22,7 +22,7 @@ static const u8 x64_xmm_pins[X64_PIN_COUNT] = {22, 23, 24, 25, 26, 27, 28, 29, 3
 #define X64_SCRATCH_XMM (0x3fu << X64_XMM)
 
 typedef struct X64Features {
-    bool avx, fma, bmi1, bmi2, lzcnt, avx2, avx512, aes, clmul;
+    bool avx, fma, bmi1, bmi2, lzcnt, avx2, avx512, aes, clmul, sha;
 } X64Features;
 extern X64Features x64_features;
 /* Host.init */

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Vector operations on whole registers to SSE4.2, and AVX2, FMA, AES-NI and the SHA extensions where the processor has them [SDM vol. 2]. Names of
+ * operands are those of ir.h (VecOp). All of a register's elements are read before it is written, and registers are done one after another: groups
+ * are either the same or have none in common. */
+#include "host/x64/vec.h"
+
+#define P(map, op) INSN(map, 1, op)
+
+/* By operation and width: an instruction that does x OP= s1 for x = s2; in `swapped`, x OP= s2 for x = s1. */
+static const u32 direct[VEC_OP_COUNT][4] = {
+    [VEC_ADD] = {P(1, 0xfc), P(1, 0xfd), P(1, 0xfe), P(1, 0xd4)},
+    [VEC_SUB] = {P(1, 0xf8), P(1, 0xf9), P(1, 0xfa), P(1, 0xfb)},
+    [VEC_AND] = {P(1, 0xdb), P(1, 0xdb), P(1, 0xdb), P(1, 0xdb)},
+    [VEC_OR] = {P(1, 0xeb), P(1, 0xeb), P(1, 0xeb), P(1, 0xeb)},
+    [VEC_XOR] = {P(1, 0xef), P(1, 0xef), P(1, 0xef), P(1, 0xef)},
+    [VEC_MINU] = {P(1, 0xda), P(2, 0x3a), P(2, 0x3b), 0},
+    [VEC_MIN] = {P(2, 0x38), P(1, 0xea), P(2, 0x39), 0},
+    [VEC_MAXU] = {P(1, 0xde), P(2, 0x3e), P(2, 0x3f), 0},
+    [VEC_MAX] = {P(2, 0x3c), P(1, 0xee), P(2, 0x3d), 0},
+    [VEC_MUL] = {0, P(1, 0xd5), P(2, 0x40), 0},
+    [VEC_MULH] = {0, P(1, 0xe5), 0, 0},
+    [VEC_MULHU] = {0, P(1, 0xe4), 0, 0},
+    [VEC_FADD] = {0, 0, INSN(1, 0, 0x58), P(1, 0x58)},
+    [VEC_FSUB] = {0, 0, INSN(1, 0, 0x5c), P(1, 0x5c)},
+    [VEC_FMUL] = {0, 0, INSN(1, 0, 0x59), P(1, 0x59)},
+    [VEC_FDIV] = {0, 0, INSN(1, 0, 0x5e), P(1, 0x5e)},
+};
+static const u32 swapped[VEC_OP_COUNT][4] = {
+    [VEC_RSUB] = {P(1, 0xf8), P(1, 0xf9), P(1, 0xfa), P(1, 0xfb)},
+    [VEC_ANDN] = {P(1, 0xdf), P(1, 0xdf), P(1, 0xdf), P(1, 0xdf)},
+    [VEC_FRSUB] = {0, 0, INSN(1, 0, 0x5c), P(1, 0x5c)},
+    [VEC_FRDIV] = {0, 0, INSN(1, 0, 0x5e), P(1, 0x5e)},
+};
+
+#define I_PAND P(1, 0xdb)
+#define I_PANDN P(1, 0xdf)
+#define I_POR P(1, 0xeb)
+#define I_PXOR P(1, 0xef)
+#define I_PSHUFD P(1, 0x70)
+#define I_PSHUFB P(2, 0x00)
+#define I_PALIGNR P(3, 0x0f)
+#define I_PINSRQ (P(3, 0x22) | W1)
+#define I_MOVQ (I_MOVD_X_R | W1)
+
+static void rr(Vec *v, u32 insn, unsigned dst, unsigned src) { x64_rr(v->b, insn, dst, src); }
+static void rr_imm(Vec *v, u32 insn, unsigned dst, unsigned src, unsigned imm) { x64_rr(v->b, insn, dst, src), x64_u8(v->b, imm); }
+static void load(Vec *v, unsigned reg, X64Mem m) { x64_rm(v->b, I_MOVDQA, reg, m); }
+static void move(Vec *v, unsigned dst, unsigned src) { x64_rr(v->b, I_MOVDQA, dst, src); }
+static void store(Vec *v, unsigned k) { x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, k)); }
+
+static void load_s1(Vec *v, unsigned reg, unsigned k) {
+    if (v->scalar) move(v, reg, v->y);
+    else load(v, reg, vec_s1(v, k));
+}
+static void with_s1(Vec *v, u32 insn, unsigned reg, unsigned k) {
+    if (v->scalar) x64_rr(v->b, insn, reg, v->y);
+    else x64_rm(v->b, insn, reg, vec_s1(v, k));
+}
+
+/* A constant: two halves. */
+static void load_const(Vec *v, unsigned reg, u64 low, u64 high) {
+    unsigned r = cg_temp(v->g, false);
+    x64_mov_imm_keep_flags(v->b, r, low);
+    x64_rr(v->b, I_MOVQ, reg, r);
+    if (high != low) x64_mov_imm_keep_flags(v->b, r, high);
+    rr_imm(v, I_PINSRQ, reg, r, 1);
+    v->g->locked &= ~(1u << r);
+}
+
+/* --- floating point ------------------------------------------------------------------------------------------------------ */
+
+static bool is_double(const Vec *v) { return v->width == 3; }
+
+/* NaNs in x become the canonical one: the processor hands on an operand's. */
+static void canonical(Vec *v) {
+    move(v, v->t, v->x);
+    rr_imm(v, INSN(1, is_double(v), 0xc2), v->t, v->t, 3); /* cmpunord */
+    move(v, v->u, v->t);
+    rr(v, I_PANDN, v->u, v->x);
+    x64_rm(v->b, I_PSHUFD, v->x, x64_mem(RBP, CPU_OFF(k) + (i64)sizeof(VcpuConst) * (VCPU_K_NAN + (is_double(v) ? 2 : 1))));
+    x64_u8(v->b, is_double(v) ? 0x44 : 0);
+    rr(v, I_PAND, v->x, v->t);
+    rr(v, I_POR, v->x, v->u);
+}
+
+static bool makes_nan(const Vec *v) { return v->i->aux >= VEC_FADD && v->i->aux <= VEC_FSQRT; }
+
+static void square_root(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        x64_rm(v->b, INSN(1, is_double(v), 0x51), v->x, vec_s2(v, k));
+        canonical(v);
+        store(v, k);
+    }
+}
+
+/* The magnitude of s2 with the sign of s1, of its opposite, or of both. */
+static void signs(Vec *v) {
+    u64 sign = is_double(v) ? 1ull << 63 : 0x8000000080000000;
+    load_const(v, v->t, sign, sign);
+    for (unsigned k = 0; k < v->count; k++) {
+        load_s1(v, v->x, k);
+        if (v->i->aux == VEC_SGNJN) {
+            move(v, v->u, v->x);
+            move(v, v->x, v->t);
+            x64_rr(v->b, I_PXOR, v->x, v->u);
+        }
+        rr(v, I_PAND, v->x, v->t);
+        if (v->i->aux == VEC_SGNJX) {
+            x64_rm(v->b, I_PXOR, v->x, vec_s2(v, k));
+        } else {
+            move(v, v->u, v->t);
+            x64_rm(v->b, I_PANDN, v->u, vec_s2(v, k));
+            rr(v, I_POR, v->x, v->u);
+        }
+        store(v, k);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------------------ */
+
+static void by_table(Vec *v, u32 insn, bool swap) {
+    for (unsigned k = 0; k < v->count; k++) {
+        if (swap) {
+            load_s1(v, v->x, k);
+            x64_rm(v->b, insn, v->x, vec_s2(v, k));
+        } else {
+            load(v, v->x, vec_s2(v, k));
+            with_s1(v, insn, v->x, k);
+        }
+        if (makes_nan(v)) canonical(v);
+        store(v, k);
+    }
+}
+
+/* d +- s1 * s2, s2 +- s1 * d. */
+static void multiply_add(Vec *v) {
+    bool to_d = v->i->aux == VEC_MACC || v->i->aux == VEC_NMSAC, minus = v->i->aux == VEC_NMSAC || v->i->aux == VEC_NMSUB;
+    for (unsigned k = 0; k < v->count; k++) {
+        X64Mem factor = to_d ? vec_s2(v, k) : vec_d(v, k), sum = to_d ? vec_d(v, k) : vec_s2(v, k);
+        load(v, v->t, factor);
+        with_s1(v, direct[VEC_MUL][v->width], v->t, k);
+        load(v, v->x, sum);
+        rr(v, direct[minus ? VEC_SUB : VEC_ADD][v->width], v->x, v->t);
+        store(v, k);
+    }
+}
+
+/* --- shifts -------------------------------------------------------------------------------------------------------------------- */
+
+static const u32 shift_by_x[3][4] = {{0, P(1, 0xf1), P(1, 0xf2), P(1, 0xf3)}, {0, P(1, 0xd1), P(1, 0xd2), P(1, 0xd3)}, {0, P(1, 0xe1), P(1, 0xe2), 0}};
+static const u32 shift_by_each[3][4] = {{0, 0, P(2, 0x47), P(2, 0x47) | W1}, {0, 0, P(2, 0x45), P(2, 0x45) | W1}, {0, 0, P(2, 0x46), 0}};
+
+static bool is_const(const Vec *v) { return v->scalar && cg_is_const(v->g, cg_root(v->g, v->i->a)); }
+static u64 const_of(const Vec *v) { return cg_insn(v->g, cg_root(v->g, v->i->a))->imm; }
+static unsigned bits_of(const Vec *v) { return 8u << v->width; }
+
+static void shift_imm(Vec *v, unsigned kind, unsigned reg, unsigned by) {
+    static const u8 digit[] = {6, 2, 4};
+    x64_rr(v->b, P(1, 0x70 + v->width), digit[kind], reg);
+    x64_u8(v->b, by);
+}
+
+static void shift_const(Vec *v, unsigned kind) {
+    unsigned by = (unsigned)const_of(v) & (bits_of(v) - 1);
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        if (by) shift_imm(v, kind, v->x, by);
+        store(v, k);
+    }
+}
+
+/* y has the count in each element; what the instructions want is the count alone, below the width. */
+static void count_to_y(Vec *v) {
+    u64 mask = bits_of(v) - 1;
+    load_const(v, v->t, mask, 0);
+    rr(v, I_PAND, v->y, v->t);
+}
+
+static void shift_scalar(Vec *v, unsigned kind) {
+    count_to_y(v);
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        rr(v, shift_by_x[kind][v->width], v->x, v->y);
+        store(v, k);
+    }
+}
+
+static void shift_each(Vec *v, unsigned kind) {
+    u64 mask = v->width == 3 ? 63 : 31 | 31ull << 32;
+    load_const(v, v->t, mask, mask);
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->u, vec_s1(v, k));
+        rr(v, I_PAND, v->u, v->t);
+        load(v, v->x, vec_s2(v, k));
+        x64_vrr(v->b, shift_by_each[kind][v->width], v->x, v->x, v->u);
+        store(v, k);
+    }
+}
+
+static bool has_shift(const Vec *v, unsigned kind) {
+    if (is_const(v)) return v->width && (kind < 2 || v->width < 3);
+    return v->scalar ? shift_by_x[kind][v->width] != 0 : x64_features.avx2 && shift_by_each[kind][v->width];
+}
+
+static void shift(Vec *v, unsigned kind) {
+    if (is_const(v)) shift_const(v, kind);
+    else if (v->scalar) shift_scalar(v, kind);
+    else shift_each(v, kind);
+}
+
+/* By a constant; whole bytes are moved. */
+static void rotate(Vec *v) {
+    unsigned bits = bits_of(v), by = (unsigned)const_of(v) & (bits - 1), left = v->i->aux == VEC_ROL ? by : (bits - by) & (bits - 1);
+    bool bytes = left % 8 == 0;
+    if (bytes) {
+        u8 mask[16];
+        u64 half[2];
+        for (unsigned k = 0; k < 16; k++) mask[k] = (u8)((k & ~(bits / 8 - 1)) | ((k - left / 8) & (bits / 8 - 1)));
+        memcpy(half, mask, 16);
+        load_const(v, v->t, half[0], half[1]);
+    }
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        if (bytes) {
+            rr(v, I_PSHUFB, v->x, v->t);
+        } else {
+            move(v, v->t, v->x);
+            shift_imm(v, 0, v->x, left);
+            shift_imm(v, 1, v->t, bits - left);
+            rr(v, I_POR, v->x, v->t);
+        }
+        store(v, k);
+    }
+}
+
+/* --- comparisons and masks ------------------------------------------------------------------------------------------------ */
+
+static const u32 equal_insn[] = {P(1, 0x74), P(1, 0x75), P(1, 0x76), P(2, 0x29)}, greater_insn[] = {P(1, 0x64), P(1, 0x65), P(1, 0x66), P(2, 0x37)};
+
+/* Compares s2 with s1 into x. Returns whether the result is the opposite. */
+static bool compare(Vec *v) {
+    bool opposite = false;
+    switch ((VecOp)v->i->aux) {
+    case VEC_NE: opposite = true; /* fallthrough */
+    case VEC_EQ:
+        load(v, v->x, vec_s2(v, 0));
+        with_s1(v, equal_insn[v->width], v->x, 0);
+        return opposite;
+    case VEC_LE: opposite = true; /* fallthrough */
+    case VEC_GT:
+        load(v, v->x, vec_s2(v, 0));
+        with_s1(v, greater_insn[v->width], v->x, 0);
+        return opposite;
+    case VEC_LT:
+        load_s1(v, v->x, 0);
+        x64_rm(v->b, greater_insn[v->width], v->x, vec_s2(v, 0));
+        return false;
+    case VEC_GTU: opposite = true; /* fallthrough */
+    case VEC_LEU: break;
+    default: opposite = true; /* VEC_LTU */
+    }
+    /* unsigned: is the lesser one, or the greater one, s2? */
+    load(v, v->x, vec_s2(v, 0));
+    move(v, v->t, v->x);
+    with_s1(v, direct[v->i->aux == VEC_LTU ? VEC_MAXU : VEC_MINU][v->width], v->t, 0);
+    rr(v, equal_insn[v->width], v->x, v->t);
+    return opposite;
+}
+
+/* The uppermost bits of x's elements to the low bits of d; the rest of d stays. */
+static void mask_result(Vec *v, bool opposite) {
+    unsigned r = cg_temp(v->g, false), count = 16u >> v->width;
+    if (v->width == 1) rr(v, P(1, 0x63), v->x, v->x); /* packsswb */
+    if (v->width == 2) rr(v, INSN(1, 0, 0x50), r, v->x); /* movmskps */
+    else if (v->width == 3) rr(v, P(1, 0x50), r, v->x);
+    else rr(v, P(1, 0xd7), r, v->x); /* pmovmskb */
+    if (opposite) x64_alu_ri(v->b, ALU_XOR, 0, r, (i32)((1u << count) - 1));
+    if (count >= 8) {
+        x64_rm(v->b, count == 16 ? I_MOV_RM16_R16 : I_MOV_RM8_R8, r, vec_d(v, 0));
+        return;
+    }
+    unsigned old = cg_temp(v->g, false);
+    x64_rm(v->b, I_MOVZX8, old, vec_d(v, 0));
+    x64_alu_ri(v->b, ALU_AND, 0, old, (i32)(0xff & ~((1u << count) - 1)));
+    x64_alu_rr(v->b, ALU_OR, 0, r, old);
+    x64_rm(v->b, I_MOV_RM8_R8, r, vec_d(v, 0));
+}
+
+/* t: which element is which bit of the mask's bytes that fill u. */
+static void mask_bits(Vec *v) {
+    static const u64 bits[4][2] = {{0x8040201008040201, 0x8040201008040201}, {0x0008000400020001, 0x0080004000200010}, {0x0000000200000001, 0x0000000800000004}, {1, 2}};
+    load_const(v, v->t, bits[v->width][0], bits[v->width][1]);
+}
+
+/* The mask's bits for register k of the group, as elements of u. t: mask_bits, shifted from register to register. */
+static void mask_elements(Vec *v, unsigned k) {
+    X64Mem m = x64_mem(RBP, (i64)v->g->guest->vectors - X64_BIAS);
+    unsigned first = k * (16u >> v->width);
+    m.disp += (i32)(first / 8);
+    if (v->width == 0) {
+        load_const(v, v->x, 0, 0x0101010101010101);
+        unsigned r = cg_temp(v->g, false);
+        x64_rm(v->b, I_MOVZX16, r, m);
+        x64_rr(v->b, I_MOVD_X_R, v->u, r);
+        rr(v, I_PSHUFB, v->u, v->x);
+        v->g->locked &= ~(1u << r);
+    } else {
+        unsigned r = cg_temp(v->g, false);
+        x64_rm(v->b, I_MOVZX8, r, m);
+        if (first % 8) x64_shift_ri(v->b, SH_SHR, 0, r, first % 8);
+        x64_rr(v->b, I_MOVD_X_R, v->u, r);
+        if (v->width == 1) rr_imm(v, INSN(1, 3, 0x70), v->u, v->u, 0); /* pshuflw */
+        rr_imm(v, I_PSHUFD, v->u, v->u, v->width == 3 ? 0x44 : 0);
+        v->g->locked &= ~(1u << r);
+    }
+    rr(v, I_PAND, v->u, v->t);
+    rr(v, equal_insn[v->width], v->u, v->t);
+}
+
+static void merge(Vec *v) {
+    mask_bits(v);
+    for (unsigned k = 0; k < v->count; k++) {
+        mask_elements(v, k);
+        load_s1(v, v->x, k);
+        rr(v, I_PAND, v->x, v->u);
+        x64_rm(v->b, I_PANDN, v->u, vec_s2(v, k));
+        rr(v, I_POR, v->x, v->u);
+        store(v, k);
+    }
+}
+
+/* --- moves ------------------------------------------------------------------------------------------------------------------- */
+
+static void copy(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        load_s1(v, v->x, k);
+        store(v, k);
+    }
+}
+
+static void reverse_bytes(Vec *v) {
+    u64 half[2];
+    u8 mask[16];
+    for (unsigned k = 0; k < 16; k++) mask[k] = (u8)(k ^ ((1u << v->width) - 1));
+    memcpy(half, mask, 16);
+    load_const(v, v->t, half[0], half[1]);
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        rr(v, I_PSHUFB, v->x, v->t);
+        store(v, k);
+    }
+}
+
+/* By half bytes, each through a table. */
+static void reverse_bits(Vec *v) {
+    load_const(v, v->t, 0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f);
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        move(v, v->y, v->x);
+        rr(v, I_PAND, v->x, v->t);
+        x64_rr(v->b, P(1, 0x71), 2, v->y), x64_u8(v->b, 4); /* psrlw */
+        rr(v, I_PAND, v->y, v->t);
+        load_const(v, v->u, 0xe060a020c0408000, 0xf070b030d0509010);
+        rr(v, I_PSHUFB, v->u, v->x);
+        load_const(v, v->x, 0x0e060a020c040800, 0x0f070b030d050901);
+        rr(v, I_PSHUFB, v->x, v->y);
+        rr(v, I_POR, v->x, v->u);
+        store(v, k);
+    }
+}
+
+static u32 insert_insn(const Vec *v) {
+    static const u32 insn[] = {P(3, 0x20), P(1, 0xc4), P(3, 0x22), P(3, 0x22) | W1};
+    return insn[v->width];
+}
+
+static void slide_one(Vec *v, bool up) {
+    unsigned a = cg_use(v->g, v->i->a);
+    load(v, v->x, vec_s2(v, 0));
+    x64_rr(v->b, P(1, 0x73), up ? 7 : 3, v->x); /* pslldq, psrldq */
+    x64_u8(v->b, 1u << v->width);
+    rr_imm(v, insert_insn(v), v->x, a, up ? 0 : (16u >> v->width) - 1);
+    store(v, 0);
+}
+
+static void slide(Vec *v, bool up) {
+    u64 n = const_of(v);
+    unsigned by = n > 16 ? 16 : MIN((unsigned)n << v->width, 16u);
+    load(v, v->x, vec_s2(v, 0));
+    if (!up) {
+        x64_rr(v->b, P(1, 0x73), 3, v->x), x64_u8(v->b, by);
+    } else if (by == 16) {
+        return;
+    } else if (by) {
+        load(v, v->t, vec_d(v, 0)); /* its low bytes stay */
+        x64_rr(v->b, P(1, 0x73), 7, v->t), x64_u8(v->b, 16 - by);
+        rr_imm(v, I_PALIGNR, v->x, v->t, 16 - by);
+    }
+    store(v, 0);
+}
+
+/* --- ciphers ------------------------------------------------------------------------------------------------------------------ */
+
+/* Each lane: products of both halves, then those halves of them. */
+static void carryless(Vec *v, bool high) {
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        move(v, v->t, v->x);
+        with_s1(v, P(3, 0x44), v->x, k), x64_u8(v->b, 0x00); /* pclmulqdq */
+        with_s1(v, P(3, 0x44), v->t, k), x64_u8(v->b, 0x11);
+        rr(v, P(1, high ? 0x6d : 0x6c), v->x, v->t); /* punpck */
+        store(v, k);
+    }
+}
+
+static void aes(Vec *v) {
+    static const u32 insn[] = {P(2, 0xdc), P(2, 0xdd), P(2, 0xdf), P(2, 0xdf), I_PXOR};
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_d(v, k));
+        x64_rm(v->b, insn[v->i->aux - VEC_AESEM], v->x, vec_s2(v, v->scalar ? 0 : k));
+        if (v->i->aux == VEC_AESDM) rr(v, P(2, 0xdb), v->x, v->x); /* the guest's round adds the key before it unmixes columns */
+        store(v, k);
+    }
+}
+
+/* Elements are in the order that the processor's instructions want: {a b e f}, {c d g h}, the highest first [unpriv zvkn, vsha2c]. */
+static void sha2_rounds(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        X64Mem message = vec_s1(v, k);
+        unsigned state = v->t;
+        load(v, state, vec_d(v, k));
+        x64_rm(v->b, I_PSHUFD, v->x, message); /* x is xmm0, which the instruction reads */
+        x64_u8(v->b, v->i->aux == VEC_SHA2CH ? 0x0e : 0x04);
+        x64_rm(v->b, INSN(2, 0, 0xcb), state, vec_s2(v, k));
+        x64_rm(v->b, I_MOVDQA_STORE, state, vec_d(v, k));
+    }
+}
+
+/* W12 W11 W10 W9 stand across s1 and s2 [unpriv zvkn, vsha2ms]. */
+static void sha2_schedule(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_d(v, k));
+        x64_rm(v->b, INSN(2, 0, 0xcc), v->x, vec_s2(v, k)); /* sha256msg1 */
+        load(v, v->t, vec_s1(v, k));
+        move(v, v->u, v->t);
+        x64_rm(v->b, I_PALIGNR, v->t, vec_s2(v, k));
+        x64_u8(v->b, 4);
+        rr(v, direct[VEC_ADD][2], v->x, v->t);
+        rr(v, INSN(2, 0, 0xcd), v->x, v->u); /* sha256msg2 */
+        store(v, k);
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_compare_unsigned(unsigned op) { return op == VEC_LTU || op == VEC_LEU || op == VEC_GTU; }
+
+bool vec_has_code(const Vec *v) {
+    unsigned op = v->i->aux;
+    if (direct[op][v->width] || swapped[op][v->width]) return true;
+    switch ((VecOp)op) {
+    case VEC_MOVE: case VEC_REV8: case VEC_BREV8: case VEC_MERGE: case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: case VEC_FSQRT: return true;
+    case VEC_SLL: case VEC_SRL: case VEC_SRA: return has_shift(v, op - VEC_SLL);
+    case VEC_ROL: case VEC_ROR: return is_const(v) && v->width;
+    case VEC_EQ: case VEC_NE: case VEC_LTU: case VEC_LT: case VEC_LEU: case VEC_LE: case VEC_GTU: case VEC_GT:
+        return v->count == 1 && !(is_compare_unsigned(op) && v->width == 3);
+    case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: return direct[VEC_MUL][v->width] != 0;
+    case VEC_SLIDE1UP: case VEC_SLIDE1DOWN: return v->count == 1;
+    case VEC_SLIDEUP: case VEC_SLIDEDOWN: return v->count == 1 && is_const(v);
+    case VEC_CLMUL: case VEC_CLMULH: return x64_features.clmul;
+    case VEC_AESEM: case VEC_AESEF: case VEC_AESDM: case VEC_AESDF: return x64_features.aes;
+    case VEC_AESZ: return true;
+    case VEC_SHA2MS: case VEC_SHA2CH: case VEC_SHA2CL: return x64_features.sha;
+    default: return false;
+    }
+}
+
+void vec_operate(Vec *v) {
+    unsigned op = v->i->aux;
+    if (direct[op][v->width]) {
+        by_table(v, direct[op][v->width], false);
+        return;
+    }
+    if (swapped[op][v->width]) {
+        by_table(v, swapped[op][v->width], true);
+        return;
+    }
+    switch ((VecOp)op) {
+    case VEC_MOVE: copy(v); break;
+    case VEC_MERGE: merge(v); break;
+    case VEC_REV8: reverse_bytes(v); break;
+    case VEC_BREV8: reverse_bits(v); break;
+    case VEC_SLL: case VEC_SRL: case VEC_SRA: shift(v, op - VEC_SLL); break;
+    case VEC_ROL: case VEC_ROR: rotate(v); break;
+    case VEC_EQ: case VEC_NE: case VEC_LTU: case VEC_LT: case VEC_LEU: case VEC_LE: case VEC_GTU: case VEC_GT: mask_result(v, compare(v)); break;
+    case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: multiply_add(v); break;
+    case VEC_FSQRT: square_root(v); break;
+    case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: signs(v); break;
+    case VEC_SLIDE1UP: case VEC_SLIDE1DOWN: slide_one(v, op == VEC_SLIDE1UP); break;
+    case VEC_SLIDEUP: case VEC_SLIDEDOWN: slide(v, op == VEC_SLIDEUP); break;
+    case VEC_CLMUL: case VEC_CLMULH: carryless(v, op == VEC_CLMULH); break;
+    case VEC_AESEM: case VEC_AESEF: case VEC_AESDM: case VEC_AESDF: case VEC_AESZ: aes(v); break;
+    case VEC_SHA2CH: case VEC_SHA2CL: sha2_rounds(v); break;
+    case VEC_SHA2MS: sha2_schedule(v); break;
+    default: BUG("a vector operation without code");
+    }
+}
