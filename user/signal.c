@@ -246,7 +246,7 @@ static bool enter_handler(Thread *t, int sig, const u8 info[128], const SigActio
     memcpy(f.info, info, sizeof f.info);
     u64 sp = abi->sp_get(t->cpu);
     bool on_alt = t->alt_size && on_altstack(t, sp);
-    if (on_alt && sp - t->alt_sp < abi->min_sigstack) return false; /* the alternate stack itself is full */
+    if (on_alt && sp - t->alt_sp < abi->frame_size(t->cpu)) return false; /* the alternate stack itself is full */
     if ((a->flags & SA_ONSTACK) && t->alt_size && !on_alt) sp = t->alt_sp + t->alt_size;
     if (abi->frame_push(t->cpu, sp, &f, sig, a->handler, t->process->vdso + *abi->vdso_sigreturn) < 0) return false;
     if (t->alt_flags & GUEST_SS_AUTODISARM) {

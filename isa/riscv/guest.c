@@ -50,7 +50,7 @@ static SemFn *const semantics[RV_OPS] = {
 
 static u32 mode(const Vcpu *cpu) {
     const RvState *s = (const RvState *)cpu->state;
-    return (s->frm & 7) | (s->no_vector ? RV_MODE_NO_VECTOR : 0);
+    return (s->frm & 7) | ((s->vector_control & 3) == RV_VECTOR_OFF ? RV_MODE_NO_VECTOR : 0);
 }
 
 static u32 system_mode(const Vcpu *cpu) {

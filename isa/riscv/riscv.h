@@ -75,7 +75,7 @@ typedef struct RvState {
     u64 frm;        /* dynamic rounding mode 0..7 (5..7 reserved); also the translation mode */
     u64 resv_addr;  /* reservation of lr; RV_NO_RESERVATION if none */
     u64 resv_value; /* what lr loaded there */
-    u64 no_vector;  /* 1: prctl has switched vectors off, in a process */
+    u64 vector_control; /* of a process: its prctl; low two bits RV_VECTOR_* */
     u64 pad[4];
     /* From here on no slots: generated code reaches it by vec, peek and poke (ir/ops.def), isa/riscv/vector.h has the rest. */
     u8 v[32][RV_VLENB] __attribute__((aligned(16)));
@@ -86,6 +86,7 @@ typedef struct RvState {
     u64 vpad;
 } RvState;
 #define RV_NO_RESERVATION (~0ull)
+enum { RV_VECTOR_OFF = 1, RV_VECTOR_ON = 2 };
 #define RV_TIME_HZ 1000000000ull /* frequency of the time CSR, for hwprobe and the vDSO */
 
 /* Privilege modes [priv "privilege levels"]. In a translation mode RV_M_MPRV stands for M-mode whose loads and stores are done as another mode's. */
