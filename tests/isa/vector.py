@@ -243,6 +243,30 @@ class VectorMaker(scalar.Maker):
             return 0xc0007057 | vtype << 20 | r.choice((0, 1, 2, 4, 4, 8, 16, 31)) << 15 | rd << 7
         return 0x00007057 | vtype << 20 | r.choice((0, 0) + registers) << 15 | rd << 7
 
+    def settings(self):
+        """vset* and accesses to the CSRs of vectors, with any values."""
+        r = self.rng
+        theirs = tuple(range(10, 20))
+        state = self.state_of({'facts': (), 'name': '', 'ext': ''}, 0)
+        for n in theirs:
+            state['x'][n] = r.choice((r.choice(LEGAL) | r.getrandbits(2) << 6, r.getrandbits(11), r.randrange(140), state['x'][n]))
+        words = []
+        for _ in range(r.randrange(1, 12)):
+            kind = r.randrange(5)
+            if kind < 2:
+                words.append(self.set_vtype(r.choice((r.choice(LEGAL) | r.getrandbits(2) << 6, r.getrandbits(10 + kind))) & 0x3ff | r.getrandbits(1) * kind << 10, theirs))
+            elif kind == 2:
+                words.append(0x80007057 | r.choice(theirs) << 20 | r.choice((0,) + theirs) << 15 | r.choice((0,) + theirs) << 7)
+            else:
+                csr = r.choice((0x008, 0x008, 0x009, 0x00a, 0x00f, 0x00f, 0xc20, 0xc21, 0xc22))
+                how = r.choice((1, 2, 3, 5, 6, 7))
+                source = 0 if csr >= 0xc00 and r.randrange(20) else r.choice((0,) + theirs)
+                if csr >= 0xc00 and source == 0:
+                    how |= 2
+                words.append(0x73 | csr << 20 | source << 15 | how << 12 | r.choice((0,) + theirs) << 7)
+        vtype = r.choice(LEGAL)
+        return self.pack(words, state, r.randrange(vlmax(vtype) + 1), vtype, r.choice((0, 0, r.randrange(128))))
+
     def mixed(self, calm, accesses, rounds):
         """Several widths, with instructions of each; x8 and x9 point to the window, x7 counts rounds; x10..x19 are theirs. Groups are small and four
         registers apart, or nearly all would be illegal."""
@@ -325,6 +349,7 @@ def make_cases(rows, args):
     if not args.row:
         accesses = [r for r in chosen if re.fullmatch(r'v[ls]e\d+\.v|v[ls]m\.v|v[ls]1r.*', r['name'])]
         calm = [r for r in chosen if not maker.is_access(r) and not (r['ext'].startswith('Zvk') and r['ext'] != 'Zvkb')]
+        made += [('settings', maker.settings()) for _ in range(args.count * 50)]
         made += [('sequence', maker.mixed(calm, accesses, 0)) for _ in range(args.count * 20)]
         made += [('loop', maker.mixed(calm, accesses, maker.rng.choice((2, 5, 30)))) for _ in range(args.count * 20)]
     return [(name, code) for name, (code, _) in made], [case for _, (_, case) in made]
