@@ -24,6 +24,7 @@ typedef enum LateKind { LATE_EXIT, LATE_POLL, LATE_TRAP, LATE_RET, LATE_LOOKUP, 
 typedef struct Late { /* code to be emitted behind the block */
     u8 kind, reg, type, trap;
     u8 *from;        /* rel32 that leads there */
+    u8 *also;        /* LATE_VEC: another one; NULL */
     const u8 *back;  /* where it goes on, host writable address */
     u64 pc;          /* exits, traps */
     u32 exit;        /* index into HostCode.exits; LATE_VEC in a region: what region_vec_trap said */

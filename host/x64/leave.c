@@ -284,6 +284,7 @@ void cg_lower_leave(Cg *g, IrInsn *i) {
 
 static void emit_one(Cg *g, const Late *l) {
     x64_fix_rel32(&g->b, l->from);
+    if (l->also) x64_fix_rel32(&g->b, l->also);
     if (g->guest->paged) cg_note_pc(g, l->frame);
     switch ((LateKind)l->kind) {
     case LATE_EXIT:

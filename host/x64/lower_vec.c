@@ -92,6 +92,7 @@ void cg_lower_vec(Cg *g, IrInsn *i) {
     if (g->region) l->exit = region_vec_trap(g);
     if (is_inline(&v)) operate(&v);
     g->late.at[late].back = g->b.at;
+    g->late.at[late].also = v.give_up;
     if (g->region) g->late.at[late].borrowed = g->region->borrowed;
 }
 

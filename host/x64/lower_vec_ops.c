@@ -116,6 +116,42 @@ static void signs(Vec *v) {
     }
 }
 
+/* x = +-(s1 * s2) +- d, or +-(s1 * d) +- s2. */
+static void multiply_add_k(Vec *v, unsigned k) {
+    static const u8 insn[] = {0xb8, 0xbe, 0xba, 0xbc}; /* vfmadd231, vfnmsub231, vfmsub231, vfnmadd231 */
+    static const u8 form[] = {[VEC_FMACC - VEC_FMACC] = 0, [VEC_FNMACC - VEC_FMACC] = 1, [VEC_FMSAC - VEC_FMACC] = 2, [VEC_FNMSAC - VEC_FMACC] = 3,
+        [VEC_FMADD - VEC_FMACC] = 0, [VEC_FNMADD - VEC_FMACC] = 1, [VEC_FMSUB - VEC_FMACC] = 2, [VEC_FNMSUB - VEC_FMACC] = 3};
+    unsigned op = v->i->aux;
+    bool to_d = op <= VEC_FNMSAC;
+    u32 fma = P(2, insn[form[op - VEC_FMACC]]) | (is_double(v) ? W1 : 0);
+    load(v, v->x, to_d ? vec_d(v, k) : vec_s2(v, k));
+    load(v, v->t, to_d ? vec_s2(v, k) : vec_d(v, k));
+    if (v->scalar) x64_vrr(v->b, fma, v->x, v->t, v->y);
+    else x64_vrm(v->b, fma, v->x, v->t, vec_s1(v, k));
+}
+
+static void note_nan(Vec *v, bool first) {
+    unsigned to = first ? v->u : v->t;
+    move(v, to, v->x);
+    rr_imm(v, INSN(1, is_double(v), 0xc2), to, to, 3); /* cmpunord */
+    if (!first) rr(v, I_POR, v->u, v->t);
+}
+
+/* A NaN anywhere is C's affair: infinity times zero plus a quiet NaN is invalid for the guest, and not for the processor. So nothing may have been
+ * stored by then: of several registers, all are done twice. */
+static void fused_multiply_add(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        multiply_add_k(v, k);
+        note_nan(v, k == 0);
+    }
+    rr(v, P(2, 0x17), v->u, v->u); /* ptest */
+    v->give_up = x64_jcc(v->b, CC_NE, NULL);
+    for (unsigned k = 0; k < v->count; k++) {
+        if (v->count > 1) multiply_add_k(v, k);
+        store(v, k);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------------------------------ */
 
 static void by_table(Vec *v, u32 insn, bool swap) {
@@ -470,6 +506,7 @@ bool vec_has_code(const Vec *v) {
     case VEC_CLMUL: case VEC_CLMULH: return x64_features.clmul;
     case VEC_AESEM: case VEC_AESEF: case VEC_AESDM: case VEC_AESDF: return x64_features.aes;
     case VEC_AESZ: return true;
+    case VEC_FMACC: case VEC_FNMACC: case VEC_FMSAC: case VEC_FNMSAC: case VEC_FMADD: case VEC_FNMADD: case VEC_FMSUB: case VEC_FNMSUB: return x64_features.fma;
     case VEC_SHA2MS: case VEC_SHA2CH: case VEC_SHA2CL: return x64_features.sha;
     default: return false;
     }
@@ -495,6 +532,7 @@ void vec_operate(Vec *v) {
     case VEC_EQ: case VEC_NE: case VEC_LTU: case VEC_LT: case VEC_LEU: case VEC_LE: case VEC_GTU: case VEC_GT: mask_result(v, compare(v)); break;
     case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: multiply_add(v); break;
     case VEC_FSQRT: square_root(v); break;
+    case VEC_FMACC: case VEC_FNMACC: case VEC_FMSAC: case VEC_FNMSAC: case VEC_FMADD: case VEC_FNMADD: case VEC_FMSUB: case VEC_FNMSUB: fused_multiply_add(v); break;
     case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: signs(v); break;
     case VEC_SLIDE1UP: case VEC_SLIDE1DOWN: slide_one(v, op == VEC_SLIDE1UP); break;
     case VEC_SLIDEUP: case VEC_SLIDEDOWN: slide(v, op == VEC_SLIDEUP); break;

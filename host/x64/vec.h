@@ -19,6 +19,7 @@ typedef struct Vec {
     unsigned width;      /* log2 bytes of an element */
     unsigned count;      /* registers of each operand */
     bool scalar;         /* s1 is the operand a: in all elements of y */
+    u8 *give_up;         /* rel32 of a branch to what C does instead; NULL */
 } Vec;
 
 /* Register k of an operand, in the guest's state. */
