@@ -185,7 +185,8 @@ class VectorMaker(scalar.Maker):
         size = 128  # registers
         back = r.randrange(size) if not r.randrange(4) else size + r.randrange(WINDOW_SIZE - size + 1)
         at = WINDOW_SIZE - back
-        state['x'][base] = WINDOW + (at if r.randrange(3) else at & -eew)
+        align = 8 if re.search(r'\dr(e\d+)?\.v', name) else eew if r.randrange(3) else 1  # of whole registers, qemu says vstart in steps of 8 bytes
+        state['x'][base] = WINDOW + (at & -align)
         return True
 
     def strided(self, row, word, state, base, most, size):
@@ -327,6 +328,12 @@ def run_cases(command, blob):
     return [done.stdout[at:at + STATE.size] for at in range(0, len(done.stdout) - STATE.size + 1, STATE.size)], done.returncode
 
 
+def comparable(state):
+    """qemu says the address of some faults as a multiple of eight below it."""
+    at = 8 * HEAD.index('address')
+    return state[:at] + bytes((state[at] & 0xf8,)) + state[at + 1:]
+
+
 def parts(state):
     """[(name, value)] of a state."""
     words = STATE.unpack(state)
@@ -390,7 +397,7 @@ def main():
         got, status = run_cases(command, blob)
         score.check(len(got) == len(names) and status == 0, target, ended % (len(got), len(names), status))
         for (name, code), case, w, g in zip(names, cases, want, got):
-            if w == g:
+            if comparable(w) == comparable(g):
                 score.passed += 1
             else:
                 score.check(False, '%s %s' % (target, name), '%s: %s' % (disassembly(code), difference(case, w, g)))
