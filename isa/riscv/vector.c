@@ -45,12 +45,16 @@ static bool may_overlap(const Group *d, const Group *from) {
 
 static const Group mask_group = {.width = BIT_WIDE, .count = 1};
 
-/* A source may not be read in two widths: neither as mask nor as the other source. */
-static bool sources_agree(const Vec *i, const Group *a, const Group *b, bool reads_mask) {
+/* No register is read in two widths: as mask and as elements, or as two operands [unpriv v, "vector operands"]. Sums with carries, comparisons and
+ * vcompress may all the same: QEMU does them, and programs that were tried there need not break here. */
+static bool sources_agree(const Vec *i, const Group *d, const Group *a, const Group *b, bool reads_mask) {
     const VecRow *r = i->row;
-    if (a && reads_mask && a->width != BIT_WIDE && groups_meet(a, &mask_group)) return false;
-    if (b && reads_mask && b->width != BIT_WIDE && groups_meet(b, &mask_group)) return false;
-    return !(a && b && a->width != b->width && groups_meet(a, b)) || r->d == RVV_SCALAR;
+    bool lenient = r->d == RVV_MASK || (r->facts & RVV_CARRY && r->kernels != &vec_k_merge);
+    if (reads_mask && !lenient && a && a->width != BIT_WIDE && groups_meet(a, &mask_group)) return false;
+    if (reads_mask && !lenient && b && groups_meet(b, &mask_group)) return false;
+    if (r->facts & RVV_READS && a && a->width != d->width && groups_meet(a, d)) return false;
+    if (r->facts & RVV_READS && b && b->width != d->width && groups_meet(b, d)) return false;
+    return !a || !b || a->width == b->width || b->width == BIT_WIDE || !groups_meet(a, b);
 }
 
 static bool destination_is_free(const Vec *i, const Group *d, const Group *from) {
@@ -66,7 +70,7 @@ static bool groups_are_legal(const Vec *i, bool reads_mask) {
     Group d = group_of(i, r->d, i->vd), a = group_of(i, r->a, i->vs2), b = group_of(i, r->b, i->vs1);
     if (has_a && !group_fits(&a)) return false;
     if (has_b && !group_fits(&b)) return false;
-    if (!sources_agree(i, has_a ? &a : NULL, has_b ? &b : NULL, reads_mask)) return false;
+    if (!sources_agree(i, &d, has_a ? &a : NULL, has_b ? &b : NULL, reads_mask)) return false;
     if (r->d == RVV_NONE) return true;
     if (!group_fits(&d)) return false;
     if (has_a && !destination_is_free(i, &d, &a)) return false;
@@ -77,7 +81,7 @@ static bool groups_are_legal(const Vec *i, bool reads_mask) {
 }
 
 static bool is_float(const Vec *i, u8 kind) {
-    unsigned width = kind == RVV_MASK || kind == RVV_NONE ? i->sew : vec_width(i, kind);
+    unsigned width = vec_width(i, kind);
     return width >= 1 && width <= 3;
 }
 
@@ -86,7 +90,8 @@ static bool float_is_legal(const Vec *i) {
     if (!(r->facts & (RVV_FD | RVV_FS))) return true;
     if (i->s->frm > 4) return false;
     if (r->facts & RVV_FD && !is_float(i, r->d)) return false;
-    return !(r->facts & RVV_FS) || is_float(i, r->a);
+    if (!(r->facts & RVV_FS)) return true;
+    return (r->a == RVV_NONE || is_float(i, r->a)) && (r->b == RVV_NONE || is_float(i, r->b));
 }
 
 static bool cipher_is_legal(const Vec *i) {

@@ -122,13 +122,13 @@ static u64 address_of(const Vec *i, const Access *a, u32 k) {
 
 static unsigned access_segment(const Vec *i, const Access *a, u32 k) {
     u64 at = address_of(i, a, k);
+    u64 v[8] = {0};
     for (unsigned f = 0; f < a->fields; f++, at += 1u << a->width) {
-        u64 v = 0;
-        if (a->write) v = vec_get(field_of(i, a, f), a->width, k);
-        unsigned trap = access_one(i->cpu, at, 1u << a->width, a->write, &v);
+        if (a->write) v[f] = vec_get(field_of(i, a, f), a->width, k);
+        unsigned trap = access_one(i->cpu, at, 1u << a->width, a->write, &v[f]);
         if (trap) return trap;
-        if (!a->write) vec_put(field_of(i, a, f), a->width, k, v);
     }
+    for (unsigned f = 0; f < a->fields && !a->write; f++) vec_put(field_of(i, a, f), a->width, k, v[f]);
     return 0;
 }
 
@@ -160,24 +160,34 @@ static bool meets(unsigned a, unsigned a_count, unsigned b, unsigned b_count) { 
 /* Registers of a group, 0: none is so large or so small. */
 static unsigned group_count(int emul) { return emul < -3 || emul > 3 ? 0 : emul > 0 ? 1u << emul : 1; }
 
-/* The index group: in place, and apart from vd unless one rule or another of "vector operands" allows it. Segments never may overlap it. */
+/* The index group of a store: no register of it is read in two widths, where the mask and the first field count [as in QEMU]. */
+static bool store_index_is_legal(const Vec *i, const Access *a, unsigned data_count, unsigned count) {
+    if (i->masked && (i->vd == 0 || i->vs2 == 0)) return false;
+    return a->width == a->index_width || !meets(i->vd, data_count, i->vs2, count);
+}
+
+/* That of a load: apart from vd unless one rule or another of "vector operands" allows it, which none does for segments. */
+static bool load_index_is_legal(const Vec *i, const Access *a, unsigned data_count, unsigned count, int emul) {
+    unsigned all = a->fields * data_count;
+    if (i->masked && i->vs2 == 0) return false;
+    if (!meets(i->vd, all, i->vs2, count)) return true;
+    if (a->fields > 1) return false;
+    if (a->width < a->index_width) return i->vd == i->vs2;
+    return a->width == a->index_width || (emul >= 0 && i->vd + all == i->vs2 + count);
+}
+
 static bool index_is_legal(const Vec *i, const Access *a, unsigned data_count) {
     int emul = a->index_width - i->sew + i->lmul;
-    unsigned count = group_count(emul), end = i->vd + a->fields * data_count;
+    unsigned count = group_count(emul);
     if (!count || i->vs2 & (count - 1)) return false;
-    if (i->masked && i->vs2 == 0) return false;
-    if (!meets(i->vd, end - i->vd, i->vs2, count)) return true;
-    if (a->width == a->index_width && (a->fields == 1 || a->write)) return true;
-    if (a->write || a->fields > 1) return false;
-    if (a->width < a->index_width) return i->vd == i->vs2;
-    return emul >= 0 && end == i->vs2 + count;
+    return a->write ? store_index_is_legal(i, a, data_count, count) : load_index_is_legal(i, a, data_count, count, emul);
 }
 
 static bool is_legal(const Vec *i, const Access *a) {
     unsigned count = group_count(a->width - i->sew + i->lmul);
     if (i->s->vtype & RV_VILL || !count || i->vd & (count - 1)) return false;
     if (a->fields * count > 8 || i->vd + a->fields * count > 32) return false;
-    if (i->masked && i->vd == 0) return false;
+    if (i->masked && i->vd == 0 && !a->write) return false;
     return a->mode != INDEXED || index_is_legal(i, a, count);
 }
 

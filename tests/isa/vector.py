@@ -23,6 +23,7 @@ WINDOW = MEMORY + 4096 - WINDOW_SIZE
 STATE = struct.Struct('<8Q32Q32Q512s512s')
 HEAD = ('signal', 'pc', 'address', 'fcsr', 'vcsr', 'vl', 'vtype', 'vstart')
 VILL = 1 << 63
+SIGSEGV = 11
 END = 0x400f0067  # jr 0x400(x30): vector_guest's trampoline
 CPU = 'rv64,v=true,vlen=128,elen=64,zfh=true,zvfh=true,zba=true,zbb=true,' + ','.join(
     e + '=true' for e in ('zvbb', 'zvbc', 'zvkg', 'zvkned', 'zvknhb', 'zvksed', 'zvksh'))
@@ -328,12 +329,6 @@ def run_cases(command, blob):
     return [done.stdout[at:at + STATE.size] for at in range(0, len(done.stdout) - STATE.size + 1, STATE.size)], done.returncode
 
 
-def comparable(state):
-    """qemu says the address of some faults as a multiple of eight below it."""
-    at = 8 * HEAD.index('address')
-    return state[:at] + bytes((state[at] & 0xf8,)) + state[at + 1:]
-
-
 def parts(state):
     """[(name, value)] of a state."""
     words = STATE.unpack(state)
@@ -341,6 +336,19 @@ def parts(state):
     out = list(zip(HEAD, words)) + [('x%d' % n, words[8 + n]) for n in range(1, 30)] + [('f%d' % n, words[40 + n]) for n in range(32)]
     out += [('v%d' % n, int.from_bytes(v[16 * n:16 * n + 16], 'little')) for n in range(32)]
     return out + [('memory+%d' % at, int.from_bytes(memory[at:at + 8], 'little')) for at in range(0, WINDOW_SIZE, 8)]
+
+
+def alike(code, want, got):
+    """Are they equal in what is not left open? qemu says the address of some faults as a multiple of eight below it; of a segment with a fault in its
+    middle, it has loaded the fields before."""
+    if want == got:
+        return True
+    w, g = dict(parts(want)), dict(parts(got))
+    if w['signal'] != SIGSEGV or w['address'] & -8 != g['address'] & -8:
+        return False
+    word = int.from_bytes(code[:4], 'little')
+    is_segment_load = len(code) == 8 and word & 0x7f == 0x07 and word >> 29
+    return all(w[n] == g[n] for n in w if n != 'address' and not (is_segment_load and re.fullmatch(r'v\d+', n)))
 
 
 def difference(case, want, got):
@@ -397,7 +405,7 @@ def main():
         got, status = run_cases(command, blob)
         score.check(len(got) == len(names) and status == 0, target, ended % (len(got), len(names), status))
         for (name, code), case, w, g in zip(names, cases, want, got):
-            if comparable(w) == comparable(g):
+            if alike(code, w, g):
                 score.passed += 1
             else:
                 score.check(False, '%s %s' % (target, name), '%s: %s' % (disassembly(code), difference(case, w, g)))
