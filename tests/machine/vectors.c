@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PROCESSES = 3, THREADS = 2, ROUNDS = 400 };
+enum { PROCESSES = 3, THREADS = 2, ROUNDS = 50 };
 
 #define V(text) ".option push; .option arch, +v;" text ".option pop"
 #define ALL(op, at) "mv t0, " at ";" op " v0, (t0); addi t0, t0, 128;" op " v8, (t0); addi t0, t0, 128;" op " v16, (t0); addi t0, t0, 128;" op " v24, (t0);"
