@@ -2,7 +2,6 @@
 /* Vector registers as Linux keeps them: over signals, whose handlers see and change them; not over system calls; fresh in every new thread, process
  * and program; for tracers; allowed and forbidden by prctl; told of by auxv, hwprobe and /proc/cpuinfo. */
 //: oracle: none
-//: skip: lockstep memory that another process changes is not the same to look at twice
 #include "t.h"
 #include <elf.h>
 #include <linux/ptrace.h>
