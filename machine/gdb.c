@@ -110,12 +110,21 @@ static void put_result(Gdb *g, bool good) { text_print(&g->reply, good ? "OK" : 
 
 /* --- registers ---------------------------------------------------------------------------- */
 
-/* Read and written as in M-mode: a debugger may see everything. */
+/* What a debugger writes into a unit that is on counts as changed, or the guest would not save it. */
+static void touch(Hart *h, u64 unit) {
+    if (h->s->mstatus & unit) h->s->mstatus = rv_with_sd(h->s->mstatus | unit);
+}
+
+/* Read and written as in M-mode, with all units on: a debugger may see everything. */
 static bool csr_access(Hart *h, u32 csr, bool write, u64 *v) {
-    u64 priv = h->s->priv;
+    u64 priv = h->s->priv, status = h->s->mstatus;
+    bool unit = csr < CSR_SSTATUS || (csr >= CSR_VL && csr <= CSR_VLENB);
     h->s->priv = RV_M;
+    if (unit) h->s->mstatus |= RV_FS | RV_VS;
     bool good = write ? csr_write(h, csr, *v) : csr_read(h, csr, v);
     h->s->priv = priv;
+    if (unit) h->s->mstatus = status;
+    if (unit && write) touch(h, csr <= CSR_FCSR ? RV_FS : RV_VS);
     hart_settle(h);
     return good;
 }
@@ -131,6 +140,7 @@ static bool register_access(Hart *h, u64 n, bool write, u64 *v) {
     u64 *at = register_find(h, n);
     if (at) {
         if (write && n) *at = n == PC ? *v & ~1ull : *v;
+        if (write && n >= F_FIRST) touch(h, RV_FS);
         *v = *at;
         return true;
     }
@@ -150,15 +160,20 @@ static void registers_set(Gdb *g, const char *s) {
 }
 
 /* A vector register: wider than the others. */
-static void vector_command(Gdb *g, u8 *at, const char *s, bool write) {
-    if (write) put_result(g, get_bytes(s + (*s == '='), at, RV_VLENB) == RV_VLENB);
-    else put_bytes(g, at, RV_VLENB);
+static void vector_command(Gdb *g, Hart *h, u64 n, const char *s, bool write) {
+    u8 *at = h->s->user.v[n];
+    if (!write) {
+        put_bytes(g, at, RV_VLENB);
+        return;
+    }
+    put_result(g, get_bytes(s + (*s == '='), at, RV_VLENB) == RV_VLENB);
+    touch(h, RV_VS);
 }
 
 static void register_command(Gdb *g, const char *s, bool write) {
     u64 n = number(&s), v = 0;
     if (n >= V_FIRST && n < V_FIRST + 32) {
-        vector_command(g, hart_now(g)->s->user.v[n - V_FIRST], s, write);
+        vector_command(g, hart_now(g), n - V_FIRST, s, write);
         return;
     }
     if (write) get_bytes(s + (*s == '='), (u8 *)&v, 8);
