@@ -20,12 +20,13 @@ static __attribute__((noipa)) void *other(void *arg) { return arg; }
 static __attribute__((noipa)) void use(void) { __asm__ volatile(""); }
 
 /* v1 holds the bytes 0 to 15, with five elements of 16 bits; prints what a debugger has made of v2 and vl. */
-static void vectors(void) {
+static void vectors(int fault) {
     static unsigned char in[16], out[16];
     unsigned long vl;
     for (int k = 0; k < 16; k++) in[k] = (unsigned char)k;
     __asm__ volatile(".option push; .option arch, +v; vsetivli x0, 5, e16, m1, ta, ma; csrwi vcsr, 5; vl1re8.v v1, (%0); vmv1r.v v2, v1; .option pop" : : "r"(in) : "memory");
     use();
+    if (fault) *nowhere = 1;
     __asm__ volatile("csrr %1, 0xc20; .option push; .option arch, +v; vs1r.v v2, (%2); .option pop" : "+m"(out), "=&r"(vl) : "r"(out) : "memory");
     printf("%d %d %lu\n", out[0], out[15], vl);
 }
@@ -37,7 +38,7 @@ int main(int argc, char **argv) {
     pthread_join(t, NULL);
     printf("%d %g\n", depth(5), area(2.0));
     fflush(stdout);
-    if (!strcmp(what, "vectors")) vectors();
+    if (!strcmp(what, "vectors")) vectors(argc > 2);
     fflush(stdout);
     if (!strcmp(what, "spin")) forever();
     if (!strcmp(what, "fault")) *nowhere = 1;
