@@ -5,7 +5,8 @@
  *
  * For each value it is found out what its eight bytes are (Source): zero, a byte of a load, or copies of such a byte's sign. A value all of
  * whose bytes come from neighbouring places, loaded in one block, is a *root*; the largest come first. The one load stands where the first
- * of the many was; what else wants one of these gets a piece of its result.
+ * of the many was; what else wants one of these gets a piece of its result. So do the sums on the way to the root (*parts*): they stay behind in
+ * registers, and where ways meet, somebody seems to want them.
  *
  * Condition: between the first and the last of them no store that might change what they read, no fence, no atomic. Faults: the one load
  * may fault where the first did not; then the guest's instructions are executed one by one from there (TRAP_RETRY), as nothing has happened yet.
@@ -40,6 +41,7 @@ typedef struct Merge {
     u32 *block_of;     /* by id: id of the `block` */
     u32 *uses;         /* by id: operations that read it, but for those that roots make superfluous */
     u32 *group_of;     /* by id: of loads that become part of one (or of several: any), and of roots; 0: none */
+    bool *is_part;     /* by id */
     u32 *starts;       /* by id: first group whose load stands there; 0: none */
     VEC(Group) groups; /* 0: unused */
 } Merge;
@@ -215,20 +217,50 @@ static void add_group(Merge *m, Group g) {
     vec_push(&m->groups, g);
 }
 
+/* A run of the word's bytes, in a value that is zero besides: bytes [from, from + size) of the word are its bytes [to, to + size). */
+typedef struct Part {
+    unsigned from, to, size;
+} Part;
+
+/* Is it one, of the group that the first of its bytes belongs to? Returns that, or 0. */
+static u32 find_part(const Merge *m, u32 id, Part *p) {
+    const IrInsn *i = &m->f->insns.at[id];
+    const Source *s = m->source[id];
+    unsigned k = 0, n = width(i);
+    if ((i->op != IR_or && i->op != IR_add && i->op != IR_xor && i->op != IR_shl && i->op != IR_and) || !m->known[id]) return 0;
+    while (k < n && s[k] == ZERO) k++;
+    if (k == n || !is_byte(s[k])) return 0;
+    u32 group = m->group_of[load_of(s[k])];
+    const Group *g = &m->groups.at[group];
+    i64 from = group ? place_of(m, s[k]).disp - g->place.disp : -1;
+    if (from < 0 || g->swap) return 0;
+    *p = (Part){.from = (unsigned)from, .to = k};
+    for (; k < n && s[k] != ZERO; k++, p->size++) {
+        Place at = is_byte(s[k]) && m->group_of[load_of(s[k])] == group ? place_of(m, s[k]) : (Place){0};
+        if (at.base != g->place.base || at.disp != g->place.disp + (i64)(p->from + p->size)) return 0;
+    }
+    while (k < n && s[k] == ZERO) k++;
+    return k == n && p->from + p->size <= g->size ? group : 0;
+}
+
 static void count_uses(Merge *m, const IrInsn *i, u32 n) {
     const u32 operand[3] = {i->a, i->b, i->c};
     for (unsigned k = 0; k < ir_op_operands[i->op]; k++) m->uses[operand[k]] += n;
     for (u32 k = 0; opt_has_args((IrOp)i->op) && k < i->b; k++) m->uses[m->f->args.at[i->a + k]] += n;
 }
 
-/* From the last to the first: the largest roots come first, and what only they wanted is no root any more. What only frames want is none. */
+/* From the last to the first: the largest roots come first, and what only they wanted is no root any more. What only frames want is none, but may be a
+ * part. */
 static void find_roots(Merge *m) {
     Group g;
+    Part p;
     for (u32 id = 1; id < m->f->insns.len; id++) count_uses(m, &m->f->insns.at[id], 1);
     for (u32 id = m->f->insns.len - 1; id; id--) {
         const IrInsn *i = &m->f->insns.at[id];
-        bool dead = !m->uses[id] && (ir_op_facts[i->op] & F_PURE), root = !dead && find_group(m, id, &g);
-        if (dead || root) count_uses(m, i, ~0u);
+        bool dead = !m->uses[id] && (ir_op_facts[i->op] & F_PURE);
+        m->is_part[id] = find_part(m, id, &p) != 0;
+        bool root = !dead && !m->is_part[id] && find_group(m, id, &g);
+        if (dead || root || m->is_part[id]) count_uses(m, i, ~0u);
         if (root) add_group(m, g);
     }
 }
@@ -275,6 +307,24 @@ static u32 emit_piece(const Merge *m, IrFunc *out, const Group *g, u32 id) {
     return emit_extension(out, 8u << i->aux, i->aux2 & IR_SIGNED, emit_shr(out, IR_I64, g->load, 8 * (u64)at));
 }
 
+static u32 emit_and(IrFunc *out, u32 v, u64 mask) { return emit(out, (IrInsn){.op = IR_and, .type = IR_I64, .a = v, .b = emit_const(out, IR_I64, mask)}); }
+static u32 emit_shl(IrFunc *out, u32 v, u64 by) { return by ? emit(out, (IrInsn){.op = IR_shl, .type = IR_I64, .a = v, .b = emit_const(out, IR_I64, by)}) : v; }
+
+/* In place, by a mask if that is one of low bytes or of 32 bits; else by shifts, those beside it leaving by themselves at either end. */
+static u32 emit_part(IrFunc *out, const Group *g, const Part *p, IrType type) {
+    u32 v = g->load;
+    if (p->from == p->to && (p->from == 0 || p->from + p->size <= 4)) {
+        u64 mask = (p->size == 8 ? ~0ull : (1ull << 8 * p->size) - 1) << 8 * p->from;
+        bool extends = p->from == 0 && (p->size & (p->size - 1)) == 0;
+        if (p->size < g->size) v = extends ? emit_extension(out, 8 * p->size, false, v) : emit_and(out, v, mask);
+    } else {
+        v = emit_shr(out, IR_I64, v, 8 * p->from);
+        if (p->from + p->size < g->size && p->to + p->size < BYTES) v = p->size & (p->size - 1) ? emit_and(out, v, (1ull << 8 * p->size) - 1) : emit_extension(out, 8 * p->size, false, v);
+        v = emit_shl(out, v, 8 * p->to);
+    }
+    return type == IR_I32 ? emit_trunc(out, v) : v;
+}
+
 static u32 copy_insn(Merge *m, IrFunc *out, const u32 *map, u32 id) {
     IrInsn i = m->f->insns.at[id];
     opt_map_operands(m->f, &i, map);
@@ -282,6 +332,9 @@ static u32 copy_insn(Merge *m, IrFunc *out, const u32 *map, u32 id) {
         Group *g = &m->groups.at[n];
         g->load = emit(out, (IrInsn){.op = IR_load, .type = IR_I64, .aux = g->log2size, .a = map[g->place.base], .imm = (u64)g->place.disp});
     }
+    Part p;
+    u32 part = m->is_part[id] ? find_part(m, id, &p) : 0; /* perhaps of another group by now */
+    if (part) return emit_part(out, &m->groups.at[part], &p, (IrType)i.type);
     if (!m->group_of[id]) return emit(out, i);
     const Group *g = &m->groups.at[m->group_of[id]];
     return id == g->root ? emit_root(out, g, (IrType)i.type) : emit_piece(m, out, g, id);
@@ -314,6 +367,7 @@ void opt_merge(Opt *o, IrFunc *f) {
     m.uses = arena_alloc(&o->arena, n * sizeof(u32));
     m.starts = arena_alloc(&o->arena, n * sizeof(u32));
     m.group_of = arena_alloc(&o->arena, n * sizeof(u32));
+    m.is_part = arena_alloc(&o->arena, n);
     vec_push(&m.groups, (Group){0});
     for (u32 id = 1; id < n; id++) {
         if (f->insns.at[id].op == IR_block) block = id;

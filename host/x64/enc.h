@@ -175,6 +175,7 @@ enum {
 #define I_ANDN INSN(2, 0, 0xf2)
 #define I_RORX INSN(3, 3, 0xf0)
 #define I_MULX INSN(2, 3, 0xf6)
+#define I_BZHI INSN(2, 0, 0xf5)
 /* SSE: pp chosen by type: scalar single F3, double F2 */
 #define I_MOVS_LOAD(pp) INSN(1, pp, 0x10)
 #define I_MOVS_STORE(pp) INSN(1, pp, 0x11)

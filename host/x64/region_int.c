@@ -93,9 +93,24 @@ static void alu_operand(Cg *g, const IrInsn *i, bool flags) {
     cg_set(g, dst);
 }
 
+/* The low bits of a, more than an immediate can say. */
+static bool mask_low(Cg *g, const IrInsn *i) {
+    const IrInsn *mask = cg_insn(g, cg_root(g, i->b));
+    if (i->op != IR_and || i->type != IR_I64 || mask->op != IR_const || fits_i32((i64)mask->imm) || (mask->imm & (mask->imm + 1)) || !x64_features.bmi2) return false;
+    X64Mem m;
+    bool memory = cg_use_mem(g, i->a, &m);
+    unsigned a = memory ? NO_REG : cg_use(g, i->a), count = cg_temp(g, false), dst = cg_target(g, false, 0, NO_REG);
+    x64_mov_imm(&g->b, count, (u64)__builtin_popcountll(mask->imm));
+    if (memory) x64_vrm(&g->b, I_BZHI | W1, dst, count, m);
+    else x64_vrr(&g->b, I_BZHI | W1, dst, count, a);
+    cg_set(g, dst);
+    return true;
+}
+
 static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
+    if (mask_low(g, i)) return;
     u32 carry = known_carry(g, root_b);
     if ((i->op == IR_add || i->op == IR_sub) && carry) {
         add_carry(g, i, a, carry);
