@@ -140,7 +140,13 @@ i64 do_riscv_hwprobe(Thread *t, u64 *a) {
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #endif
-enum { PR_RISCV_V_SET = 69, PR_RISCV_V_GET = 70, PR_RISCV_FLUSH_CTX = 71 };
+#ifndef PR_RISCV_V_SET_CONTROL
+#define PR_RISCV_V_SET_CONTROL 69
+#define PR_RISCV_V_GET_CONTROL 70
+#endif
+#ifndef PR_RISCV_SET_ICACHE_FLUSH_CTX
+#define PR_RISCV_SET_ICACHE_FLUSH_CTX 71
+#endif
 
 /* Who may use vectors: this thread, and what it executes. */
 static i64 vector_control(Thread *t, bool set, u64 control) {
@@ -158,9 +164,9 @@ i64 do_prctl(Thread *t, u64 *a) {
     case PR_SET_UNALIGN:
     case PR_GET_TSC:
     case PR_SET_TSC: return -EINVAL;
-    case PR_RISCV_V_SET:
-    case PR_RISCV_V_GET: return vector_control(t, (int)a[0] == PR_RISCV_V_SET, a[1]);
-    case PR_RISCV_FLUSH_CTX: return 0; /* fence.i works from every hart */
+    case PR_RISCV_V_SET_CONTROL:
+    case PR_RISCV_V_GET_CONTROL: return vector_control(t, (int)a[0] == PR_RISCV_V_SET_CONTROL, a[1]);
+    case PR_RISCV_SET_ICACHE_FLUSH_CTX: return 0; /* fence.i works from every hart */
     }
     return thread_sys(t, SYS_prctl, a[0], a[1], a[2], a[3], a[4]);
 }
