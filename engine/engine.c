@@ -2,6 +2,7 @@
 /* The run loop: look up, translate, link, enter; and what happens to translations when the guest's code or the
  * process changes. See engine.h and cache.h. */
 #include "engine/engine.h"
+#include "base/guard.h"
 #include "base/sys.h"
 #include "engine/image.h"
 #include <errno.h>
@@ -475,6 +476,16 @@ static TrapCode last_step(Vcpu *cpu, Left *left) {
     return cpu->budget > 0 ? engine_step(cpu) : TRAP_POLL;
 }
 
+/* Code does a vector instruction's accesses all at once: the interpreter finds out which element it is that faults. */
+static bool is_vector_fault(const Engine *e, const Vcpu *cpu) {
+    size_t avail;
+    bool pristine;
+    u32 bits = 0;
+    if (!e->guest->is_vector || e->guest->paged) return false;
+    const u8 *code = e->hooks.fetch(e->hooks.ctx, cpu->pc, &avail, &pristine);
+    return code && avail >= sizeof bits && guard_copy(&bits, code, sizeof bits) == sizeof bits && e->guest->is_vector(bits);
+}
+
 TrapCode engine_run(Vcpu *cpu) {
     Engine *e = cpu->engine;
     Left left = {0};
@@ -482,7 +493,7 @@ TrapCode engine_run(Vcpu *cpu) {
         settle_mode(e, cpu);
         TrapCode trap = UNLIKELY(e->options.counted && cpu->budget < BLOCK_MAX_INSNS) ? last_step(cpu, &left) : step(e, cpu, &left);
         e->stats.dispatches++;
-        if (trap == TRAP_RETRY) trap = engine_step(cpu);
+        if (trap == TRAP_RETRY || (trap == TRAP_FAULT && is_vector_fault(e, cpu))) trap = engine_step(cpu);
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
         if (trap == TRAP_POLL && !e->options.counted && tier_hot(cpu)) continue;
         if (trap == TRAP_POLL) __atomic_store_n(&cpu->poll, 0, __ATOMIC_SEQ_CST);

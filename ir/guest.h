@@ -53,6 +53,7 @@ struct Guest {
      * its operation), with operands a and b: 0, or a TrapCode, for which Vcpu.trap_arg is set; it never faults itself. */
     u16 vectors, vector_key;
     unsigned (*vector)(Vcpu *cpu, u64 code, u64 a, u64 b);
+    bool (*is_vector)(u32 bits); /* may this instruction, of insn_max bytes, be an IR_vec? */
     u32 (*guess)(const Vcpu *cpu); /* IrFunc.guess for code that this cpu comes to; NULL: there are no vectors */
     /* Translation mode (part of the translation key) of a CPU state: RISC-V: frm, 0..7. */
     u32 (*mode)(const Vcpu *cpu);

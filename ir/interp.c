@@ -255,7 +255,7 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         case IR_peek: memcpy(&v[id], (u8 *)cpu->state + i->imm, 8); break;
         case IR_poke: memcpy((u8 *)cpu->state + i->imm, &a, 8); break;
         case IR_vec: {
-            unsigned code = f->guest->vector(cpu, i->imm & ~0ull >> 16, a, v[i->b]);
+            unsigned code = f->guest->vector(cpu, i->imm, a, v[i->b]);
             if (code) return (TrapCode)code;
             break;
         }

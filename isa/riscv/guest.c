@@ -2,6 +2,7 @@
 /* The guest `riscv_guest`: how the engine sees RISC-V. Slots, helpers, and the translation of one instruction: decode,
  * fetch the registers that its row reads, call its semantics. */
 #include "isa/riscv/sem.h"
+#include "isa/riscv/vector.h"
 
 #define XSLOT(n, name) {name, IR_I64, offsetof(RvState, x) + 8 * n}
 #define FSLOT(n, name) {name, IR_F64, offsetof(RvState, f) + 8 * n}
@@ -47,6 +48,19 @@ static SemFn *const semantics[RV_OPS] = {
     RV_EACH_OP(SEMANTICS_ROW)
 #undef SEMANTICS_ROW
 };
+
+static bool is_vector(u32 bits) {
+    RvInsn i;
+    return riscv_decode(bits, &i) && (riscv_ops[i.op].facts & RV_IS_VECTOR);
+}
+
+static unsigned vector(Vcpu *cpu, u64 code, u64 a, u64 b) { return riscv_vector_known(cpu, (u32)code, (u16)(code >> 32), code >> 48, a, b); }
+
+/* All elements, whatever vl is: the last round of a loop may be the one that is translated. */
+static u32 guess(const Vcpu *cpu) {
+    u64 key = ((const RvState *)cpu->state)->vkey;
+    return key == RV_VKEY_NONE ? 0 : (u32)key | RV_VKEY_FULL;
+}
 
 static u32 mode(const Vcpu *cpu) {
     const RvState *s = (const RvState *)cpu->state;
@@ -143,7 +157,8 @@ static unsigned disasm(u64 pc, const u8 *code, size_t avail, Text *out) {
 
 #define BOTH_GUESTS                                                                                                  \
     .name = "riscv64", .elf_machine = 243 /* EM_RISCV */, .hot_slots = hot_slots, .hot_count = ARRAY_LEN(hot_slots), .hot_fslots = hot_fslots,  \
-    .hot_fcount = ARRAY_LEN(hot_fslots), .helpers = helpers, .helper_count = HELPER_COUNT, .insn_align = 2, .insn_max = 4, .lift = lift, .disasm = disasm
+    .hot_fcount = ARRAY_LEN(hot_fslots), .helpers = helpers, .helper_count = HELPER_COUNT, .insn_align = 2, .insn_max = 4, .lift = lift, .disasm = disasm,  \
+    .vectors = offsetof(RvState, v), .vector_key = offsetof(RvState, vkey), .vector = vector, .is_vector = is_vector, .guess = guess
 
 const Guest riscv_guest = {
     BOTH_GUESTS,
