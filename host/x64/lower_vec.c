@@ -64,7 +64,7 @@ void cg_late_vec(Cg *g, const Late *l) {
         if (l->operand[n] != NO_REG) store_operand(g, 1 + n, 0, l->operand[n]);
     if (l->operand[0] == NO_REG) store_operand(g, 1, i->a, NO_REG);
     if (l->operand[1] == NO_REG) store_operand(g, 2, i->b, NO_REG);
-    x64_mov_imm(&g->b, RAX, i->imm & ~0ull >> 16);
+    x64_mov_imm(&g->b, RAX, i->imm);
     x64_call_mem(&g->b, STUB_MEM(STUB_VECTOR));
     if (g->guest->paged) x64_jmp(&g->b, l->back + g->b.rx_delta);
     else x64_jcc(&g->b, CC_E, l->back + g->b.rx_delta);

@@ -1,5 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Vector instructions [unpriv v]: one operation each, which knows how to do it (isa/riscv/vector.h). */
+/* Vector instructions [unpriv v, zvk]. Each becomes one IR_vec, which riscv_vector can do, whatever vtype and vl are. If vtype is known, or guessed to be
+ * what it was when the code was translated (IrFunc.guess), and the instruction works on all elements of whole registers, it says so besides
+ * (VEC_*), and the host has code for it that the state's key guards. */
 #include "isa/riscv/sem.h"
+#include "isa/riscv/vector.h"
 
-SEM(vector) { sem_illegal(b, i); }
+enum { W8 = 1, W16 = 2, W32 = 4, W64 = 8, W_ALL = 15, W_FP = W32 | W64 };
+enum Shape {
+    NONE,
+    VV, VX, VI, VF,  /* s2, and s1: a vector, an x register, the immediate, an f register */
+    UNARY,           /* s2 only */
+    MASK,            /* as VV: its destination is a mask */
+    MASK_X, MASK_I,
+    MEM,             /* unit-stride */
+    WHOLE,           /* of whole registers, as many as the encoding says: vs2 */
+    WHOLE_MEM,
+    GROUP_S,         /* .vs: the first element group of s2 */
+};
+
+typedef struct Inline {
+    u8 op, shape, widths;
+} Inline;
+
+#define VX_VV(name, op, widths) [RV_##name##_vv] = {op, VV, widths}, [RV_##name##_vx] = {op, VX, widths}
+#define VX_VV_VI(name, op, widths) VX_VV(name, op, widths), [RV_##name##_vi] = {op, VI, widths}
+#define MASK_VX_VV(name, op) [RV_##name##_vv] = {op, MASK, W_ALL}, [RV_##name##_vx] = {op, MASK_X, W_ALL}
+#define VF_VV(name, op) [RV_##name##_vv] = {op, VV, W_FP}, [RV_##name##_vf] = {op, VF, W_FP}
+#define WHOLE_LOADS(n) [RV_vl##n##re8_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re16_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re32_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re64_v] = {VEC_LOAD, WHOLE_MEM, 0}
+static const Inline inlines[RV_OPS] = {
+    VX_VV_VI(vadd, VEC_ADD, W_ALL), VX_VV(vsub, VEC_SUB, W_ALL), [RV_vrsub_vx] = {VEC_RSUB, VX, W_ALL}, [RV_vrsub_vi] = {VEC_RSUB, VI, W_ALL},
+    VX_VV_VI(vand, VEC_AND, W_ALL), VX_VV_VI(vor, VEC_OR, W_ALL), VX_VV_VI(vxor, VEC_XOR, W_ALL), VX_VV(vandn, VEC_ANDN, W_ALL),
+    VX_VV_VI(vsll, VEC_SLL, W_ALL), VX_VV_VI(vsrl, VEC_SRL, W_ALL), VX_VV_VI(vsra, VEC_SRA, W_ALL),
+    VX_VV(vrol, VEC_ROL, W_ALL), VX_VV_VI(vror, VEC_ROR, W_ALL),
+    VX_VV(vminu, VEC_MINU, W_ALL), VX_VV(vmin, VEC_MIN, W_ALL), VX_VV(vmaxu, VEC_MAXU, W_ALL), VX_VV(vmax, VEC_MAX, W_ALL),
+    VX_VV(vmul, VEC_MUL, W_ALL), VX_VV(vmulh, VEC_MULH, W_ALL), VX_VV(vmulhu, VEC_MULHU, W_ALL),
+    VX_VV(vmacc, VEC_MACC, W_ALL), VX_VV(vnmsac, VEC_NMSAC, W_ALL), VX_VV(vmadd, VEC_MADD, W_ALL), VX_VV(vnmsub, VEC_NMSUB, W_ALL),
+    [RV_vmv_v_v] = {VEC_MOVE, VV, W_ALL}, [RV_vmv_v_x] = {VEC_MOVE, VX, W_ALL}, [RV_vmv_v_i] = {VEC_MOVE, VI, W_ALL}, [RV_vfmv_v_f] = {VEC_MOVE, VF, W_FP},
+    [RV_vmerge_vvm] = {VEC_MERGE, VV, W_ALL}, [RV_vmerge_vxm] = {VEC_MERGE, VX, W_ALL}, [RV_vmerge_vim] = {VEC_MERGE, VI, W_ALL}, [RV_vfmerge_vfm] = {VEC_MERGE, VF, W_FP},
+    MASK_VX_VV(vmseq, VEC_EQ), [RV_vmseq_vi] = {VEC_EQ, MASK_I, W_ALL}, MASK_VX_VV(vmsne, VEC_NE), [RV_vmsne_vi] = {VEC_NE, MASK_I, W_ALL},
+    MASK_VX_VV(vmsltu, VEC_LTU), MASK_VX_VV(vmslt, VEC_LT), MASK_VX_VV(vmsleu, VEC_LEU), [RV_vmsleu_vi] = {VEC_LEU, MASK_I, W_ALL},
+    MASK_VX_VV(vmsle, VEC_LE), [RV_vmsle_vi] = {VEC_LE, MASK_I, W_ALL}, [RV_vmsgtu_vx] = {VEC_GTU, MASK_X, W_ALL}, [RV_vmsgtu_vi] = {VEC_GTU, MASK_I, W_ALL},
+    [RV_vmsgt_vx] = {VEC_GT, MASK_X, W_ALL}, [RV_vmsgt_vi] = {VEC_GT, MASK_I, W_ALL},
+    [RV_vle8_v] = {VEC_LOAD, MEM, W8}, [RV_vle16_v] = {VEC_LOAD, MEM, W16}, [RV_vle32_v] = {VEC_LOAD, MEM, W32}, [RV_vle64_v] = {VEC_LOAD, MEM, W64},
+    [RV_vse8_v] = {VEC_STORE, MEM, W8}, [RV_vse16_v] = {VEC_STORE, MEM, W16}, [RV_vse32_v] = {VEC_STORE, MEM, W32}, [RV_vse64_v] = {VEC_STORE, MEM, W64},
+    WHOLE_LOADS(1), WHOLE_LOADS(2), WHOLE_LOADS(4), WHOLE_LOADS(8),
+    [RV_vs1r_v] = {VEC_STORE, WHOLE_MEM, 0}, [RV_vs2r_v] = {VEC_STORE, WHOLE_MEM, 0}, [RV_vs4r_v] = {VEC_STORE, WHOLE_MEM, 0}, [RV_vs8r_v] = {VEC_STORE, WHOLE_MEM, 0},
+    [RV_vmv1r_v] = {VEC_MOVE, WHOLE, 0}, [RV_vmv2r_v] = {VEC_MOVE, WHOLE, 0}, [RV_vmv4r_v] = {VEC_MOVE, WHOLE, 0}, [RV_vmv8r_v] = {VEC_MOVE, WHOLE, 0},
+    [RV_vrev8_v] = {VEC_REV8, UNARY, W_ALL}, [RV_vbrev8_v] = {VEC_BREV8, UNARY, W_ALL},
+    VF_VV(vfadd, VEC_FADD), VF_VV(vfsub, VEC_FSUB), [RV_vfrsub_vf] = {VEC_FRSUB, VF, W_FP}, VF_VV(vfmul, VEC_FMUL), VF_VV(vfdiv, VEC_FDIV), [RV_vfrdiv_vf] = {VEC_FRDIV, VF, W_FP},
+    [RV_vfsqrt_v] = {VEC_FSQRT, UNARY, W_FP},
+    VF_VV(vfmacc, VEC_FMACC), VF_VV(vfnmacc, VEC_FNMACC), VF_VV(vfmsac, VEC_FMSAC), VF_VV(vfnmsac, VEC_FNMSAC),
+    VF_VV(vfmadd, VEC_FMADD), VF_VV(vfnmadd, VEC_FNMADD), VF_VV(vfmsub, VEC_FMSUB), VF_VV(vfnmsub, VEC_FNMSUB),
+    VF_VV(vfsgnj, VEC_SGNJ), VF_VV(vfsgnjn, VEC_SGNJN), VF_VV(vfsgnjx, VEC_SGNJX),
+    [RV_vslide1up_vx] = {VEC_SLIDE1UP, VX, W_ALL}, [RV_vslide1down_vx] = {VEC_SLIDE1DOWN, VX, W_ALL},
+    [RV_vslidedown_vi] = {VEC_SLIDEDOWN, VI, W_ALL}, [RV_vslideup_vi] = {VEC_SLIDEUP, VI, W_ALL},
+    VX_VV(vclmul, VEC_CLMUL, W64), VX_VV(vclmulh, VEC_CLMULH, W64),
+    [RV_vaesem_vv] = {VEC_AESEM, UNARY, W32}, [RV_vaesem_vs] = {VEC_AESEM, GROUP_S, W32}, [RV_vaesef_vv] = {VEC_AESEF, UNARY, W32}, [RV_vaesef_vs] = {VEC_AESEF, GROUP_S, W32},
+    [RV_vaesdm_vv] = {VEC_AESDM, UNARY, W32}, [RV_vaesdm_vs] = {VEC_AESDM, GROUP_S, W32}, [RV_vaesdf_vv] = {VEC_AESDF, UNARY, W32}, [RV_vaesdf_vs] = {VEC_AESDF, GROUP_S, W32},
+    [RV_vaesz_vs] = {VEC_AESZ, GROUP_S, W32}, [RV_vaeskf1_vi] = {VEC_AESKF1, VI, W32}, [RV_vaeskf2_vi] = {VEC_AESKF2, VI, W32},
+    [RV_vsha2ms_vv] = {VEC_SHA2MS, VV, W32}, [RV_vsha2ch_vv] = {VEC_SHA2CH, VV, W32}, [RV_vsha2cl_vv] = {VEC_SHA2CL, VV, W32},
+    [RV_vghsh_vv] = {VEC_GHSH, VV, W32}, [RV_vgmul_vv] = {VEC_GMUL, UNARY, W32},
+};
+
+/* --- may it be inline? ------------------------------------------------------------------------------------------------ */
+
+/* Registers in a group of vtype; 0: a fraction of one. */
+static unsigned group(u64 vtype) { return vtype & 4 ? 0 : 1u << (vtype & 3); }
+static unsigned width(u64 vtype) { return vtype >> 3 & 7; }
+
+static bool is_mask(const Inline *n) { return n->shape == MASK || n->shape == MASK_X || n->shape == MASK_I; }
+static bool is_whole(const Inline *n) { return n->shape == WHOLE || n->shape == WHOLE_MEM; }
+static bool is_scalar(const Inline *n) { return n->shape == VX || n->shape == VI || n->shape == VF || n->shape == MASK_X || n->shape == MASK_I; }
+static bool is_float(const Inline *n) { return (n->op >= VEC_FADD && n->op <= VEC_FNMSUB) || n->op == VEC_SGNJ || n->op == VEC_SGNJN || n->op == VEC_SGNJX || n->shape == VF; }
+
+/* Registers of each operand; 0: not inline. */
+static unsigned count_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
+    if (!b->guess || !n->op) return 0;
+    if (is_whole(n)) return (i->bits >> (n->shape == WHOLE ? 15 : 29) & 7) + 1;
+    unsigned count = group(b->guess);
+    if (n->shape != MEM) return n->widths >> width(b->guess) & 1 ? count : 0;
+    unsigned eew = __builtin_ctz(n->widths), sew = width(b->guess);
+    if (i->imm) return 0; /* segments */
+    if (eew >= sew) return count << (eew - sew) <= 8 ? count << (eew - sew) : 0;
+    return count >> (sew - eew);
+}
+
+/* Can the host do it, legal as it is? */
+static bool is_simple(const IrBuilder *b, const RvInsn *i, const Inline *n, unsigned count) {
+    if (is_mask(n) && count > 1) return false;
+    if (is_float(n) && (b->mode & IR_MODE_ROUNDING) > 3) return false;
+    return i->bits >> 25 & 1 || n->op == VEC_MERGE; /* not masked: the bit is 1 where there is no mask */
+}
+
+/* ------------------------------------------------------------------------------------------------------------------------- */
+
+/* An f register as riscv_vector wants it; if it is not NaN-boxed, as the value that it counts as [unpriv v, "vector floating-point instructions"]. */
+static Ref float_operand(IrBuilder *b, const Inline *n, Ref f) {
+    if (n->op && b->guess && width(b->guess) == 2) f = ir_box(b, ir_unbox(b, IR_F32, f));
+    return ir_bits(b, f);
+}
+
+SEM(vector) {
+    (void)pc, (void)rs3;
+    const Inline *n = &inlines[i->op];
+    const RvOpInfo *op = &riscv_ops[i->op];
+    u32 key = b->guess && riscv_vector_is_legal(i->bits, i->op, b->guess & 0xff, b->mode & IR_MODE_ROUNDING) ? b->guess : 0;
+    unsigned count = key ? count_of(b, i, n) : 0;
+    if (count && !is_simple(b, i, n, count)) count = 0;
+    Ref x = op->file[1] == RV_FILE_F ? float_operand(b, n, rs1) : op->file[1] == RV_FILE_X ? rs1 : ir_i64(b, count && (n->shape == VI || n->shape == MASK_I) ? IMM : 0);
+    Ref y = op->file[2] == RV_FILE_X ? rs2 : ir_i64(b, 0);
+    unsigned form = (count && !is_whole(n) && n->shape != MEM ? width(b->guess) : 0) | (is_scalar(n) || n->shape == GROUP_S ? VEC_SCALAR : 0);
+    if (op->facts & (RV_IS_LOAD | RV_IS_STORE)) form |= VEC_MEMORY;
+    unsigned d = op->file[0] == RV_FILE_V ? i->rd : i->rs3;
+    u32 registers = vec_registers(d, i->rs2, n->shape == WHOLE ? i->rs2 : i->rs1, count);
+    ir_vec(b, count ? (VecOp)n->op : VEC_CALL, form, count ? registers : 0, key, (u64)i->op << 32 | i->bits, x, y);
+    if (op->file[0] != RV_FILE_X && op->file[0] != RV_FILE_F) return;
+    Ref result = ir_peek(b, offsetof(RvState, vresult));
+    if (op->file[0] == RV_FILE_X) RD(result);
+    else FD(ir_bits(b, result));
+}

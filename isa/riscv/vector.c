@@ -94,10 +94,13 @@ static bool float_is_legal(const Vec *i) {
     return (r->a == RVV_NONE || is_float(i, r->a)) && (r->b == RVV_NONE || is_float(i, r->b));
 }
 
+static unsigned group_elements(const Vec *i) { return i->row->facts & RVV_EGS8 ? 8 : i->row->facts & RVV_EGS4 ? 4 : 1; }
+static bool length_is_legal(const Vec *i) { return !((i->vl | i->start) & (group_elements(i) - 1)); }
+
 static bool cipher_is_legal(const Vec *i) {
-    unsigned facts = i->row->facts, group = facts & RVV_EGS8 ? 8 : facts & RVV_EGS4 ? 4 : 1;
+    unsigned facts = i->row->facts;
     if (facts & (RVV_SEW32 | RVV_SEW64) && !(facts & RVV_SEW32 && i->sew == 2) && !(facts & RVV_SEW64 && i->sew == 3)) return false;
-    return vec_vlmax(i) >= group && !(i->vl & (group - 1)) && !(i->start & (group - 1));
+    return vec_vlmax(i) >= group_elements(i) && length_is_legal(i);
 }
 
 static bool is_legal(const Vec *i) {
@@ -185,37 +188,51 @@ static unsigned copy_registers(Vec *i, unsigned count) {
     return 0;
 }
 
-static unsigned compute(Vec *i, unsigned op) {
+static bool is_whole_move(unsigned op) { return op == RV_vmv1r_v || op == RV_vmv2r_v || op == RV_vmv4r_v || op == RV_vmv8r_v; }
+
+/* `known`: riscv_vector_is_legal has been asked. */
+static unsigned compute(Vec *i, unsigned op, bool known) {
     if (i->s->vtype & RV_VILL) return TRAP_ILLEGAL;
-    switch (op) {
-    case RV_vmv1r_v: return copy_registers(i, 1);
-    case RV_vmv2r_v: return copy_registers(i, 2);
-    case RV_vmv4r_v: return copy_registers(i, 4);
-    case RV_vmv8r_v: return copy_registers(i, 8);
-    }
+    if (is_whole_move(op)) return copy_registers(i, i->vs1 + 1u);
     i->row = &rows[op];
     if (!i->row->run) return TRAP_ILLEGAL;
     take_second(i, op);
-    if (!is_legal(i)) return TRAP_ILLEGAL;
+    if (known ? !length_is_legal(i) : !is_legal(i)) return TRAP_ILLEGAL;
     i->masked = !(i->bits >> 25 & 1) && !(i->row->facts & RVV_CARRY);
     i->row->run(i);
     return 0;
 }
 
-static Vec unpack(Vcpu *cpu, u32 bits, u64 x, u64 y) {
-    RvState *s = vcpu_state(cpu);
+static bool is_memory(u32 bits) { return (bits & 0x7f) == OP_LOAD || (bits & 0x7f) == OP_STORE; }
+
+static Vec unpack(RvState *s, u32 bits) {
     return (Vec){
-        .cpu = cpu, .s = s, .bits = bits, .vd = bits >> 7 & 31, .vs1 = bits >> 15 & 31, .vs2 = bits >> 20 & 31, .masked = !(bits >> 25 & 1),
-        .sew = s->vtype >> 3 & 7, .lmul = (i8)sext_bits(s->vtype, 3), .vl = (u32)s->vl, .start = (u32)s->vstart, .x = x, .y = y,
+        .s = s, .bits = bits, .vd = bits >> 7 & 31, .vs1 = bits >> 15 & 31, .vs2 = bits >> 20 & 31, .masked = !(bits >> 25 & 1),
+        .sew = s->vtype >> 3 & 7, .lmul = (i8)sext_bits(s->vtype, 3), .vl = (u32)s->vl, .start = (u32)s->vstart,
     };
 }
 
-unsigned riscv_vector(Vcpu *cpu, u32 bits, unsigned op, u64 x, u64 y) {
-    Vec i = unpack(cpu, bits, x, y);
-    unsigned opcode = bits & 0x7f, trap;
-    if (opcode == OP_LOAD || opcode == OP_STORE) trap = vec_memory(&i);
-    else trap = compute(&i, op);
-    if (!trap) i.s->vstart = 0;
-    i.s->vkey = riscv_vector_key(i.s);
+bool riscv_vector_is_legal(u32 bits, unsigned op, u64 vtype, unsigned frm) {
+    RvState s = {.vtype = vtype, .frm = frm};
+    Vec i = unpack(&s, bits);
+    if (!riscv_vlmax(vtype)) return false;
+    if (is_memory(bits)) return vec_memory_is_legal(&i);
+    if (is_whole_move(op)) return true;
+    i.row = &rows[op];
+    if (!i.row->run) return false;
+    take_second(&i, op);
+    return is_legal(&i);
+}
+
+unsigned riscv_vector_known(Vcpu *cpu, u32 bits, unsigned op, u64 key, u64 x, u64 y) {
+    RvState *s = vcpu_state(cpu);
+    Vec i = unpack(s, bits);
+    i.cpu = cpu, i.x = x, i.y = y;
+    bool known = (s->vkey | RV_VKEY_FULL) == key;
+    unsigned trap = is_memory(bits) ? vec_memory(&i, known) : compute(&i, op, known);
+    if (!trap) s->vstart = 0;
+    if (trap || !known || s->vl != i.vl) s->vkey = riscv_vector_key(s);
     return trap;
 }
+
+unsigned riscv_vector(Vcpu *cpu, u32 bits, unsigned op, u64 x, u64 y) { return riscv_vector_known(cpu, bits, op, 0, x, y); }

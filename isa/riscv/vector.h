@@ -19,6 +19,12 @@
  * TRAP_ILLEGAL; TRAP_FAULT, TRAP_SLOW with Vcpu.trap_arg the address. */
 unsigned riscv_vector(Vcpu *cpu, u32 bits, unsigned op, u64 x, u64 y);
 
+/* Is the instruction legal with this vtype, vstart 0, and any vl that is a multiple of its element groups? For translations: what they found legal
+ * need not be looked at again (half the time of a short instruction) where the state's key is the one that they expect, which they give as `key`: vtype's
+ * low bits and RV_VKEY_FULL, whether vl is VLMAX or not; 0: not found. */
+bool riscv_vector_is_legal(u32 bits, unsigned op, u64 vtype, unsigned frm);
+unsigned riscv_vector_known(Vcpu *cpu, u32 bits, unsigned op, u64 key, u64 x, u64 y);
+
 /* VLMAX of a vtype [unpriv v, "vector type register"]: 0 if it is reserved or not supported, which makes it vill: fractional groups hold elements up to
  * the same fraction of 64 bits. */
 static inline unsigned riscv_vlmax(u64 vtype) {

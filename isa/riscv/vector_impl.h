@@ -146,6 +146,8 @@ void vec_splat(u64 *to, unsigned sew, u64 v);
 #include "isa/riscv/vector.def"
 
 /* Any load or store: a TrapCode, with vstart set; 0 for done. */
-unsigned vec_memory(Vec *i);
+unsigned vec_memory(Vec *i, bool known);
+/* riscv_vector_is_legal's part of it, which need not be asked again if it is `known`. */
+bool vec_memory_is_legal(const Vec *i);
 
 #endif

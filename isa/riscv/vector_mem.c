@@ -26,29 +26,32 @@ static u64 host_address(Vcpu *cpu, u64 va, u32 size, bool write) {
     return LIKELY(offset <= PAGE_BYTES - size) ? e->host + offset : cpu->mmu->fill(cpu, va, size, write ? TLB_WRITE : 0);
 }
 
-static unsigned paged_access(Vcpu *cpu, u64 va, u32 size, bool write, u64 *v) {
-    u64 host = host_address(cpu, va, size, write);
+static unsigned paged_access(Vcpu *cpu, u64 va, u32 size, bool write, void *v) {
+    u64 host = host_address(cpu, va, size, write), value = 0;
     if (host) {
         guard_copy(write ? (void *)host : v, write ? v : (void *)host, size);
         return 0;
     }
     if (cpu->trap != TRAP_SLOW || cpu->phase != PHASE_VMM) return cpu->trap;
-    return cpu->mmu->access(cpu, va, size, write, v) ? 0 : cpu->trap;
+    if (write) memcpy(&value, v, size);
+    if (!cpu->mmu->access(cpu, va, size, write, &value)) return cpu->trap;
+    if (!write) memcpy(v, &value, size);
+    return 0;
 }
 
 /* The first byte that is not there: an access may begin in one page and end in another. */
-static u64 fault_address(u64 at, u32 size, bool write) {
+static u64 fault_address(u64 at, u32 size) {
     u8 byte;
     bool first = (at & (PAGE_BYTES - 1)) + size <= PAGE_BYTES || guard_copy(&byte, (void *)at, 1) != 1;
     return first ? at : align_down(at + size - 1, PAGE_BYTES);
 }
 
 /* An element of a power of two bytes: 0, or the trap. */
-static unsigned access_one(Vcpu *cpu, u64 at, u32 size, bool write, u64 *v) {
+static unsigned access_one(Vcpu *cpu, u64 at, u32 size, bool write, void *v) {
     if (cpu->mmu) return paged_access(cpu, at, size, write, v);
     if (LIKELY(guard_copy(write ? (void *)at : v, write ? v : (void *)at, size) == size)) return 0;
     cpu->trap = TRAP_FAULT;
-    cpu->trap_arg = fault_address(at, size, write);
+    cpu->trap_arg = fault_address(at, size);
     return TRAP_FAULT;
 }
 
@@ -71,42 +74,66 @@ static u32 copy_many(Vcpu *cpu, u8 *buffer, u64 at, u32 size, unsigned width, bo
 
 static u8 *field_of(const Vec *i, const Access *a, unsigned field) { return i->s->v[i->vd + field * a->step]; }
 
-static void segment_read(const Vec *i, const Access *a, u8 *to, u32 k) {
-    for (unsigned f = 0; f < a->fields; f++) vec_put(to, a->width, f, vec_get(field_of(i, a, f), a->width, k));
-}
-static void segment_write(const Vec *i, const Access *a, const u8 *from, u32 k) {
-    for (unsigned f = 0; f < a->fields; f++) vec_put(field_of(i, a, f), a->width, k, vec_get(from, a->width, f));
-}
+/* Moves elements between the registers, from element `first` on, and a buffer in which segments follow one another; `active`: a byte for each, or NULL
+ * for all. */
+typedef struct Move {
+    void *buffer;
+    u32 first, count;
+    const u8 *active;
+} Move;
 
-/* Takes `count` elements from vstart on out of the buffer. */
-static void unpack(const Vec *i, const Access *a, const u8 *buffer, u32 count) {
-    u32 size = (u32)a->fields << a->width;
-    if (!i->masked && a->fields == 1) {
-        memcpy(field_of(i, a, 0) + (i->start << a->width), buffer, count << a->width);
-        return;
+#define UNPACK(T)                                                                                                                            \
+    for (unsigned f = 0; f < a->fields; f++) {                                                                                               \
+        T *to = (T *)field_of(i, a, f) + m->first;                                                                                           \
+        const T *from = (const T *)m->buffer + f;                                                                                            \
+        for (u32 k = 0; k < m->count; k++)                                                                                                   \
+            if (!m->active || m->active[k]) to[k] = from[k * a->fields];                                                                     \
+    }                                                                                                                                        \
+    break;
+static void unpack(const Vec *i, const Access *a, const Move *m) {
+    switch (a->width) {
+    case 0: UNPACK(u8)
+    case 1: UNPACK(u16)
+    case 2: UNPACK(u32)
+    default: UNPACK(u64)
     }
-    for (u32 k = 0; k < count; k++)
-        if (vec_active(i, i->start + k)) segment_write(i, a, buffer + k * size, i->start + k);
 }
+#undef UNPACK
 
-static void pack(const Vec *i, const Access *a, u8 *buffer, u32 count) {
-    if (a->fields == 1) {
-        memcpy(buffer, field_of(i, a, 0) + (i->start << a->width), count << a->width);
-        return;
+#define PACK(T)                                                                                                                              \
+    for (unsigned f = 0; f < a->fields; f++) {                                                                                               \
+        const T *from = (const T *)field_of(i, a, f) + m->first;                                                                             \
+        T *to = (T *)m->buffer + f;                                                                                                          \
+        for (u32 k = 0; k < m->count; k++) to[k * a->fields] = from[k];                                                                      \
+    }                                                                                                                                        \
+    break;
+static void pack(const Vec *i, const Access *a, const Move *m) {
+    switch (a->width) {
+    case 0: PACK(u8)
+    case 1: PACK(u16)
+    case 2: PACK(u32)
+    default: PACK(u64)
     }
-    for (u32 k = 0; k < count; k++) segment_read(i, a, buffer + k * ((u32)a->fields << a->width), i->start + k);
 }
+#undef PACK
 
 /* As many elements as go at once; vstart moves on behind them. Reading inactive elements, too, is seen by nobody: what comes from devices does not come
  * this way. */
 static void access_together(Vec *i, const Access *a) {
-    u8 buffer[RVV_BUFFER];
+    u64 buffer[RVV_BUFFER / 8];
+    u8 active[RVV_BUFFER], *direct = field_of(i, a, 0) + (i->start << a->width);
     u32 size = (u32)a->fields << a->width, count = a->count - i->start;
     u64 at = i->x + (u64)i->start * size;
-    if (a->write) pack(i, a, buffer, count);
-    u32 done = copy_many(i->cpu, buffer, at, count * size, a->width, a->write) / size;
-    if (!a->write) unpack(i, a, buffer, done);
-    i->start += done;
+    if (a->fields == 1 && !i->masked) {
+        i->start += copy_many(i->cpu, direct, at, count * size, a->width, a->write) >> a->width;
+        return;
+    }
+    Move m = {.buffer = buffer, .first = i->start, .count = count};
+    if (a->write) pack(i, a, &m);
+    m.count = copy_many(i->cpu, (u8 *)buffer, at, count * size, a->width, a->write) / size;
+    if (i->masked) vec_spread(active, i->s->v[0], a->count), m.active = active + i->start;
+    if (!a->write) unpack(i, a, &m);
+    i->start += m.count;
 }
 
 /* --- element by element ---------------------------------------------------------------------------------------------------------------- */
@@ -121,21 +148,27 @@ static u64 address_of(const Vec *i, const Access *a, u32 k) {
 }
 
 static unsigned access_segment(const Vec *i, const Access *a, u32 k) {
-    u64 at = address_of(i, a, k);
-    u64 v[8] = {0};
-    for (unsigned f = 0; f < a->fields; f++, at += 1u << a->width) {
-        if (a->write) v[f] = vec_get(field_of(i, a, f), a->width, k);
-        unsigned trap = access_one(i->cpu, at, 1u << a->width, a->write, &v[f]);
+    u64 at = address_of(i, a, k), buffer[8];
+    u32 size = (u32)a->fields << a->width;
+    Move m = {.buffer = buffer, .first = k, .count = 1};
+    if (a->write) pack(i, a, &m);
+    u32 done = copy_many(i->cpu, (u8 *)buffer, at, size, a->width, a->write);
+    for (; done < size; done += 1u << a->width) { /* what did not go that way, one by one */
+        unsigned trap = access_one(i->cpu, at + done, 1u << a->width, a->write, (u8 *)buffer + done);
         if (trap) return trap;
     }
-    for (unsigned f = 0; f < a->fields && !a->write; f++) vec_put(field_of(i, a, f), a->width, k, v[f]);
+    if (!a->write) unpack(i, a, &m);
     return 0;
+}
+
+static unsigned access_element(const Vec *i, const Access *a, u32 k) {
+    return access_one(i->cpu, address_of(i, a, k), 1u << a->width, a->write, field_of(i, a, 0) + (k << a->width));
 }
 
 static unsigned access_each(Vec *i, const Access *a) {
     for (; i->start < a->count; i->start++) {
         if (!vec_active(i, i->start)) continue;
-        unsigned trap = access_segment(i, a, i->start);
+        unsigned trap = a->fields == 1 ? access_element(i, a, i->start) : access_segment(i, a, i->start);
         if (!trap) continue;
         if (a->stops_at_fault && i->start && trap == TRAP_FAULT) {
             i->s->vl = i->start;
@@ -211,7 +244,12 @@ static Access decode(const Vec *i) {
     return a;
 }
 
-unsigned vec_memory(Vec *i) {
+bool vec_memory_is_legal(const Vec *i) {
+    Access a = decode(i);
+    return (a.mode == UNIT && (i->vs2 == UNIT_WHOLE || i->vs2 == UNIT_MASK)) || is_legal(i, &a);
+}
+
+unsigned vec_memory(Vec *i, bool known) {
     Access a = decode(i);
     unsigned unit = a.mode == UNIT ? i->vs2 : UNIT_PLAIN;
     if (unit == UNIT_WHOLE) { /* whatever vtype and vl are */
@@ -224,5 +262,5 @@ unsigned vec_memory(Vec *i) {
         a.count = (i->vl + 7) / 8;
         return access_all(i, &a);
     }
-    return is_legal(i, &a) ? access_all(i, &a) : TRAP_ILLEGAL;
+    return known || is_legal(i, &a) ? access_all(i, &a) : TRAP_ILLEGAL;
 }
