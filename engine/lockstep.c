@@ -318,6 +318,25 @@ static u32 compare_slots(const Engine *e, const Vcpu *cpu, const Step *s, bool p
     return differ;
 }
 
+static bool is_slot(const Guest *g, u32 offset) {
+    for (u32 k = 0; k < g->slot_count; k++)
+        if (g->slots[k].offset == offset) return true;
+    return false;
+}
+
+/* What no slot names: vector registers, by halves, and what says how they are used. */
+static void print_rest(const Guest *g, const Vcpu *cpu, const Step *s) {
+    for (u32 at = 0; at < g->state_size; at += 8) {
+        u64 a, b;
+        memcpy(&a, (const u8 *)s->state + at, 8);
+        memcpy(&b, (const u8 *)cpu->state + at, 8);
+        bool vector = at - g->vectors < 32u * 16;
+        if (a == b || is_slot(g, at)) continue;
+        if (vector) fd_print(2, "  v%-2u.l[%u]    %18lx %18lx\n", (at - g->vectors) / 16, (at - g->vectors) / 8 & 1, a, b);
+        else fd_print(2, "  state+%-4u %18lx %18lx\n", at, a, b);
+    }
+}
+
 /* Where the interpreter was at this pc, with the fewest slots that differ; at the end, if it was not there. */
 static u32 nearest_step(const Engine *e, const Vcpu *cpu) {
     const Lockstep *l = e->lockstep;
@@ -337,6 +356,7 @@ static _Noreturn void complain(Engine *e, Vcpu *cpu, TrapCode got) {
     fd_print(2, "  %-10s %18s %18s\n", "", "interpreter", "generated");
     fd_print(2, "  %-10s %18lx %18lx\n  %-10s %18x %18x\n  %-10s %18x %18x\n", "pc", s->pc, cpu->pc, "trap", l->trap, got, "fflags", s->fflags, cpu->fflags);
     compare_slots(e, cpu, s, true);
+    print_rest(e->guest, cpu, s);
     memory_agrees(l, s->stores, true);
     BUG("lockstep: generated code and interpreter differ");
 }
