@@ -83,21 +83,37 @@ void vec_run_mask_logic(const Vec *i) {
     }
 }
 
-/* The next active bit of vs2 that is set, or vl. */
-static u32 find_set(const Vec *i, u32 from) {
-    for (u32 k = from; k < i->vl; k++)
-        if (vec_bit(i->s->v[i->vs2], k) && vec_active(i, k)) return k;
+enum { WORDS = RV_VLENB / 8 };
+
+/* The active bits of vs2 that are set, below vl. */
+static void set_bits(const Vec *i, u64 *words) {
+    u64 mask[WORDS];
+    memcpy(words, i->s->v[i->vs2], RV_VLENB);
+    memcpy(mask, i->s->v[0], RV_VLENB);
+    for (u32 k = 0; k < WORDS; k++) {
+        words[k] &= low_bits(~0ull, MAX(i->vl, 64 * k) - 64 * k);
+        if (i->masked) words[k] &= mask[k];
+    }
+}
+
+/* The first of them, or vl. */
+static u32 find_set(const Vec *i) {
+    u64 words[WORDS];
+    set_bits(i, words);
+    for (u32 k = 0; k < WORDS; k++)
+        if (words[k]) return 64 * k + (u32)__builtin_ctzll(words[k]);
     return i->vl;
 }
 
 void vec_run_cpop(const Vec *i) {
-    u64 count = 0;
-    for (u32 k = find_set(i, 0); k < i->vl; k = find_set(i, k + 1)) count++;
+    u64 words[WORDS], count = 0;
+    set_bits(i, words);
+    for (u32 k = 0; k < WORDS; k++) count += (u64)__builtin_popcountll(words[k]);
     i->s->vresult = count;
 }
 
 void vec_run_first(const Vec *i) {
-    u32 first = find_set(i, 0);
+    u32 first = find_set(i);
     i->s->vresult = first < i->vl ? first : ~0ull;
 }
 
@@ -115,7 +131,7 @@ BY_FIRST(only, k == n)
 
 void vec_run_mask_first(const Vec *i) {
     u8 out[RVV_BUFFER];
-    VecLanes l = {.d = out, .n = i->vl, .vlmax = find_set(i, 0)};
+    VecLanes l = {.d = out, .n = i->vl, .vlmax = find_set(i)};
     i->row->kernels->at[0](&l);
     vec_commit_mask(i, out);
 }
