@@ -69,5 +69,5 @@ def main():
     sys.exit(failed != 0)
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     main()
