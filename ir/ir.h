@@ -98,7 +98,7 @@ typedef enum VecOp {
     VEC_GHSH, VEC_GMUL,
     VEC_OP_COUNT,
 } VecOp;
-enum { VEC_SCALAR = 4, VEC_MEMORY = 8 /* it accesses memory */ }; /* aux2, besides the elements' width */
+enum { VEC_SCALAR = 4, VEC_MEMORY = 8 /* it accesses memory */, VEC_WHOLE = 16 /* registers, however many elements there are */ }; /* aux2, besides the elements' width */
 /* Field c of `vec`: numbers of registers, and how many there are of each. */
 static inline u32 vec_registers(unsigned d, unsigned s2, unsigned s1, unsigned count) { return d | s2 << 8 | s1 << 16 | count << 24; }
 typedef enum ExitKind { EXIT_JUMP, EXIT_CALL, EXIT_RET } ExitKind;

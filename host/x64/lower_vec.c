@@ -7,17 +7,15 @@
 
 /* a in all elements of y. */
 static void broadcast(Vec *v) {
-    unsigned a = cg_use(v->g, v->i->a);
-    x64_rr(v->b, I_MOVD_X_R | W1, v->y, a);
+    x64_rr(v->b, I_MOVD_X_R | W1, v->y, v->a);
     if (v->width == 0) x64_rr(v->b, INSN(1, 1, 0x60), v->y, v->y); /* punpcklbw */
     if (v->width <= 1) x64_rr(v->b, INSN(1, 3, 0x70), v->y, v->y), x64_u8(v->b, 0); /* pshuflw */
     x64_rr(v->b, INSN(1, 1, 0x70), v->y, v->y), x64_u8(v->b, v->width == 3 ? 0x44 : 0); /* pshufd */
 }
 
 static void memory(Vec *v) {
-    unsigned a = cg_use(v->g, v->i->a);
     for (unsigned k = 0; k < v->count; k++) {
-        X64Mem m = x64_mem(a, 16 * (i64)k);
+        X64Mem m = x64_mem(v->a, 16 * (i64)k);
         bool loads = v->i->aux == VEC_LOAD;
         x64_rm(v->b, loads ? I_MOVDQU : I_MOVDQA, v->x, loads ? m : vec_d(v, k));
         x64_rm(v->b, loads ? I_MOVDQA_STORE : I_MOVDQU_STORE, v->x, loads ? vec_d(v, k) : m);
@@ -26,22 +24,64 @@ static void memory(Vec *v) {
 
 static bool is_memory(const IrInsn *i) { return i->aux == VEC_LOAD || i->aux == VEC_STORE; }
 static bool is_inline(const Vec *v) { return is_memory(v->i) ? !v->g->guest->paged : vec_has_code(v); }
+static bool is_slide(const IrInsn *i) { return i->aux >= VEC_SLIDE1UP && i->aux <= VEC_SLIDEUP; }
+static bool is_by_const(const Vec *v) { return cg_is_const(v->g, cg_root(v->g, v->i->a)) && (v->i->aux >= VEC_SLL && v->i->aux <= VEC_ROR); }
 /* Those of AES have another meaning for it. */
-static bool wants_broadcast(const Vec *v) { return v->scalar && !(v->i->aux >= VEC_AESEM && v->i->aux <= VEC_AESZ); }
+static bool wants_broadcast(const Vec *v) { return v->scalar && !(v->i->aux >= VEC_AESEM && v->i->aux <= VEC_AESZ) && !is_slide(v->i) && !is_by_const(v); }
+static bool wants_a(const Vec *v) { return is_memory(v->i) || wants_broadcast(v) || v->i->aux == VEC_SLIDE1UP || v->i->aux == VEC_SLIDE1DOWN; }
+
+static Vec vec_of(Cg *g, const IrInsn *i) {
+    return (Vec){.g = g, .b = &g->b, .i = i, .width = i->aux2 & 3, .count = i->c >> 24, .scalar = i->aux2 & VEC_SCALAR};
+}
 
 static unsigned temp(Cg *g) { return xn(cg_temp(g, true)); }
 
-static void operate(Vec *v) {
-    if (!v->g->region) cg_take(v->g, X64_XMM);
-    v->x = v->g->region ? temp(v->g) : 0;
+/* Before the way to C branches off: what a region borrows must have been saved on either way. */
+static void take_registers(Vec *v) {
+    Cg *g = v->g;
+    if (!g->region) cg_take(g, X64_XMM);
+    v->x = g->region ? temp(g) : 0;
     if (v->x) BUG("xmm0 is not free");
+    if (wants_a(v)) v->a = cg_use(g, v->i->a);
+    if (!is_memory(v->i)) v->t = temp(g), v->u = temp(g), v->y = temp(g);
+}
+
+static void operate(Vec *v) {
     if (is_memory(v->i)) {
         memory(v);
         return;
     }
-    v->t = temp(v->g), v->u = temp(v->g), v->y = temp(v->g);
     if (wants_broadcast(v)) broadcast(v);
     vec_operate(v);
+}
+
+static X64Mem key_mem(const Cg *g) { return x64_mem(RBP, (i64)g->guest->vector_key - X64_BIAS); }
+
+/* --- the first elements only ------------------------------------------------------------------------------------------ */
+
+enum { LATE_XMM = 5, SAVE_LATE = 64 /* places in Vcpu.save, behind those of regions */ };
+
+static X64Mem late_mem(unsigned n) { return x64_mem(RBP, CPU_OFF(save) + 8 * (i64)(SAVE_LATE + n)); }
+
+static void late_registers(Cg *g, bool save) {
+    x64_rm(&g->b, (save ? I_MOV_RM_R : I_MOV_R_RM) | W1, RAX, late_mem(LATE_XMM));
+    for (unsigned n = 0; n < LATE_XMM; n++) x64_rm(&g->b, save ? I_MOVS_STORE(3) : I_MOVS_LOAD(3), n, late_mem(n));
+}
+
+/* Behind the block, if vtype is what was expected and only the vector length is not: last rounds of loops. Returns the branch to what else there may be. */
+static u8 *late_partial(Cg *g, const Late *l) {
+    Vec v = vec_of(g, cg_insn(g, l->insn));
+    v.x = 0, v.t = 1, v.u = 2, v.y = 3, v.w = 4, v.r = RAX, v.partial = !(v.i->aux2 & VEC_WHOLE);
+    enum { FULL = 0x100 }; /* RV_VKEY_FULL */
+    x64_alu_mi(&g->b, ALU_CMP, 0, key_mem(g), (i32)(v.i->imm >> 48) & ~FULL);
+    u8 *other = x64_jcc(&g->b, CC_NE, NULL);
+    late_registers(g, true);
+    v.a = l->operand[0];
+    if (v.a == NO_REG && wants_a(&v)) x64_mov_imm(&g->b, v.a = RAX, cg_insn(g, cg_root(g, v.i->a))->imm);
+    operate(&v);
+    late_registers(g, false);
+    x64_jmp(&g->b, l->back + g->b.rx_delta);
+    return other;
 }
 
 /* --- the rest: C ------------------------------------------------------------------------------------------------- */
@@ -56,8 +96,7 @@ static void store_operand(Cg *g, unsigned n, u32 id, unsigned reg) {
     x64_rm(&g->b, I_MOV_RM_R | W1, RAX, m);
 }
 
-/* Behind the block: all registers survive. The operands are in l->operand, or constants. */
-void cg_late_vec(Cg *g, const Late *l) {
+static void late_call(Cg *g, const Late *l) {
     const IrInsn *i = cg_insn(g, l->insn);
     x64_rm(&g->b, I_MOV_RM_R | W1, RAX, x64_mem(RBP, CPU_OFF(save) + 8 * SAVE_RAX));
     for (unsigned n = 0; n < 2; n++)
@@ -72,14 +111,22 @@ void cg_late_vec(Cg *g, const Late *l) {
     else if (!g->guest->paged) cg_retry(g, l->frame, l->pc);
 }
 
+/* Behind the block: all registers survive. The operands are in l->operand, or constants. */
+void cg_late_vec(Cg *g, const Late *l) {
+    Vec v = vec_of(g, cg_insn(g, l->insn));
+    if (!is_memory(v.i) && is_inline(&v) && vec_has_partial(&v)) x64_fix_rel32(&g->b, late_partial(g, l));
+    late_call(g, l);
+}
+
 static unsigned operand(Cg *g, u32 id) { return cg_is_const(g, cg_root(g, id)) ? NO_REG : cg_use(g, id); }
 
 void cg_lower_vec(Cg *g, IrInsn *i) {
-    Vec v = {.g = g, .b = &g->b, .i = i, .width = i->aux2 & 3, .count = i->c >> 24, .scalar = i->aux2 & VEC_SCALAR};
+    Vec v = vec_of(g, i);
     u8 operands[2] = {(u8)operand(g, i->a), (u8)operand(g, i->b)};
     u8 *from;
     if (is_inline(&v)) {
-        x64_alu_mi(&g->b, ALU_CMP, 0, x64_mem(RBP, (i64)g->guest->vector_key - X64_BIAS), (i32)(i->imm >> 48));
+        take_registers(&v);
+        x64_alu_mi(&g->b, ALU_CMP, 0, key_mem(g), (i32)(i->imm >> 48));
         from = x64_jcc(&g->b, CC_NE, NULL);
     } else {
         from = x64_jmp(&g->b, NULL);

@@ -46,7 +46,27 @@ static void rr(Vec *v, u32 insn, unsigned dst, unsigned src) { x64_rr(v->b, insn
 static void rr_imm(Vec *v, u32 insn, unsigned dst, unsigned src, unsigned imm) { x64_rr(v->b, insn, dst, src), x64_u8(v->b, imm); }
 static void load(Vec *v, unsigned reg, X64Mem m) { x64_rm(v->b, I_MOVDQA, reg, m); }
 static void move(Vec *v, unsigned dst, unsigned src) { x64_rr(v->b, I_MOVDQA, dst, src); }
-static void store(Vec *v, unsigned k) { x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, k)); }
+
+/* A general register for a moment. */
+static unsigned take(Vec *v) { return v->partial ? v->r : cg_temp(v->g, false); }
+static void give(Vec *v, unsigned r) {
+    if (!v->partial) v->g->locked &= ~(1u << r);
+}
+
+/* Elements of x behind the vector length become those of d's register k. */
+static void keep_tail(Vec *v, unsigned k) {
+    x64_rm(v->b, I_MOV_R_RM | W1, v->r, x64_mem(RBP, (i64)v->g->guest->vector_length - X64_BIAS));
+    x64_group3(v->b, 3, W1, v->r); /* neg */
+    x64_rm(v->b, I_MOVDQU, v->w, x64_mem_index(RBP, v->r, v->width, CPU_OFF(tail) + (i64)sizeof(((Vcpu *)0)->tail) / 2 + 16 * (i64)k));
+    rr(v, I_PAND, v->x, v->w);
+    x64_rm(v->b, I_PANDN, v->w, vec_d(v, k));
+    rr(v, I_POR, v->x, v->w);
+}
+
+static void store(Vec *v, unsigned k) {
+    if (v->partial) keep_tail(v, k);
+    x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, k));
+}
 
 static void load_s1(Vec *v, unsigned reg, unsigned k) {
     if (v->scalar) move(v, reg, v->y);
@@ -59,12 +79,12 @@ static void with_s1(Vec *v, u32 insn, unsigned reg, unsigned k) {
 
 /* A constant: two halves. */
 static void load_const(Vec *v, unsigned reg, u64 low, u64 high) {
-    unsigned r = cg_temp(v->g, false);
+    unsigned r = take(v);
     x64_mov_imm_keep_flags(v->b, r, low);
     x64_rr(v->b, I_MOVQ, reg, r);
     if (high != low) x64_mov_imm_keep_flags(v->b, r, high);
     rr_imm(v, I_PINSRQ, reg, r, 1);
-    v->g->locked &= ~(1u << r);
+    give(v, r);
 }
 
 /* --- floating point ------------------------------------------------------------------------------------------------------ */
@@ -333,22 +353,15 @@ static void mask_elements(Vec *v, unsigned k) {
     X64Mem m = x64_mem(RBP, (i64)v->g->guest->vectors - X64_BIAS);
     unsigned first = k * (16u >> v->width);
     m.disp += (i32)(first / 8);
-    if (v->width == 0) {
-        load_const(v, v->x, 0, 0x0101010101010101);
-        unsigned r = cg_temp(v->g, false);
-        x64_rm(v->b, I_MOVZX16, r, m);
-        x64_rr(v->b, I_MOVD_X_R, v->u, r);
-        rr(v, I_PSHUFB, v->u, v->x);
-        v->g->locked &= ~(1u << r);
-    } else {
-        unsigned r = cg_temp(v->g, false);
-        x64_rm(v->b, I_MOVZX8, r, m);
-        if (first % 8) x64_shift_ri(v->b, SH_SHR, 0, r, first % 8);
-        x64_rr(v->b, I_MOVD_X_R, v->u, r);
-        if (v->width == 1) rr_imm(v, INSN(1, 3, 0x70), v->u, v->u, 0); /* pshuflw */
-        rr_imm(v, I_PSHUFD, v->u, v->u, v->width == 3 ? 0x44 : 0);
-        v->g->locked &= ~(1u << r);
-    }
+    if (v->width == 0) load_const(v, v->x, 0, 0x0101010101010101);
+    unsigned r = take(v);
+    x64_rm(v->b, v->width == 0 ? I_MOVZX16 : I_MOVZX8, r, m);
+    if (first % 8) x64_shift_ri(v->b, SH_SHR, 0, r, first % 8);
+    x64_rr(v->b, I_MOVD_X_R, v->u, r);
+    give(v, r);
+    if (v->width == 0) rr(v, I_PSHUFB, v->u, v->x);
+    if (v->width == 1) rr_imm(v, INSN(1, 3, 0x70), v->u, v->u, 0); /* pshuflw */
+    if (v->width > 0) rr_imm(v, I_PSHUFD, v->u, v->u, v->width == 3 ? 0x44 : 0);
     rr(v, I_PAND, v->u, v->t);
     rr(v, equal_insn[v->width], v->u, v->t);
 }
@@ -411,11 +424,10 @@ static u32 insert_insn(const Vec *v) {
 }
 
 static void slide_one(Vec *v, bool up) {
-    unsigned a = cg_use(v->g, v->i->a);
     load(v, v->x, vec_s2(v, 0));
     x64_rr(v->b, P(1, 0x73), up ? 7 : 3, v->x); /* pslldq, psrldq */
     x64_u8(v->b, 1u << v->width);
-    rr_imm(v, insert_insn(v), v->x, a, up ? 0 : (16u >> v->width) - 1);
+    rr_imm(v, insert_insn(v), v->x, v->a, up ? 0 : (16u >> v->width) - 1);
     store(v, 0);
 }
 
@@ -508,6 +520,16 @@ bool vec_has_code(const Vec *v) {
     case VEC_AESZ: return true;
     case VEC_FMACC: case VEC_FNMACC: case VEC_FMSAC: case VEC_FNMSAC: case VEC_FMADD: case VEC_FNMADD: case VEC_FMSUB: case VEC_FNMSUB: return x64_features.fma;
     case VEC_SHA2MS: case VEC_SHA2CH: case VEC_SHA2CL: return x64_features.sha;
+    default: return false;
+    }
+}
+
+/* Not those that would look at, or note something of, elements that are none; not those whose groups of elements must be whole. */
+bool vec_has_partial(const Vec *v) {
+    unsigned op = v->i->aux;
+    if (op <= VEC_MERGE || op == VEC_REV8 || op == VEC_BREV8) return true;
+    switch ((VecOp)op) {
+    case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: case VEC_SLIDE1UP: case VEC_SLIDEUP: case VEC_SLIDEDOWN: case VEC_CLMUL: case VEC_CLMULH: return true;
     default: return false;
     }
 }

@@ -385,6 +385,7 @@ static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
     cpu->stub[STUB_SM4] = ir_sm4_sbox;
     cpu->stub[STUB_TLB] = stubs->tlb;
     cpu->stub[STUB_VECTOR] = stubs->vector;
+    memset(cpu->tail, 0xff, sizeof cpu->tail / 2);
     for (u32 m = 0; m < 64; m++) cpu->flag_map[m] = (u8)flags_of_mxcsr(m);
     cpu->mxcsr = mxcsr_for_mode(cpu->mode);
 }

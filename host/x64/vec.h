@@ -10,15 +10,19 @@
 #define I_MOVDQU INSN(1, 2, 0x6f)
 #define I_MOVDQU_STORE INSN(1, 2, 0x7f)
 
-/* An operation at work: its scratch registers, as instructions encode them, and its operands. */
+/* An operation at work: its scratch registers, as instructions encode them, and its operands. In a block it works on all elements, and more registers come
+ * from cg_temp; behind the block, where those keep values, on the first ones only (`partial`), with the registers that it is given. */
 typedef struct Vec {
     Cg *g;
     X64Buf *b;
     const IrInsn *i;
     unsigned x, y, t, u; /* vector registers; x is xmm0 */
+    unsigned a;          /* the general register of operand a, if it has one */
     unsigned width;      /* log2 bytes of an element */
     unsigned count;      /* registers of each operand */
     bool scalar;         /* s1 is the operand a: in all elements of y */
+    bool partial;        /* elements from the state's vector length on stay as they are */
+    unsigned w, r;       /* partial: a vector register and a general one besides */
     u8 *give_up;         /* rel32 of a branch to what C does instead; NULL */
 } Vec;
 
@@ -30,6 +34,8 @@ static inline X64Mem vec_s1(const Vec *v, unsigned k) { return vec_register(v, 1
 
 /* Is there code for the operation on this processor? */
 bool vec_has_code(const Vec *v);
+/* Also for the first elements only? */
+bool vec_has_partial(const Vec *v);
 /* Emits it. */
 void vec_operate(Vec *v);
 

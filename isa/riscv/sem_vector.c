@@ -111,6 +111,7 @@ SEM(vector) {
     Ref y = op->file[2] == RV_FILE_X ? rs2 : ir_i64(b, 0);
     unsigned form = (count && !is_whole(n) && n->shape != MEM ? width(b->guess) : 0) | (is_scalar(n) || n->shape == GROUP_S ? VEC_SCALAR : 0);
     if (op->facts & (RV_IS_LOAD | RV_IS_STORE)) form |= VEC_MEMORY;
+    if (is_whole(n)) form |= VEC_WHOLE;
     unsigned d = op->file[0] == RV_FILE_V ? i->rd : i->rs3;
     u32 registers = vec_registers(d, i->rs2, n->shape == WHOLE ? i->rs2 : i->rs1, count);
     ir_vec(b, count ? (VecOp)n->op : VEC_CALL, form, count ? registers : 0, key, (u64)i->op << 32 | i->bits, x, y);
