@@ -4,12 +4,14 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PROCESSES = 3, THREADS = 2, ROUNDS = 50 };
+enum { PROCESSES = 3, THREADS = 2 };
+static int rounds = 50;
 
 #define V(text) ".option push; .option arch, +v;" text ".option pop"
 #define ALL(op, at) "mv t0, " at ";" op " v0, (t0); addi t0, t0, 128;" op " v8, (t0); addi t0, t0, 128;" op " v16, (t0); addi t0, t0, 128;" op " v24, (t0);"
@@ -24,7 +26,7 @@ static uint64_t ticks(void) {
 static uint64_t spin(const uint8_t *p, uint8_t *seen) {
     uint64_t bad = 0;
     __asm__ volatile(V("vsetivli x0, 5, e16, m1, ta, ma; csrwi vcsr, 6;" ALL("vl8re8.v", "%0")) : : "r"(p) : "t0", "memory");
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         uint64_t vl, vtype, vcsr, end = ticks() + 10000; /* 1 ms */
         while (ticks() < end) __asm__ volatile(V("vadd.vv v1, v1, v2; vadd.vv v30, v30, v31; vsub.vv v1, v1, v2; vsub.vv v30, v30, v31;"));
         __asm__ volatile(V(ALL("vs8r.v", "%0")) : : "r"(seen) : "t0", "memory");
@@ -53,7 +55,8 @@ static int process(void) {
     return bad != 0;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) rounds = atoi(argv[1]);
     int bad = 0, status;
     struct rusage u;
     for (int k = 0; k < PROCESSES; k++)
