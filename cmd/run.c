@@ -151,11 +151,15 @@ static bool check_rtsig(Run *r, const char *word) {
 static bool opt_rtsig(Run *r, const char *arg) { return each_word(r, arg, check_rtsig); }
 
 static bool cpu_property(Run *r, const char *word) {
-    static const char *const on[] = {"i", "m", "a", "f", "d", "c", "g", "zba", "zbb", "zbs", "zbc", "zbkb", "zbkc",
-        "zbkx", "zknd", "zkne", "zknh", "zksed", "zksh", "zkt", "zkn", "zks", "zfa", "zfh", "zfhmin", "zicond",
-        "zicsr", "zifencei", "zicntr", "zihintpause", "zihintntl", "zawrs", "zacas", "zabha", "zcb", "zca", "zcd",
-        "zimop", "zcmop", "zicbom", "zicbop", "zicboz", "v", "zve32f", "zve32x", "zve64d", "zve64f", "zve64x", "zvfh", "zvfhmin", "zvbb", "zvbc", "zvkb", "zvkg",
-        "zvkned", "zvknha", "zvknhb", "zvksed", "zvksh", "zvkt", "zvkn", "zvknc", "zvkng", "zvks", "zvksc", "zvksg"};
+    static const char *const on[] = {"i", "m", "a", "f", "d", "c", "g", "v", "zkn", "zks", "zvkn", "zvknc", "zvkng", "zvks", "zvksc", "zvksg",
+#define EXT(name, bit) #name,
+#define VECTOR(name, bit) #name,
+#define HIDDEN(name, bit) #name,
+#include "isa/riscv/extensions.def"
+#undef EXT
+#undef VECTOR
+#undef HIDDEN
+    };
     const char *eq = strchr(word, '=');
     size_t n = eq ? (size_t)(eq - word) : strlen(word);
     bool wanted = !eq || !strcmp(eq, "=true") || !strcmp(eq, "=on"), have = false;

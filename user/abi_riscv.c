@@ -271,18 +271,19 @@ static void riscv_gdb_write(Vcpu *cpu, u32 n, const u8 *in) {
 
 /* --- what the processor is ---------------------------------------------------------------------------- */
 
-/* Extensions beyond IMAFDCV, in the canonical order of /proc/cpuinfo; bit: of hwprobe's IMA_EXT_0, -1: none. */
+/* Extensions that are told; bit: of hwprobe's IMA_EXT_0, -1: none. */
 static const struct {
     const char *name;
     i8 bit;
+    bool vector;
 } extensions[] = {
-    {"zicbom", 55}, {"zicbop", 60}, {"zicboz", 6}, {"zicntr", 50}, {"zicond", 35}, {"zicsr", -1}, {"zifencei", -1},
-    {"zihintntl", 29}, {"zihintpause", 36}, {"zimop", 42}, {"zaamo", 56}, {"zabha", 58}, {"zacas", 34},
-    {"zalrsc", 57}, {"zawrs", 48}, {"zfa", 32}, {"zfh", 27}, {"zfhmin", 28}, {"zca", 43}, {"zcb", 44}, {"zcd", 45},
-    {"zcmop", 47}, {"zba", 3}, {"zbb", 4}, {"zbc", 7}, {"zbkb", 8}, {"zbkc", 9}, {"zbkx", 10}, {"zbs", 5},
-    {"zknd", 11}, {"zkne", 12}, {"zknh", 13}, {"zksed", 14}, {"zksh", 15}, {"zkt", 16}, {"zvbb", 17}, {"zvbc", 18},
-    {"zve32f", 38}, {"zve32x", 37}, {"zve64d", 41}, {"zve64f", 40}, {"zve64x", 39}, {"zvfh", 30}, {"zvfhmin", 31}, {"zvkb", 19}, {"zvkg", 20},
-    {"zvkned", 21}, {"zvknha", 22}, {"zvknhb", 23}, {"zvksed", 24}, {"zvksh", 25}, {"zvkt", 26},
+#define EXT(name, bit) {#name, bit, false},
+#define VECTOR(name, bit) {#name, bit, true},
+#define HIDDEN(name, bit)
+#include "isa/riscv/extensions.def"
+#undef EXT
+#undef VECTOR
+#undef HIDDEN
 };
 
 enum { /* hwprobe keys (Documentation/arch/riscv/hwprobe.rst) */
@@ -291,12 +292,10 @@ enum { /* hwprobe keys (Documentation/arch/riscv/hwprobe.rst) */
     KEY_VENDOR_EXT_THEAD_0, KEY_ZICBOM_BLOCK_SIZE,
 };
 
-static bool is_vector(u32 extension) { return !strncmp(extensions[extension].name, "zv", 2); }
-
 static u64 extension_bits(bool vectors) {
     u64 bits = 1 << 0 /* FD */ | 1 << 1 /* C */ | (vectors ? 1 << 2 /* V */ : 0);
     for (u32 i = 0; i < ARRAY_LEN(extensions); i++)
-        if (extensions[i].bit >= 0 && (vectors || !is_vector(i))) bits |= 1ull << extensions[i].bit;
+        if (extensions[i].bit >= 0 && (vectors || !extensions[i].vector)) bits |= 1ull << extensions[i].bit;
     return bits;
 }
 
@@ -330,7 +329,7 @@ static u64 riscv_fault_addr(const Vcpu *cpu) {
 static void print_isa(Text *t, bool vectors) {
     text_print(t, "rv64imafdc%s", vectors ? "v" : "");
     for (u32 i = 0; i < ARRAY_LEN(extensions); i++)
-        if (vectors || !is_vector(i)) text_print(t, "_%s", extensions[i].name);
+        if (vectors || !extensions[i].vector) text_print(t, "_%s", extensions[i].name);
 }
 
 static void riscv_cpuinfo(Text *t, unsigned count, bool vectors) {

@@ -368,7 +368,7 @@ static int program(const char *how) {
 
 static void probe(void) {
     struct { int64_t key; uint64_t value; } p[] = {{4, 0}, {10, 0}};
-    static const int bits[] = {2, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 30, 31, 37, 38, 39, 40, 41};
+    static const int bits[] = {2, 17, 18, 19, 20, 21, 22, 24, 25, 26, 30, 31, 37, 38, 39, 40, 41};
     char line[4096], *isa = NULL;
     CHECK(told());
     CHECK(syscall(258, p, 2, 0, NULL, 0) == 0);
@@ -378,7 +378,7 @@ static void probe(void) {
     CHECK(f);
     while (!isa && fgets(line, sizeof line, f)) isa = !strncmp(line, "isa\t", 4) ? strstr(line, "rv64imafdcv") : NULL;
     fclose(f);
-    CHECK(isa && strstr(isa, "_zvbb_") && strstr(isa, "_zvknhb_") && strstr(isa, "_zvkt"));
+    CHECK(isa && strstr(isa, "_zvbb_") && strstr(isa, "_zvknha_") && strstr(isa, "_zvkt"));
     puts("probe: good");
 }
 
