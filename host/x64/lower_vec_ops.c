@@ -39,6 +39,7 @@ static const u32 swapped[VEC_OP_COUNT][4] = {
 #define I_PSHUFD P(1, 0x70)
 #define I_PSHUFB P(2, 0x00)
 #define I_PALIGNR P(3, 0x0f)
+#define I_PCLMULQDQ P(3, 0x44)
 #define I_PINSRQ (P(3, 0x22) | W1)
 #define I_MOVQ (I_MOVD_X_R | W1)
 
@@ -67,6 +68,10 @@ static void store(Vec *v, unsigned k) {
     if (v->partial) keep_tail(v, k);
     x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, k));
 }
+
+static void shift_bytes(Vec *v, bool left, unsigned reg, unsigned by) { x64_rr(v->b, P(1, 0x73), left ? 7 : 3, reg), x64_u8(v->b, by); }
+/* digit: 6 left, 2 right */
+static void shift_lanes(Vec *v, unsigned digit, unsigned reg, unsigned by) { x64_rr(v->b, P(1, 0x73), digit, reg), x64_u8(v->b, by); }
 
 static void load_s1(Vec *v, unsigned reg, unsigned k) {
     if (v->scalar) move(v, reg, v->y);
@@ -425,8 +430,7 @@ static u32 insert_insn(const Vec *v) {
 
 static void slide_one(Vec *v, bool up) {
     load(v, v->x, vec_s2(v, 0));
-    x64_rr(v->b, P(1, 0x73), up ? 7 : 3, v->x); /* pslldq, psrldq */
-    x64_u8(v->b, 1u << v->width);
+    shift_bytes(v, up, v->x, 1u << v->width);
     rr_imm(v, insert_insn(v), v->x, v->a, up ? 0 : (16u >> v->width) - 1);
     store(v, 0);
 }
@@ -436,12 +440,12 @@ static void slide(Vec *v, bool up) {
     unsigned by = n > 16 ? 16 : MIN((unsigned)n << v->width, 16u);
     load(v, v->x, vec_s2(v, 0));
     if (!up) {
-        x64_rr(v->b, P(1, 0x73), 3, v->x), x64_u8(v->b, by);
+        shift_bytes(v, false, v->x, by);
     } else if (by == 16) {
         return;
     } else if (by) {
         load(v, v->t, vec_d(v, 0)); /* its low bytes stay */
-        x64_rr(v->b, P(1, 0x73), 7, v->t), x64_u8(v->b, 16 - by);
+        shift_bytes(v, true, v->t, 16 - by);
         rr_imm(v, I_PALIGNR, v->x, v->t, 16 - by);
     }
     store(v, 0);
@@ -454,9 +458,55 @@ static void carryless(Vec *v, bool high) {
     for (unsigned k = 0; k < v->count; k++) {
         load(v, v->x, vec_s2(v, k));
         move(v, v->t, v->x);
-        with_s1(v, P(3, 0x44), v->x, k), x64_u8(v->b, 0x00); /* pclmulqdq */
-        with_s1(v, P(3, 0x44), v->t, k), x64_u8(v->b, 0x11);
+        with_s1(v, I_PCLMULQDQ, v->x, k), x64_u8(v->b, 0x00);
+        with_s1(v, I_PCLMULQDQ, v->t, k), x64_u8(v->b, 0x11);
         rr(v, P(1, high ? 0x6d : 0x6c), v->x, v->t); /* punpck */
+        store(v, k);
+    }
+}
+
+/* x times y to the 256 bits x:t, without the bit that the mirrored order of bits wants it to be shifted by. */
+static void carryless_256(Vec *v) {
+    move(v, v->u, v->x), rr_imm(v, I_PCLMULQDQ, v->u, v->y, 0x10);
+    move(v, v->t, v->x), rr_imm(v, I_PCLMULQDQ, v->t, v->y, 0x01);
+    rr(v, I_PXOR, v->u, v->t);
+    move(v, v->t, v->x), rr_imm(v, I_PCLMULQDQ, v->t, v->y, 0x00);
+    rr_imm(v, I_PCLMULQDQ, v->x, v->y, 0x11);
+    move(v, v->y, v->u), shift_bytes(v, true, v->y, 8);
+    rr(v, I_PXOR, v->t, v->y);
+    shift_bytes(v, false, v->u, 8);
+    rr(v, I_PXOR, v->x, v->u);
+}
+
+/* x:t one bit to the left. */
+static void double_256(Vec *v) {
+    move(v, v->y, v->t), shift_lanes(v, 2, v->y, 63), shift_lanes(v, 6, v->t, 1);
+    move(v, v->u, v->x), shift_lanes(v, 2, v->u, 63), shift_lanes(v, 6, v->x, 1);
+    shift_bytes(v, true, v->u, 8), rr(v, I_POR, v->x, v->u);
+    move(v, v->u, v->y), shift_bytes(v, false, v->u, 8), rr(v, I_POR, v->x, v->u);
+    shift_bytes(v, true, v->y, 8), rr(v, I_POR, v->t, v->y);
+}
+
+/* The product of GHASH. With its bytes swapped, a register has the bits in the opposite of the usual order, all of them; the lower half of the product
+ * is folded into the upper one, 64 bits at a time [Gueron, Kounavis, "Intel carry-less multiplication instruction and its usage for computing the GCM mode"]. */
+static void ghash(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_d(v, k));
+        if (v->i->aux == VEC_GHSH) x64_rm(v->b, I_PXOR, v->x, vec_s1(v, k));
+        load(v, v->y, vec_s2(v, k));
+        load_const(v, v->t, 0x08090a0b0c0d0e0f, 0x0001020304050607);
+        rr(v, I_PSHUFB, v->x, v->t), rr(v, I_PSHUFB, v->y, v->t);
+        carryless_256(v);
+        double_256(v);
+        load_const(v, v->u, 0xc200000000000000, 0);
+        for (unsigned half = 0; half < 2; half++) {
+            move(v, v->y, v->t), rr_imm(v, I_PCLMULQDQ, v->y, v->u, 0x00);
+            rr_imm(v, I_PSHUFD, v->t, v->t, 0x4e);
+            rr(v, I_PXOR, v->t, v->y);
+        }
+        rr(v, I_PXOR, v->x, v->t);
+        load_const(v, v->t, 0x08090a0b0c0d0e0f, 0x0001020304050607);
+        rr(v, I_PSHUFB, v->x, v->t);
         store(v, k);
     }
 }
@@ -520,6 +570,7 @@ bool vec_has_code(const Vec *v) {
     case VEC_AESZ: return true;
     case VEC_FMACC: case VEC_FNMACC: case VEC_FMSAC: case VEC_FNMSAC: case VEC_FMADD: case VEC_FNMADD: case VEC_FMSUB: case VEC_FNMSUB: return x64_features.fma;
     case VEC_SHA2MS: case VEC_SHA2CH: case VEC_SHA2CL: return x64_features.sha;
+    case VEC_GHSH: case VEC_GMUL: return x64_features.clmul && v->count <= 4;
     default: return false;
     }
 }
@@ -562,6 +613,7 @@ void vec_operate(Vec *v) {
     case VEC_AESEM: case VEC_AESEF: case VEC_AESDM: case VEC_AESDF: case VEC_AESZ: aes(v); break;
     case VEC_SHA2CH: case VEC_SHA2CL: sha2_rounds(v); break;
     case VEC_SHA2MS: sha2_schedule(v); break;
+    case VEC_GHSH: case VEC_GMUL: ghash(v); break;
     default: BUG("a vector operation without code");
     }
 }
