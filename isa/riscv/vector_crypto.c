@@ -18,7 +18,7 @@ static Block block_read(const Vec *i, unsigned reg, u32 group) {
 static Block block_xor(Block a, Block b) { return (Block){a.low ^ b.low, a.high ^ b.high}; }
 
 /* Every group of four words: vd = op(vd, vs2, vs1). A .vs form takes its first group of vs2 for all. */
-static void each_block(const Vec *i, BlockOp *op) {
+static inline void each_block(const Vec *i, BlockOp *op) {
     for (u32 group = i->start / 4; group < i->vl / 4; group++) {
         Block a = block_read(i, i->vs2, i->row->a == RVV_GROUP ? 0 : group);
         Block b = i->vector ? block_read(i, i->vs1, group) : a;
@@ -113,69 +113,58 @@ void vec_run_gmul(const Vec *i) { each_block(i, gmul); }
 
 /* --- SHA-2 [FIPS 180-4] -------------------------------------------------------------------------------------------------------------- */
 
-/* The two functions of rotations and one shift or rotation: by SEW, the numbers of the standard. */
-typedef struct Sigma {
-    u8 first, second, third;
-    bool shift; /* the third */
-} Sigma;
-enum { SUM0, SUM1, SIG0, SIG1 };
-static const Sigma sigmas[4][2] = {
-    [SUM0] = {{2, 13, 22, false}, {28, 34, 39, false}},
-    [SUM1] = {{6, 11, 25, false}, {14, 18, 41, false}},
-    [SIG0] = {{7, 18, 3, true}, {1, 8, 7, true}},
-    [SIG1] = {{17, 19, 10, true}, {19, 61, 6, true}},
-};
+/* The functions of two rotations, and one more or a shift; and what is made of them, by SEW. */
+#define ROTATED(v, n) ((v) >> (n) | (v) << (8 * sizeof(v) - (n)))
+#define SUM0_32(v) (ROTATED(v, 2) ^ ROTATED(v, 13) ^ ROTATED(v, 22))
+#define SUM1_32(v) (ROTATED(v, 6) ^ ROTATED(v, 11) ^ ROTATED(v, 25))
+#define SIG0_32(v) (ROTATED(v, 7) ^ ROTATED(v, 18) ^ (v) >> 3)
+#define SIG1_32(v) (ROTATED(v, 17) ^ ROTATED(v, 19) ^ (v) >> 10)
+#define SUM0_64(v) (ROTATED(v, 28) ^ ROTATED(v, 34) ^ ROTATED(v, 39))
+#define SUM1_64(v) (ROTATED(v, 14) ^ ROTATED(v, 18) ^ ROTATED(v, 41))
+#define SIG0_64(v) (ROTATED(v, 1) ^ ROTATED(v, 8) ^ (v) >> 7)
+#define SIG1_64(v) (ROTATED(v, 19) ^ ROTATED(v, 61) ^ (v) >> 6)
 
-/* Of 32 or 64 bits. */
-static u64 rotate_right(u64 v, unsigned n, bool wide) { return wide ? v >> n | v << (64 - n) : rol32((u32)v, 32 - n); }
-static u64 sigma(unsigned which, u64 v, bool wide) {
-    const Sigma *s = &sigmas[which][wide];
-    u64 third = s->shift ? v >> s->third : rotate_right(v, s->third, wide);
-    return rotate_right(v, s->first, wide) ^ rotate_right(v, s->second, wide) ^ third;
-}
-static u64 cut(u64 v, bool wide) { return wide ? v : (u32)v; }
-
-typedef struct Four {
-    u64 w[4];
-} Four;
-static Four four_read(const Vec *i, unsigned reg, u32 first) {
-    Four f;
-    for (u32 k = 0; k < 4; k++) f.w[k] = vec_get(i->s->v[reg], i->sew, first + k);
-    return f;
-}
-static void four_write(const Vec *i, u32 first, Four f) {
-    for (u32 k = 0; k < 4; k++) vec_put(i->s->v[i->vd], i->sew, first + k, f.w[k]);
-}
+/* Words 0..3; 4 9 10 11; 12 - 14 15: those that follow. */
+#define SCHEDULE(bits)                                                                                                                      \
+    static void sha2_schedule_##bits(const Vec *i, u32 first) {                                                                             \
+        u##bits *d = (u##bits *)i->s->v[i->vd] + first;                                                                                     \
+        const u##bits *a = (u##bits *)i->s->v[i->vs2] + first, *b = (u##bits *)i->s->v[i->vs1] + first;                                     \
+        u##bits w0 = SIG1_##bits(b[2]) + a[1] + SIG0_##bits(d[1]) + d[0], w1 = SIG1_##bits(b[3]) + a[2] + SIG0_##bits(d[2]) + d[1];         \
+        u##bits w2 = SIG1_##bits(w0) + a[3] + SIG0_##bits(d[3]) + d[2], w3 = SIG1_##bits(w1) + b[0] + SIG0_##bits(a[0]) + d[3];             \
+        d[0] = w0, d[1] = w1, d[2] = w2, d[3] = w3;                                                                                         \
+    }
+SCHEDULE(32)
+SCHEDULE(64)
 
 void vec_run_sha2ms(const Vec *i) {
-    bool wide = i->sew == 3;
     for (u32 k = i->start; k < i->vl; k += 4) {
-        /* words 0..3; 4 9 10 11; 12 - 14 15 */
-        Four d = four_read(i, i->vd, k), a = four_read(i, i->vs2, k), b = four_read(i, i->vs1, k), out;
-        out.w[0] = cut(sigma(SIG1, b.w[2], wide) + a.w[1] + sigma(SIG0, d.w[1], wide) + d.w[0], wide);
-        out.w[1] = cut(sigma(SIG1, b.w[3], wide) + a.w[2] + sigma(SIG0, d.w[2], wide) + d.w[1], wide);
-        out.w[2] = cut(sigma(SIG1, out.w[0], wide) + a.w[3] + sigma(SIG0, d.w[3], wide) + d.w[2], wide);
-        out.w[3] = cut(sigma(SIG1, out.w[1], wide) + b.w[0] + sigma(SIG0, a.w[0], wide) + d.w[3], wide);
-        four_write(i, k, out);
+        if (i->sew == 2) sha2_schedule_32(i, k);
+        else sha2_schedule_64(i, k);
     }
 }
 
-/* One round. *s: f e b a, *t: h g d c; afterwards these are t and s of the next one. */
-static void sha2_round(Four *s, Four *t, u64 w, bool wide) {
-    u64 f = s->w[0], e = s->w[1], b = s->w[2], a = s->w[3], h = t->w[0], g = t->w[1], d = t->w[2], c = t->w[3];
-    u64 t1 = h + sigma(SUM1, e, wide) + ((e & f) ^ (~e & g)) + w;
-    u64 t2 = sigma(SUM0, a, wide) + ((a & b) ^ (a & c) ^ (b & c));
-    *s = (Four){{e, cut(d + t1, wide), a, cut(t1 + t2, wide)}};
-    *t = (Four){{g, f, c, b}};
-}
+/* Two rounds. In vs2: f e b a, in vd: h g d c; afterwards the new f e b a. */
+#define ROUND(bits, w)                                                                                                                      \
+    {                                                                                                                                       \
+        u##bits t1 = h + SUM1_##bits(e) + ((e & f) ^ (~e & g)) + (w), t2 = SUM0_##bits(a) + ((a & b) ^ (a & c) ^ (b & c));                  \
+        h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;                                                                  \
+    }
+#define COMPRESS(bits)                                                                                                                      \
+    static void sha2_compress_##bits(const Vec *i, u32 first, unsigned word) {                                                              \
+        u##bits *out = (u##bits *)i->s->v[i->vd] + first;                                                                                   \
+        const u##bits *s = (u##bits *)i->s->v[i->vs2] + first, *w = (u##bits *)i->s->v[i->vs1] + first + word;                              \
+        u##bits f = s[0], e = s[1], b = s[2], a = s[3], h = out[0], g = out[1], d = out[2], c = out[3];                                     \
+        ROUND(bits, w[0])                                                                                                                   \
+        ROUND(bits, w[1])                                                                                                                   \
+        out[0] = f, out[1] = e, out[2] = b, out[3] = a;                                                                                     \
+    }
+COMPRESS(32)
+COMPRESS(64)
 
-static void sha2_compress(const Vec *i, unsigned first) {
-    bool wide = i->sew == 3;
+static void sha2_compress(const Vec *i, unsigned word) {
     for (u32 k = i->start; k < i->vl; k += 4) {
-        Four s = four_read(i, i->vs2, k), t = four_read(i, i->vd, k), w = four_read(i, i->vs1, k);
-        sha2_round(&s, &t, w.w[first], wide);
-        sha2_round(&s, &t, w.w[first + 1], wide);
-        four_write(i, k, s);
+        if (i->sew == 2) sha2_compress_32(i, k, word);
+        else sha2_compress_64(i, k, word);
     }
 }
 void vec_run_sha2cl(const Vec *i) { sha2_compress(i, 0); }
@@ -186,53 +175,60 @@ void vec_run_sha2ch(const Vec *i) { sha2_compress(i, 2); }
 typedef struct Eight {
     u32 w[8];
 } Eight;
-static Eight eight_read(const Vec *i, unsigned reg, u32 first) {
+static inline Eight eight_read(const Vec *i, unsigned reg, u32 first) {
     Eight e;
-    for (u32 k = 0; k < 8; k++) e.w[k] = __builtin_bswap32((u32)vec_get(i->s->v[reg], 2, first + k));
+    memcpy(&e, i->s->v[reg] + 4 * first, sizeof e);
+    for (u32 k = 0; k < 8; k++) e.w[k] = __builtin_bswap32(e.w[k]);
     return e;
 }
-static void eight_write(const Vec *i, u32 first, const u32 *w) {
-    for (u32 k = 0; k < 8; k++) vec_put(i->s->v[i->vd], 2, first + k, __builtin_bswap32(w[k]));
+static inline void eight_write(const Vec *i, u32 first, Eight e) {
+    for (u32 k = 0; k < 8; k++) e.w[k] = __builtin_bswap32(e.w[k]);
+    memcpy(i->s->v[i->vd] + 4 * first, &e, sizeof e);
 }
 
 void vec_run_sm3me(const Vec *i) {
     for (u32 k = i->start; k < i->vl; k += 8) {
+        Eight old = eight_read(i, i->vs1, k), new = eight_read(i, i->vs2, k), out;
         u32 w[24];
-        Eight old = eight_read(i, i->vs1, k), new = eight_read(i, i->vs2, k);
         memcpy(w, old.w, sizeof old.w);
         memcpy(w + 8, new.w, sizeof new.w);
         for (unsigned n = 16; n < 24; n++) {
             u32 x = w[n - 16] ^ w[n - 9] ^ rol32(w[n - 3], 15);
             w[n] = x ^ rol32(x, 15) ^ rol32(x, 23) ^ rol32(w[n - 13], 7) ^ w[n - 6];
         }
-        eight_write(i, k, w + 16);
+        memcpy(out.w, w + 16, sizeof out.w);
+        eight_write(i, k, out);
     }
 }
 
-static void sm3_round(Eight *s, unsigned round, u32 w, u32 x) {
-    u32 a = s->w[0], b = s->w[1], c = s->w[2], d = s->w[3], e = s->w[4], f = s->w[5], g = s->w[6], h = s->w[7];
-    bool early = round < 16;
-    u32 ss1 = rol32(rol32(a, 12) + e + rol32(early ? 0x79cc4519 : 0x7a879d8a, round), 7);
+/* Round n, early or late, of the state a b c d e f g h. */
+static inline Eight sm3_round(Eight s, unsigned n, bool early, u32 w, u32 x) {
+    u32 a = s.w[0], b = s.w[1], c = s.w[2], d = s.w[3], e = s.w[4], f = s.w[5], g = s.w[6], h = s.w[7];
+    u32 ss1 = rol32(rol32(a, 12) + e + rol32(early ? 0x79cc4519 : 0x7a879d8a, n), 7);
     u32 ff = early ? a ^ b ^ c : (a & b) | (a & c) | (b & c), gg = early ? e ^ f ^ g : (e & f) | (~e & g);
     u32 tt1 = ff + d + (ss1 ^ rol32(a, 12)) + x, tt2 = gg + h + ss1 + w;
-    *s = (Eight){{tt1, a, rol32(b, 9), c, tt2 ^ rol32(tt2, 9) ^ rol32(tt2, 17), e, rol32(f, 19), g}};
+    return (Eight){{tt1, a, rol32(b, 9), c, tt2 ^ rol32(tt2, 9) ^ rol32(tt2, 17), e, rol32(f, 19), g}};
+}
+
+static inline void sm3_rounds(const Vec *i, bool early) {
+    for (u32 k = i->start; k < i->vl; k += 8) {
+        Eight s = eight_read(i, i->vd, k), m = eight_read(i, i->vs2, k);
+        s = sm3_round(s, 2u * i->vs1, early, m.w[0], m.w[0] ^ m.w[4]);
+        s = sm3_round(s, 2u * i->vs1 + 1, early, m.w[1], m.w[1] ^ m.w[5]);
+        eight_write(i, k, s);
+    }
 }
 
 void vec_run_sm3c(const Vec *i) {
-    for (u32 k = i->start; k < i->vl; k += 8) {
-        Eight s = eight_read(i, i->vd, k), m = eight_read(i, i->vs2, k);
-        sm3_round(&s, 2u * i->vs1, m.w[0], m.w[0] ^ m.w[4]);
-        sm3_round(&s, 2u * i->vs1 + 1, m.w[1], m.w[1] ^ m.w[5]);
-        eight_write(i, k, s.w);
-    }
+    if (i->vs1 < 8) sm3_rounds(i, true);
+    else sm3_rounds(i, false);
 }
 
 /* --- SM4 [GB/T 32907-2016] ---------------------------------------------------------------------------------------------------------------- */
 
-static u32 sm4_substitute(u32 v) {
-    u32 out = 0;
-    for (unsigned k = 0; k < 4; k++) out |= (u32)ir_eval_crypto(CRYPTO_SM4_SBOX | k << 4, v, v) << 8 * k;
-    return out;
+static inline u32 sm4_substitute(u32 v) {
+    const u8 *box = ir_sm4_sbox;
+    return box[v & 0xff] | (u32)box[v >> 8 & 0xff] << 8 | (u32)box[v >> 16 & 0xff] << 16 | (u32)box[v >> 24] << 24;
 }
 
 /* Constant n of the key schedule: its bytes count up by sevens. */
@@ -252,7 +248,7 @@ static Block sm4_key(const Vec *i, Block d, Block a, Block b) {
 }
 void vec_run_sm4k(const Vec *i) { each_block(i, sm4_key); }
 
-static Block sm4_rounds(const Vec *i, Block d, Block a, Block b) {
+static inline Block sm4_rounds(const Vec *i, Block d, Block a, Block b) {
     Words x = words_of(d), key = words_of(a);
     for (unsigned n = 0; n < 4; n++) {
         u32 s = sm4_substitute(x.w[(n + 1) & 3] ^ x.w[(n + 2) & 3] ^ x.w[(n + 3) & 3] ^ key.w[n]);
