@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 
 enum { STEPS_MAX = 4096, INSNS_LEN = 4096, WORDS_LEN = 16384, FAR = 16, OFTEN = 4096, SELDOM = 32 };
-_Static_assert(WORDS_LEN >= 2 * STEPS_MAX + 1, "a store touches two words at most");
+enum { STORES_OF_ONE = 128, STORES_MAX = (WORDS_LEN - 1) / 2 - STORES_OF_ONE }; /* a store touches two words at most; a vector instruction makes up to 128 */
 
 typedef struct Step { /* the state before an instruction, or at the end */
     u64 pc;
@@ -109,7 +109,6 @@ void lockstep_fini(Engine *e) {
 
 static bool comparable(const IrFunc *f) {
     for (u32 k = 1; k < f->insns.len; k++) {
-        if (f->insns.at[k].op == IR_vec && (f->insns.at[k].aux2 & VEC_MEMORY)) return false;
         if (f->insns.at[k].op != IR_call) continue;
         unsigned facts = f->guest->helpers[f->insns.at[k].imm].facts;
         if (facts & ~(HELPER_PURE | HELPER_FLAGS) || !facts) return false; /* no facts: a clock, say */
@@ -221,12 +220,14 @@ static u32 go_ahead(Vcpu *cpu) {
     do {
         note_step(e, cpu, l->count);
         i = insn_at(e, cpu);
-        if (!i || l->count == l->limit) {
-            l->ending = i ? END_INSIDE : END_UNKNOWN;
+        bool full = l->log.stores.len > STORES_MAX;
+        if (!i || full || l->count == l->limit) {
+            l->ending = i && !full ? END_INSIDE : END_UNKNOWN;
             return TRAP_NONE;
         }
         TrapCode trap = ir_interp(&l->interp, &i->f, cpu);
-        l->count++;
+        if (trap == TRAP_FAULT) l->vague = true; /* of a vector access, which may have done a part of it, or not (others do not return) */
+        else l->count++;
         if (trap != TRAP_NONE) return trap;
     } while (goes_on(e, cpu, i));
     l->ending = END_LEFT;

@@ -80,6 +80,7 @@ typedef struct Vcpu {
     u64 jump_tag;    /* of a paged guest: keys of jumps[] and of the shadow stack are pc ^ jump_tag; what it is tells one mode and address space from
                       * others; engine_kick spoils it */
     void *interp;    /* scratch memory of the interpreter, made at first use */
+    struct IrLog *log; /* while the interpreter keeps stores in a log: what an instruction in C goes through (ir_log_copy); else NULL */
     u32 counts[VCPU_COUNTS]; /* by target of a backward branch: down from what is hot; negative: generated code leaves at the poll */
     u64 targets[VCPU_SITES]; /* by site (vcpu_site_of): where quick code's indirect jump or call there went last: engine/profile.h */
     u64 insns;       /* guest instructions executed, where the code counts them (IR_count) */

@@ -5,6 +5,7 @@
  * all other accesses, there is one for each field of each active element, in order; so vstart can say at which one it stopped. Addresses of a process
  * are the host's, behind a guard; those of a paged guest go through its TLB. */
 #include "base/guard.h"
+#include "ir/interp.h"
 #include "isa/riscv/vector_impl.h"
 
 typedef enum Mode { UNIT, STRIDED, INDEXED } Mode;
@@ -46,10 +47,16 @@ static u64 fault_address(u64 at, u32 size) {
     return first ? at : align_down(at + size - 1, PAGE_BYTES);
 }
 
+/* In a process: copies to or from `buffer` what there is; how much. */
+static inline size_t process_copy(Vcpu *cpu, u64 at, void *buffer, size_t size, bool write) {
+    if (UNLIKELY(cpu->log)) return ir_log_copy(cpu->log, at, buffer, size, write);
+    return guard_copy(write ? (void *)at : buffer, write ? buffer : (void *)at, size);
+}
+
 /* An element of a power of two bytes: 0, or the trap. */
 static unsigned access_one(Vcpu *cpu, u64 at, u32 size, bool write, void *v) {
     if (cpu->mmu) return paged_access(cpu, at, size, write, v);
-    if (LIKELY(guard_copy(write ? (void *)at : v, write ? v : (void *)at, size) == size)) return 0;
+    if (LIKELY(process_copy(cpu, at, v, size, write) == size)) return 0;
     cpu->trap = TRAP_FAULT;
     cpu->trap_arg = fault_address(at, size);
     return TRAP_FAULT;
@@ -60,7 +67,7 @@ static unsigned access_one(Vcpu *cpu, u64 at, u32 size, bool write, void *v) {
 /* Copies as far as there is memory; the bytes done, a multiple of 1 << width. */
 static u32 copy_many(Vcpu *cpu, u8 *buffer, u64 at, u32 size, unsigned width, bool write) {
     u32 done = 0;
-    if (!cpu->mmu) return (u32)align_down(guard_copy(write ? (void *)at : buffer, write ? buffer : (void *)at, size), 1ull << width);
+    if (!cpu->mmu) return (u32)align_down(process_copy(cpu, at, buffer, size, write), 1ull << width);
     while (done < size) {
         u64 va = at + done;
         u32 chunk = MIN(size - done, (u32)align_down(PAGE_BYTES - (va & (PAGE_BYTES - 1)), 1ull << width));
