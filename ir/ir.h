@@ -91,6 +91,12 @@ typedef enum VecOp {
     VEC_FMACC, VEC_FNMACC, VEC_FMSAC, VEC_FNMSAC, VEC_FMADD, VEC_FNMADD, VEC_FMSUB, VEC_FNMSUB, /* [unpriv v, "fused multiply-add"] */
     VEC_SGNJ, VEC_SGNJN, VEC_SGNJX,
     VEC_SLIDE1UP, VEC_SLIDE1DOWN, VEC_SLIDEDOWN, VEC_SLIDEUP, /* the latter by a constant, a */
+    VEC_SEXT, VEC_ZEXT,                    /* s2, whose elements are narrower by VEC_FACTOR */
+    VEC_WADD, VEC_WADDU, VEC_WSUB, VEC_WSUBU, /* s2 +- s1, both of half the width */
+    VEC_WADDW, VEC_WADDUW, VEC_WSUBW, VEC_WSUBUW, /* only s1 is */
+    VEC_WMUL, VEC_WMULU, VEC_WMULSU,       /* s2 * s1, of half the width; the last: s2 signed, s1 not */
+    VEC_WMACC, VEC_WMACCU, VEC_WMACCSU, VEC_WMACCUS, /* d + s1 * s2; SU: s1 signed, s2 not; US: the other way round */
+    VEC_NSRL, VEC_NSRA,                    /* s2, of twice the width, by a constant */
     VEC_CLMUL, VEC_CLMULH,
     VEC_AESEM, VEC_AESEF, VEC_AESDM, VEC_AESDF, VEC_AESZ, /* rounds on d with the key s2; VEC_SCALAR: the same key, its first 16 bytes, for all */
     VEC_AESKF1, VEC_AESKF2,                /* key schedule: round a */
@@ -98,9 +104,15 @@ typedef enum VecOp {
     VEC_GHSH, VEC_GMUL,
     VEC_OP_COUNT,
 } VecOp;
-enum { VEC_SCALAR = 4, VEC_MEMORY = 8 /* it accesses memory */, VEC_WHOLE = 16 /* registers, however many elements there are */ }; /* aux2, besides the elements' width */
-/* Field c of `vec`: numbers of registers, and how many there are of each. */
-static inline u32 vec_registers(unsigned d, unsigned s2, unsigned s1, unsigned count) { return d | s2 << 8 | s1 << 16 | count << 24; }
+enum { /* aux2, besides the width of elements (of d, if they differ), log2 of bytes */
+    VEC_SCALAR = 4,
+    VEC_MEMORY = 8,       /* it accesses memory */
+    VEC_WHOLE = 16,       /* registers, however many elements there are */
+    VEC_MASKED = 32,      /* only elements whose bit of register 0 is set */
+    VEC_FACTOR_SHIFT = 6, /* of VEC_FACTOR: log2, two bits */
+};
+/* Field c of `vec`: numbers of registers; how many there are of d, and if elements fill only a part of one, log2 of which. */
+static inline u32 vec_registers(unsigned d, unsigned s2, unsigned s1, unsigned count, unsigned fraction) { return d | s2 << 8 | s1 << 16 | count << 24 | fraction << 28; }
 typedef enum ExitKind { EXIT_JUMP, EXIT_CALL, EXIT_RET } ExitKind;
 
 /* Why generated code or the interpreter came back. The runtime acts, sets the pc, and goes on. */

@@ -90,6 +90,7 @@ typedef struct Vcpu {
     u64 spill[VCPU_SPILLS]; /* generated code's own, within one block */
     u64 save[VCPU_SAVES];    /* scratch registers across a slow path */
     VcpuConst k[VCPU_CONST_COUNT] __attribute__((aligned(16))); /* constants that generated code reads */
+    VcpuConst bit[5] __attribute__((aligned(16))); /* by log2 width of elements: which one is which bit of a mask; last: a mask's byte for each byte */
     u64 tail[32] __attribute__((aligned(16))); /* 128 bytes of ones, then of zeros: n bytes before the middle, a mask of the first n */
     u8 flag_map[64]; /* host exception flags (MXCSR bits 0..5) to fflags bits */
     u64 state[] __attribute__((aligned(64))); /* Guest.state_size bytes */

@@ -5,33 +5,57 @@
  * interpreter does it once more, and tells why (TRAP_RETRY, TRAP_SLOW). docs/why/vectors.md */
 #include "host/x64/vec.h"
 
-/* a in all elements of y. */
+/* a in all elements of y, those of s1. */
 static void broadcast(Vec *v) {
+    unsigned width = v->width - v->factor;
     x64_rr(v->b, I_MOVD_X_R | W1, v->y, v->a);
-    if (v->width == 0) x64_rr(v->b, INSN(1, 1, 0x60), v->y, v->y); /* punpcklbw */
-    if (v->width <= 1) x64_rr(v->b, INSN(1, 3, 0x70), v->y, v->y), x64_u8(v->b, 0); /* pshuflw */
-    x64_rr(v->b, INSN(1, 1, 0x70), v->y, v->y), x64_u8(v->b, v->width == 3 ? 0x44 : 0); /* pshufd */
+    if (width == 0) x64_rr(v->b, INSN(1, 1, 0x60), v->y, v->y); /* punpcklbw */
+    if (width <= 1) x64_rr(v->b, INSN(1, 3, 0x70), v->y, v->y), x64_u8(v->b, 0); /* pshuflw */
+    x64_rr(v->b, INSN(1, 1, 0x70), v->y, v->y), x64_u8(v->b, width == 3 ? 0x44 : 0); /* pshufd */
 }
 
 static void memory(Vec *v) {
     for (unsigned k = 0; k < v->count; k++) {
         X64Mem m = x64_mem(v->a, 16 * (i64)k);
         bool loads = v->i->aux == VEC_LOAD;
-        x64_rm(v->b, loads ? I_MOVDQU : I_MOVDQA, v->x, loads ? m : vec_d(v, k));
-        x64_rm(v->b, loads ? I_MOVDQA_STORE : I_MOVDQU_STORE, v->x, loads ? vec_d(v, k) : m);
+        vec_load_part(v, v->fraction, loads ? m : vec_d(v, k));
+        vec_store_part(v, v->fraction, loads ? vec_d(v, k) : m);
+    }
+}
+
+/* The processor does not touch what the mask leaves out, and does not fault there. */
+static void masked_memory(Vec *v) {
+    u32 w = v->width == 3 ? W1 : 0;
+    for (unsigned k = 0; k < v->count; k++) {
+        X64Mem m = x64_mem(v->a, 16 * (i64)k);
+        vec_mask(v, k);
+        if (v->i->aux == VEC_STORE) {
+            x64_rm(v->b, I_MOVDQA, v->x, vec_d(v, k));
+            x64_vrm(v->b, INSN(2, 1, 0x8e) | w, v->x, v->w, m); /* vpmaskmov */
+            continue;
+        }
+        x64_vrm(v->b, INSN(2, 1, 0x8c) | w, v->x, v->w, m);
+        x64_rm(v->b, INSN(1, 1, 0xdf), v->w, vec_d(v, k)); /* pandn */
+        x64_rr(v->b, INSN(1, 1, 0xeb), v->x, v->w);        /* por */
+        x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, k));
     }
 }
 
 static bool is_memory(const IrInsn *i) { return i->aux == VEC_LOAD || i->aux == VEC_STORE; }
-static bool is_inline(const Vec *v) { return is_memory(v->i) ? !v->g->guest->paged : vec_has_code(v); }
+static bool is_inline(const Vec *v) {
+    if (is_memory(v->i)) return !v->g->guest->paged && (!v->masked || (x64_features.avx2 && v->width >= 2));
+    return vec_has_code(v);
+}
 static bool is_slide(const IrInsn *i) { return i->aux >= VEC_SLIDE1UP && i->aux <= VEC_SLIDEUP; }
-static bool is_by_const(const Vec *v) { return cg_is_const(v->g, cg_root(v->g, v->i->a)) && (v->i->aux >= VEC_SLL && v->i->aux <= VEC_ROR); }
+static bool is_shift(const IrInsn *i) { return (i->aux >= VEC_SLL && i->aux <= VEC_ROR) || i->aux == VEC_NSRL || i->aux == VEC_NSRA; }
+static bool is_by_const(const Vec *v) { return is_shift(v->i) && cg_is_const(v->g, cg_root(v->g, v->i->a)); }
 /* Those of AES have another meaning for it. */
 static bool wants_broadcast(const Vec *v) { return v->scalar && !(v->i->aux >= VEC_AESEM && v->i->aux <= VEC_AESZ) && !is_slide(v->i) && !is_by_const(v); }
 static bool wants_a(const Vec *v) { return is_memory(v->i) || wants_broadcast(v) || v->i->aux == VEC_SLIDE1UP || v->i->aux == VEC_SLIDE1DOWN; }
 
 static Vec vec_of(Cg *g, const IrInsn *i) {
-    return (Vec){.g = g, .b = &g->b, .i = i, .width = i->aux2 & 3, .count = i->c >> 24, .scalar = i->aux2 & VEC_SCALAR};
+    return (Vec){.g = g, .b = &g->b, .i = i, .width = i->aux2 & 3, .factor = i->aux2 >> VEC_FACTOR_SHIFT, .count = i->c >> 24 & 15, .fraction = i->c >> 28,
+        .masked = i->aux2 & VEC_MASKED, .scalar = i->aux2 & VEC_SCALAR};
 }
 
 static unsigned temp(Cg *g) { return xn(cg_temp(g, true)); }
@@ -44,11 +68,13 @@ static void take_registers(Vec *v) {
     if (v->x) BUG("xmm0 is not free");
     if (wants_a(v)) v->a = cg_use(g, v->i->a);
     if (!is_memory(v->i)) v->t = temp(g), v->u = temp(g), v->y = temp(g);
+    if (v->masked) v->w = temp(g);
 }
 
 static void operate(Vec *v) {
     if (is_memory(v->i)) {
-        memory(v);
+        if (v->masked) masked_memory(v);
+        else memory(v);
         return;
     }
     if (wants_broadcast(v)) broadcast(v);

@@ -32,6 +32,8 @@ static const u32 swapped[VEC_OP_COUNT][4] = {
     [VEC_FRDIV] = {0, 0, INSN(1, 0, 0x5e), P(1, 0x5e)},
 };
 
+static const u32 equal_insn[] = {P(1, 0x74), P(1, 0x75), P(1, 0x76), P(2, 0x29)};
+
 #define I_PAND P(1, 0xdb)
 #define I_PANDN P(1, 0xdf)
 #define I_POR P(1, 0xeb)
@@ -54,19 +56,54 @@ static void give(Vec *v, unsigned r) {
     if (!v->partial) v->g->locked &= ~(1u << r);
 }
 
-/* Elements of x behind the vector length become those of d's register k. */
-static void keep_tail(Vec *v, unsigned k) {
-    x64_rm(v->b, I_MOV_R_RM | W1, v->r, x64_mem(RBP, (i64)v->g->guest->vector_length - X64_BIAS));
-    x64_group3(v->b, 3, W1, v->r); /* neg */
-    x64_rm(v->b, I_MOVDQU, v->w, x64_mem_index(RBP, v->r, v->width, CPU_OFF(tail) + (i64)sizeof(((Vcpu *)0)->tail) / 2 + 16 * (i64)k));
+/* Elements of x that are not in w become those of d's register k. */
+static void blend(Vec *v, unsigned k) {
     rr(v, I_PAND, v->x, v->w);
     x64_rm(v->b, I_PANDN, v->w, vec_d(v, k));
     rr(v, I_POR, v->x, v->w);
 }
 
+static X64Mem bit_mem(unsigned n) { return x64_mem(RBP, CPU_OFF(bit) + (i64)sizeof(VcpuConst) * n); }
+
+/* Bits of register 0, as elements of reg. */
+static void mask_elements(Vec *v, unsigned reg, unsigned k) {
+    X64Mem m = x64_mem(RBP, (i64)v->g->guest->vectors - X64_BIAS);
+    unsigned first = k * (16u >> v->width), r = take(v);
+    m.disp += (i32)(first / 8);
+    x64_rm(v->b, v->width == 0 ? I_MOVZX16 : I_MOVZX8, r, m);
+    if (first % 8) x64_shift_ri(v->b, SH_SHR, 0, r, first % 8);
+    x64_rr(v->b, I_MOVD_X_R, reg, r);
+    give(v, r);
+    if (v->width == 0) x64_rm(v->b, I_PSHUFB, reg, bit_mem(4));
+    if (v->width == 1) rr_imm(v, INSN(1, 3, 0x70), reg, reg, 0); /* pshuflw */
+    if (v->width > 0) rr_imm(v, I_PSHUFD, reg, reg, v->width == 3 ? 0x44 : 0);
+    x64_rm(v->b, I_PAND, reg, bit_mem(v->width));
+    x64_rm(v->b, equal_insn[v->width], reg, bit_mem(v->width));
+}
+
+static X64Mem tail_mem(unsigned reg, unsigned scale, i64 distance) {
+    i64 at = CPU_OFF(tail) + (i64)sizeof(((Vcpu *)0)->tail) / 2 + distance;
+    return reg == NO_REG ? x64_mem(RBP, at) : x64_mem_index(RBP, reg, scale, at);
+}
+
+void vec_mask(Vec *v, unsigned k) {
+    mask_elements(v, v->w, k);
+    if (!v->fraction) return;
+    x64_rm(v->b, I_MOVDQU, v->x, tail_mem(NO_REG, 0, -(16 >> v->fraction)));
+    rr(v, I_PAND, v->w, v->x);
+}
+
+/* Those before the vector length. */
+static void mask_length(Vec *v, unsigned k) {
+    x64_rm(v->b, I_MOV_R_RM | W1, v->r, x64_mem(RBP, (i64)v->g->guest->vector_length - X64_BIAS));
+    x64_group3(v->b, 3, W1, v->r); /* neg */
+    x64_rm(v->b, I_MOVDQU, v->w, tail_mem(v->r, v->width, 16 * (i64)k));
+}
+
 static void store(Vec *v, unsigned k) {
-    if (v->partial) keep_tail(v, k);
-    x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, k));
+    if (v->masked) mask_elements(v, v->w, k), blend(v, k);
+    if (v->partial) mask_length(v, k), blend(v, k);
+    vec_store_part(v, v->partial ? 0 : v->fraction, vec_d(v, k));
 }
 
 static void shift_bytes(Vec *v, bool left, unsigned reg, unsigned by) { x64_rr(v->b, P(1, 0x73), left ? 7 : 3, reg), x64_u8(v->b, by); }
@@ -294,9 +331,97 @@ static void rotate(Vec *v) {
     }
 }
 
+/* --- elements of two widths --------------------------------------------------------------------------------------------- */
+
+/* Those of register k of d, where the source has them narrower, to that width. */
+static void extend(Vec *v, bool is_signed, unsigned reg, X64Mem source, unsigned k) {
+    static const u8 op[3][4] = {{0, 0x20, 0x21, 0x22}, {0, 0x23, 0x24}, {0, 0x25}}; /* pmovsxbw, ...; pmovzx are 16 further */
+    source.disp += (i32)(k * (16u >> v->factor));
+    x64_rm(v->b, P(2, op[v->width - v->factor][v->factor] + (is_signed ? 0u : 16)), reg, source);
+}
+
+static void extend_all(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        extend(v, v->i->aux == VEC_SEXT, v->x, vec_s2(v, 0), k);
+        store(v, k);
+    }
+}
+
+static bool is_wide_unsigned(unsigned op, bool second) {
+    switch ((VecOp)op) {
+    case VEC_WADDU: case VEC_WSUBU: case VEC_WADDUW: case VEC_WSUBUW: case VEC_WMULU: case VEC_WMACCU: return true;
+    case VEC_WMULSU: case VEC_WMACCUS: return second;
+    case VEC_WMACCSU: return !second;
+    default: return false;
+    }
+}
+
+static u32 wide_insn(const Vec *v) {
+    switch ((VecOp)v->i->aux) {
+    case VEC_WADD: case VEC_WADDU: case VEC_WADDW: case VEC_WADDUW: return direct[VEC_ADD][v->width];
+    case VEC_WSUB: case VEC_WSUBU: case VEC_WSUBW: case VEC_WSUBUW: return direct[VEC_SUB][v->width];
+    default: break;
+    }
+    bool s2 = is_wide_unsigned(v->i->aux, false), s1 = is_wide_unsigned(v->i->aux, true);
+    if (v->width < 3) return direct[VEC_MUL][v->width];
+    return s2 != s1 ? 0 : s2 ? P(1, 0xf4) : P(2, 0x28); /* pmuludq, pmuldq */
+}
+
+/* A vector's first register shares bytes with a source at most if that lies at its end, so that each is read before it is written. */
+static void widen(Vec *v) {
+    unsigned op = v->i->aux;
+    bool s2_is_wide = op >= VEC_WADDW && op <= VEC_WSUBUW;
+    if (v->scalar) x64_rr(v->b, P(2, 0x20 + 0x10 * is_wide_unsigned(op, true) + (v->width == 1 ? 0 : v->width == 2 ? 3 : 5)), v->y, v->y);
+    for (unsigned k = 0; k < v->count; k++) {
+        if (s2_is_wide) load(v, v->x, vec_s2(v, k));
+        else extend(v, !is_wide_unsigned(op, false), v->x, vec_s2(v, 0), k);
+        if (!v->scalar) extend(v, !is_wide_unsigned(op, true), v->t, vec_s1(v, 0), k);
+        rr(v, wide_insn(v), v->x, v->scalar ? v->y : v->t);
+        if (op >= VEC_WMACC && op <= VEC_WMACCUS) x64_rm(v->b, direct[VEC_ADD][v->width], v->x, vec_d(v, k));
+        store(v, k);
+    }
+}
+
+static unsigned narrow_by(const Vec *v) { return (unsigned)const_of(v) & (2 * bits_of(v) - 1); }
+
+/* One register of the wide source, shifted. Of 64 bits the lower half is wanted, which a logical shift by less gets right, too. */
+static void narrow_load(Vec *v, unsigned reg, unsigned k) {
+    static const u8 digit[] = {2, 4};
+    bool arithmetic = v->i->aux == VEC_NSRA && v->width < 2;
+    load(v, reg, vec_s2(v, k));
+    if (!narrow_by(v)) return;
+    x64_rr(v->b, P(1, 0x71 + v->width), digit[arithmetic], reg);
+    x64_u8(v->b, narrow_by(v));
+}
+
+/* The lower halves of elements of x and t. y: a mask of them; or zero. */
+static void narrow_pack(Vec *v) {
+    if (v->width == 0) {
+        rr(v, I_PAND, v->x, v->y), rr(v, I_PAND, v->t, v->y);
+        rr(v, P(1, 0x67), v->x, v->t); /* packuswb */
+    } else if (v->width == 1) {
+        rr_imm(v, P(3, 0x0e), v->x, v->y, 0xaa), rr_imm(v, P(3, 0x0e), v->t, v->y, 0xaa); /* pblendw */
+        rr(v, P(2, 0x2b), v->x, v->t); /* packusdw */
+    } else {
+        rr_imm(v, INSN(1, 0, 0xc6), v->x, v->t, 0x88); /* shufps */
+    }
+}
+
+static void narrow(Vec *v) {
+    if (v->width == 0) load_const(v, v->y, 0x00ff00ff00ff00ff, 0x00ff00ff00ff00ff);
+    else rr(v, I_PXOR, v->y, v->y);
+    for (unsigned k = 0; k < v->count; k++) {
+        narrow_load(v, v->x, 2 * k);
+        if (v->fraction) move(v, v->t, v->x);
+        else narrow_load(v, v->t, 2 * k + 1);
+        narrow_pack(v);
+        store(v, k);
+    }
+}
+
 /* --- comparisons and masks ------------------------------------------------------------------------------------------------ */
 
-static const u32 equal_insn[] = {P(1, 0x74), P(1, 0x75), P(1, 0x76), P(2, 0x29)}, greater_insn[] = {P(1, 0x64), P(1, 0x65), P(1, 0x66), P(2, 0x37)};
+static const u32 greater_insn[] = {P(1, 0x64), P(1, 0x65), P(1, 0x66), P(2, 0x37)};
 
 /* Compares s2 with s1 into x. Returns whether the result is the opposite. */
 static bool compare(Vec *v) {
@@ -330,11 +455,12 @@ static bool compare(Vec *v) {
 
 /* The uppermost bits of x's elements to the low bits of d; the rest of d stays. */
 static void mask_result(Vec *v, bool opposite) {
-    unsigned r = cg_temp(v->g, false), count = 16u >> v->width;
+    unsigned r = cg_temp(v->g, false), count = 16u >> v->width >> v->fraction;
     if (v->width == 1) rr(v, P(1, 0x63), v->x, v->x); /* packsswb */
     if (v->width == 2) rr(v, INSN(1, 0, 0x50), r, v->x); /* movmskps */
     else if (v->width == 3) rr(v, P(1, 0x50), r, v->x);
     else rr(v, P(1, 0xd7), r, v->x); /* pmovmskb */
+    if (v->fraction) x64_alu_ri(v->b, ALU_AND, 0, r, (i32)((1u << count) - 1));
     if (opposite) x64_alu_ri(v->b, ALU_XOR, 0, r, (i32)((1u << count) - 1));
     if (count >= 8) {
         x64_rm(v->b, count == 16 ? I_MOV_RM16_R16 : I_MOV_RM8_R8, r, vec_d(v, 0));
@@ -347,34 +473,9 @@ static void mask_result(Vec *v, bool opposite) {
     x64_rm(v->b, I_MOV_RM8_R8, r, vec_d(v, 0));
 }
 
-/* t: which element is which bit of the mask's bytes that fill u. */
-static void mask_bits(Vec *v) {
-    static const u64 bits[4][2] = {{0x8040201008040201, 0x8040201008040201}, {0x0008000400020001, 0x0080004000200010}, {0x0000000200000001, 0x0000000800000004}, {1, 2}};
-    load_const(v, v->t, bits[v->width][0], bits[v->width][1]);
-}
-
-/* The mask's bits for register k of the group, as elements of u. t: mask_bits, shifted from register to register. */
-static void mask_elements(Vec *v, unsigned k) {
-    X64Mem m = x64_mem(RBP, (i64)v->g->guest->vectors - X64_BIAS);
-    unsigned first = k * (16u >> v->width);
-    m.disp += (i32)(first / 8);
-    if (v->width == 0) load_const(v, v->x, 0, 0x0101010101010101);
-    unsigned r = take(v);
-    x64_rm(v->b, v->width == 0 ? I_MOVZX16 : I_MOVZX8, r, m);
-    if (first % 8) x64_shift_ri(v->b, SH_SHR, 0, r, first % 8);
-    x64_rr(v->b, I_MOVD_X_R, v->u, r);
-    give(v, r);
-    if (v->width == 0) rr(v, I_PSHUFB, v->u, v->x);
-    if (v->width == 1) rr_imm(v, INSN(1, 3, 0x70), v->u, v->u, 0); /* pshuflw */
-    if (v->width > 0) rr_imm(v, I_PSHUFD, v->u, v->u, v->width == 3 ? 0x44 : 0);
-    rr(v, I_PAND, v->u, v->t);
-    rr(v, equal_insn[v->width], v->u, v->t);
-}
-
 static void merge(Vec *v) {
-    mask_bits(v);
     for (unsigned k = 0; k < v->count; k++) {
-        mask_elements(v, k);
+        mask_elements(v, v->u, k);
         load_s1(v, v->x, k);
         rr(v, I_PAND, v->x, v->u);
         x64_rm(v->b, I_PANDN, v->u, vec_s2(v, k));
@@ -555,6 +656,7 @@ static bool is_compare_unsigned(unsigned op) { return op == VEC_LTU || op == VEC
 
 bool vec_has_code(const Vec *v) {
     unsigned op = v->i->aux;
+    if (v->masked && !vec_has_partial(v)) return false;
     if (direct[op][v->width] || swapped[op][v->width]) return true;
     switch ((VecOp)op) {
     case VEC_MOVE: case VEC_REV8: case VEC_BREV8: case VEC_MERGE: case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: case VEC_FSQRT: return true;
@@ -565,6 +667,10 @@ bool vec_has_code(const Vec *v) {
     case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: return direct[VEC_MUL][v->width] != 0;
     case VEC_SLIDE1UP: case VEC_SLIDE1DOWN: return v->count == 1;
     case VEC_SLIDEUP: case VEC_SLIDEDOWN: return v->count == 1 && is_const(v);
+    case VEC_SEXT: case VEC_ZEXT: return true;
+    case VEC_WADD: case VEC_WADDU: case VEC_WSUB: case VEC_WSUBU: case VEC_WADDW: case VEC_WADDUW: case VEC_WSUBW: case VEC_WSUBUW:
+    case VEC_WMUL: case VEC_WMULU: case VEC_WMULSU: case VEC_WMACC: case VEC_WMACCU: case VEC_WMACCSU: case VEC_WMACCUS: return wide_insn(v) != 0;
+    case VEC_NSRL: case VEC_NSRA: return is_const(v) && (v->width < 2 || op == VEC_NSRL || narrow_by(v) <= 32);
     case VEC_CLMUL: case VEC_CLMULH: return x64_features.clmul;
     case VEC_AESEM: case VEC_AESEF: case VEC_AESDM: case VEC_AESDF: return x64_features.aes;
     case VEC_AESZ: return true;
@@ -578,7 +684,7 @@ bool vec_has_code(const Vec *v) {
 /* Not those that would look at, or note something of, elements that are none; not those whose groups of elements must be whole. */
 bool vec_has_partial(const Vec *v) {
     unsigned op = v->i->aux;
-    if (op <= VEC_MERGE || op == VEC_REV8 || op == VEC_BREV8) return true;
+    if (op <= VEC_MERGE || op == VEC_REV8 || op == VEC_BREV8 || (op >= VEC_SEXT && op <= VEC_NSRA)) return true;
     switch ((VecOp)op) {
     case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: case VEC_SLIDE1UP: case VEC_SLIDEUP: case VEC_SLIDEDOWN: case VEC_CLMUL: case VEC_CLMULH: return true;
     default: return false;
@@ -609,6 +715,10 @@ void vec_operate(Vec *v) {
     case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: signs(v); break;
     case VEC_SLIDE1UP: case VEC_SLIDE1DOWN: slide_one(v, op == VEC_SLIDE1UP); break;
     case VEC_SLIDEUP: case VEC_SLIDEDOWN: slide(v, op == VEC_SLIDEUP); break;
+    case VEC_SEXT: case VEC_ZEXT: extend_all(v); break;
+    case VEC_WADD: case VEC_WADDU: case VEC_WSUB: case VEC_WSUBU: case VEC_WADDW: case VEC_WADDUW: case VEC_WSUBW: case VEC_WSUBUW:
+    case VEC_WMUL: case VEC_WMULU: case VEC_WMULSU: case VEC_WMACC: case VEC_WMACCU: case VEC_WMACCSU: case VEC_WMACCUS: widen(v); break;
+    case VEC_NSRL: case VEC_NSRA: narrow(v); break;
     case VEC_CLMUL: case VEC_CLMULH: carryless(v, op == VEC_CLMULH); break;
     case VEC_AESEM: case VEC_AESEF: case VEC_AESDM: case VEC_AESDF: case VEC_AESZ: aes(v); break;
     case VEC_SHA2CH: case VEC_SHA2CL: sha2_rounds(v); break;

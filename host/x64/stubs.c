@@ -373,7 +373,10 @@ static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
         /* to unsigned: 2^32, 2^63 as f32; 2^32 - 1 (rounding might reach 2^32), 2^63 as f64 */
         [VCPU_K_LIMIT] = {0x4f800000, 0}, {0x5f000000, 0}, {0x41efffffffe00000, 0}, {0x43e0000000000000, 0},
     };
+    static const VcpuConst bit[] = {{0x8040201008040201, 0x8040201008040201}, {0x0008000400020001, 0x0080004000200010}, {0x0000000200000001, 0x0000000800000004}, {1, 2},
+        {0, 0x0101010101010101}};
     memcpy(cpu->k, k, sizeof k);
+    memcpy(cpu->bit, bit, sizeof bit);
     cpu->stub[STUB_EXIT_LINK] = stubs->exit_link;
     cpu->stub[STUB_EXIT_POLL] = stubs->exit_poll;
     cpu->stub[STUB_EXIT_TRAP] = stubs->exit_trap;

@@ -18,11 +18,15 @@ typedef struct Vec {
     const IrInsn *i;
     unsigned x, y, t, u; /* vector registers; x is xmm0 */
     unsigned a;          /* the general register of operand a, if it has one */
-    unsigned width;      /* log2 bytes of an element */
-    unsigned count;      /* registers of each operand */
+    unsigned width;      /* log2 bytes of an element of d */
+    unsigned factor;     /* log2 of how much wider they are than those of a source, or the other way round */
+    unsigned count;      /* registers of d */
+    unsigned fraction;   /* log2 of the part of one register that elements fill */
+    bool masked;
     bool scalar;         /* s1 is the operand a: in all elements of y */
     bool partial;        /* elements from the state's vector length on stay as they are */
-    unsigned w, r;       /* partial: a vector register and a general one besides */
+    unsigned w;          /* masked, partial: another vector register */
+    unsigned r;          /* partial: a general one */
     u8 *give_up;         /* rel32 of a branch to what C does instead; NULL */
 } Vec;
 
@@ -32,9 +36,23 @@ static inline X64Mem vec_d(const Vec *v, unsigned k) { return vec_register(v, 0,
 static inline X64Mem vec_s2(const Vec *v, unsigned k) { return vec_register(v, 8, k); }
 static inline X64Mem vec_s1(const Vec *v, unsigned k) { return vec_register(v, 16, k); }
 
+/* The first 16 bytes >> fraction of x, from memory or to it; a load makes the rest zero, but for two bytes. */
+static inline void vec_load_part(Vec *v, unsigned fraction, X64Mem m) {
+    static const u32 insn[] = {I_MOVDQU, INSN(1, 2, 0x7e), I_MOVD_X_R, INSN(1, 1, 0xc4)}; /* movq, movd, pinsrw */
+    x64_rm(v->b, insn[fraction], v->x, m);
+    if (fraction == 3) x64_u8(v->b, 0);
+}
+static inline void vec_store_part(Vec *v, unsigned fraction, X64Mem m) {
+    static const u32 insn[] = {I_MOVDQU_STORE, INSN(1, 1, 0xd6), I_MOVD_R_X, INSN(3, 1, 0x15)}; /* movq, movd, pextrw */
+    x64_rm(v->b, insn[fraction], v->x, m);
+    if (fraction == 3) x64_u8(v->b, 0);
+}
+
 /* Is there code for the operation on this processor? */
 bool vec_has_code(const Vec *v);
-/* Also for the first elements only? */
+/* All bits of the active elements of register k are set in w; those of the others are clear. */
+void vec_mask(Vec *v, unsigned k);
+/* Also for some elements only, by mask or length? */
 bool vec_has_partial(const Vec *v);
 /* Emits it. */
 void vec_operate(Vec *v);

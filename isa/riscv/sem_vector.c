@@ -5,7 +5,7 @@
 #include "isa/riscv/sem.h"
 #include "isa/riscv/vector.h"
 
-enum { W8 = 1, W16 = 2, W32 = 4, W64 = 8, W_ALL = 15, W_FP = W32 | W64 };
+enum { W8 = 1, W16 = 2, W32 = 4, W64 = 8, W_ALL = 15, W_HALF = W8 | W16 | W32, W_FP = W32 | W64 };
 enum Shape {
     NONE,
     VV, VX, VI, VF,  /* s2, and s1: a vector, an x register, the immediate, an f register */
@@ -20,11 +20,17 @@ enum Shape {
 
 typedef struct Inline {
     u8 op, shape, widths;
+    u8 factor; /* log2 of how much wider the elements of d are than those of a source, or the other way round */
+    bool wide; /* those of d are twice as wide as vtype says */
 } Inline;
 
 #define VX_VV(name, op, widths) [RV_##name##_vv] = {op, VV, widths}, [RV_##name##_vx] = {op, VX, widths}
 #define VX_VV_VI(name, op, widths) VX_VV(name, op, widths), [RV_##name##_vi] = {op, VI, widths}
 #define MASK_VX_VV(name, op) [RV_##name##_vv] = {op, MASK, W_ALL}, [RV_##name##_vx] = {op, MASK_X, W_ALL}
+#define WIDE(name, form, shape, op) [RV_##name##_##form] = {op, shape, W_HALF, 1, true}
+#define WIDE_VV_VX(name, op) WIDE(name, vv, VV, op), WIDE(name, vx, VX, op)
+#define WIDE_WV_WX(name, op) WIDE(name, wv, VV, op), WIDE(name, wx, VX, op)
+#define NARROW_WX_WI(name, op) [RV_##name##_wx] = {op, VX, W_HALF, 1}, [RV_##name##_wi] = {op, VI, W_HALF, 1}
 #define VF_VV(name, op) [RV_##name##_vv] = {op, VV, W_FP}, [RV_##name##_vf] = {op, VF, W_FP}
 #define WHOLE_LOADS(n) [RV_vl##n##re8_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re16_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re32_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re64_v] = {VEC_LOAD, WHOLE_MEM, 0}
 static const Inline inlines[RV_OPS] = {
@@ -54,6 +60,13 @@ static const Inline inlines[RV_OPS] = {
     VF_VV(vfsgnj, VEC_SGNJ), VF_VV(vfsgnjn, VEC_SGNJN), VF_VV(vfsgnjx, VEC_SGNJX),
     [RV_vslide1up_vx] = {VEC_SLIDE1UP, VX, W_ALL}, [RV_vslide1down_vx] = {VEC_SLIDE1DOWN, VX, W_ALL},
     [RV_vslidedown_vi] = {VEC_SLIDEDOWN, VI, W_ALL}, [RV_vslideup_vi] = {VEC_SLIDEUP, VI, W_ALL},
+    [RV_vzext_vf2] = {VEC_ZEXT, UNARY, W_ALL, 1}, [RV_vzext_vf4] = {VEC_ZEXT, UNARY, W_ALL, 2}, [RV_vzext_vf8] = {VEC_ZEXT, UNARY, W_ALL, 3},
+    [RV_vsext_vf2] = {VEC_SEXT, UNARY, W_ALL, 1}, [RV_vsext_vf4] = {VEC_SEXT, UNARY, W_ALL, 2}, [RV_vsext_vf8] = {VEC_SEXT, UNARY, W_ALL, 3},
+    WIDE_VV_VX(vwadd, VEC_WADD), WIDE_VV_VX(vwaddu, VEC_WADDU), WIDE_VV_VX(vwsub, VEC_WSUB), WIDE_VV_VX(vwsubu, VEC_WSUBU),
+    WIDE_WV_WX(vwadd, VEC_WADDW), WIDE_WV_WX(vwaddu, VEC_WADDUW), WIDE_WV_WX(vwsub, VEC_WSUBW), WIDE_WV_WX(vwsubu, VEC_WSUBUW),
+    WIDE_VV_VX(vwmul, VEC_WMUL), WIDE_VV_VX(vwmulu, VEC_WMULU), WIDE_VV_VX(vwmulsu, VEC_WMULSU), WIDE_VV_VX(vwmacc, VEC_WMACC),
+    WIDE_VV_VX(vwmaccu, VEC_WMACCU), WIDE_VV_VX(vwmaccsu, VEC_WMACCSU), WIDE(vwmaccus, vx, VX, VEC_WMACCUS),
+    NARROW_WX_WI(vnsrl, VEC_NSRL), NARROW_WX_WI(vnsra, VEC_NSRA),
     VX_VV(vclmul, VEC_CLMUL, W64), VX_VV(vclmulh, VEC_CLMULH, W64),
     [RV_vaesem_vv] = {VEC_AESEM, UNARY, W32}, [RV_vaesem_vs] = {VEC_AESEM, GROUP_S, W32}, [RV_vaesef_vv] = {VEC_AESEF, UNARY, W32}, [RV_vaesef_vs] = {VEC_AESEF, GROUP_S, W32},
     [RV_vaesdm_vv] = {VEC_AESDM, UNARY, W32}, [RV_vaesdm_vs] = {VEC_AESDM, GROUP_S, W32}, [RV_vaesdf_vv] = {VEC_AESDF, UNARY, W32}, [RV_vaesdf_vs] = {VEC_AESDF, GROUP_S, W32},
@@ -64,32 +77,49 @@ static const Inline inlines[RV_OPS] = {
 
 /* --- may it be inline? ------------------------------------------------------------------------------------------------ */
 
-/* Registers in a group of vtype; 0: a fraction of one. */
-static unsigned group(u64 vtype) { return vtype & 4 ? 0 : 1u << (vtype & 3); }
 static unsigned width(u64 vtype) { return vtype >> 3 & 7; }
+static int log2_group(u64 vtype) { return (int)((vtype & 7) ^ 4) - 4; }
 
 static bool is_mask(const Inline *n) { return n->shape == MASK || n->shape == MASK_X || n->shape == MASK_I; }
 static bool is_whole(const Inline *n) { return n->shape == WHOLE || n->shape == WHOLE_MEM; }
 static bool is_scalar(const Inline *n) { return n->shape == VX || n->shape == VI || n->shape == VF || n->shape == MASK_X || n->shape == MASK_I; }
 static bool is_float(const Inline *n) { return (n->op >= VEC_FADD && n->op <= VEC_FNMSUB) || n->op == VEC_SGNJ || n->op == VEC_SGNJN || n->op == VEC_SGNJX || n->shape == VF; }
 
-/* Registers of each operand; 0: not inline. */
-static unsigned count_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
-    if (!b->guess || !n->op) return 0;
-    if (is_whole(n)) return (i->bits >> (n->shape == WHOLE ? 15 : 29) & 7) + 1;
-    unsigned count = group(b->guess);
-    if (n->shape != MEM) return n->widths >> width(b->guess) & 1 ? count : 0;
-    unsigned eew = __builtin_ctz(n->widths), sew = width(b->guess);
-    if (i->imm) return 0; /* segments */
-    if (eew >= sew) return count << (eew - sew) <= 8 ? count << (eew - sew) : 0;
-    return count >> (sew - eew);
+static bool is_slide(const Inline *n) { return n->op >= VEC_SLIDE1UP && n->op <= VEC_SLIDEUP; }
+
+typedef struct Size { /* of the destination */
+    unsigned count;    /* registers; 0: not inline */
+    unsigned fraction; /* log2 of the part of one that its elements fill */
+} Size;
+
+static Size size_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
+    if (is_whole(n)) return (Size){(i->bits >> (n->shape == WHOLE ? 15 : 29) & 7) + 1, 0};
+    int group = log2_group(b->guess);
+    unsigned sew = width(b->guess);
+    if (n->shape == MEM) {
+        if (i->imm) return (Size){0}; /* segments */
+        group += __builtin_ctz(n->widths) - (int)sew;
+    } else {
+        if (!(n->widths >> sew & 1)) return (Size){0};
+        group += n->wide;
+    }
+    return group > 0 ? (Size){1u << group, 0} : (Size){1, (unsigned)-group};
 }
 
-/* Can the host do it, legal as it is? */
-static bool is_simple(const IrBuilder *b, const RvInsn *i, const Inline *n, unsigned count) {
-    if (is_mask(n) && count > 1) return false;
+/* Can the host do it, legal as it is? Parts of a register: not what would note things of elements that are none, or fetch them. */
+static bool is_simple(const IrBuilder *b, const Inline *n, Size size) {
+    if (!size.count || (is_mask(n) && size.count > 1)) return false;
     if (is_float(n) && (b->mode & IR_MODE_ROUNDING) > 3) return false;
-    return i->bits >> 25 & 1 || n->op == VEC_MERGE; /* not masked: the bit is 1 where there is no mask */
+    return !size.fraction || (!is_float(n) && !is_slide(n));
+}
+
+static unsigned form_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
+    unsigned form = is_scalar(n) || n->shape == GROUP_S ? VEC_SCALAR : 0;
+    if (is_whole(n)) form |= VEC_WHOLE;
+    else if (n->shape == MEM) form |= __builtin_ctz(n->widths);
+    else form |= width(b->guess) + n->wide;
+    if (!(i->bits >> 25 & 1) && !is_whole(n) && n->op != VEC_MERGE) form |= VEC_MASKED; /* the bit is 1 where there is no mask */
+    return form | (unsigned)n->factor << VEC_FACTOR_SHIFT;
 }
 
 /* ------------------------------------------------------------------------------------------------------------------------- */
@@ -105,16 +135,14 @@ SEM(vector) {
     const Inline *n = &inlines[i->op];
     const RvOpInfo *op = &riscv_ops[i->op];
     u32 key = b->guess && riscv_vector_is_legal(i->bits, i->op, b->guess & 0xff, b->mode & IR_MODE_ROUNDING) ? b->guess : 0;
-    unsigned count = key ? count_of(b, i, n) : 0;
-    if (count && !is_simple(b, i, n, count)) count = 0;
-    Ref x = op->file[1] == RV_FILE_F ? float_operand(b, n, rs1) : op->file[1] == RV_FILE_X ? rs1 : ir_i64(b, count && (n->shape == VI || n->shape == MASK_I) ? IMM : 0);
+    Size size = key && n->op ? size_of(b, i, n) : (Size){0};
+    bool is_inline = is_simple(b, n, size);
+    Ref x = op->file[1] == RV_FILE_F ? float_operand(b, n, rs1) : op->file[1] == RV_FILE_X ? rs1 : ir_i64(b, is_inline && (n->shape == VI || n->shape == MASK_I) ? IMM : 0);
     Ref y = op->file[2] == RV_FILE_X ? rs2 : ir_i64(b, 0);
-    unsigned form = (count && !is_whole(n) && n->shape != MEM ? width(b->guess) : 0) | (is_scalar(n) || n->shape == GROUP_S ? VEC_SCALAR : 0);
-    if (op->facts & (RV_IS_LOAD | RV_IS_STORE)) form |= VEC_MEMORY;
-    if (is_whole(n)) form |= VEC_WHOLE;
+    unsigned form = (is_inline ? form_of(b, i, n) : 0) | (op->facts & (RV_IS_LOAD | RV_IS_STORE) ? VEC_MEMORY : 0);
     unsigned d = op->file[0] == RV_FILE_V ? i->rd : i->rs3;
-    u32 registers = vec_registers(d, i->rs2, n->shape == WHOLE ? i->rs2 : i->rs1, count);
-    ir_vec(b, count ? (VecOp)n->op : VEC_CALL, form, count ? registers : 0, key, (u64)i->op << 32 | i->bits, x, y);
+    u32 registers = vec_registers(d, i->rs2, n->shape == WHOLE ? i->rs2 : i->rs1, size.count, size.fraction);
+    ir_vec(b, is_inline ? (VecOp)n->op : VEC_CALL, form, is_inline ? registers : 0, key, (u64)i->op << 32 | i->bits, x, y);
     if (op->file[0] != RV_FILE_X && op->file[0] != RV_FILE_F) return;
     Ref result = ir_peek(b, offsetof(RvState, vresult));
     if (op->file[0] == RV_FILE_X) RD(result);
