@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Vector registers as Linux keeps them: over signals, whose handlers see and change them; not over system calls; fresh in every new thread, process
- * and program; for tracers; allowed and forbidden by prctl; told of by auxv, hwprobe and /proc/cpuinfo. */
+ * and program; for tracers; allowed and forbidden by prctl; told of by auxv, hwprobe and /proc/cpuinfo. The expected text is what Debian's kernel 6.12 prints, which tests/machine/boot.py asks again. */
 //: oracle: none
 #include "t.h"
 #include <elf.h>
