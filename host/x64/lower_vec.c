@@ -69,6 +69,7 @@ static void take_registers(Vec *v) {
     if (wants_a(v)) v->a = cg_use(g, v->i->a);
     if (!is_memory(v->i)) v->t = temp(g), v->u = temp(g), v->y = temp(g);
     if (v->masked) v->w = temp(g);
+    if (v->masked || !is_memory(v->i)) v->r = cg_temp(g, false);
 }
 
 static void operate(Vec *v) {

@@ -50,12 +50,6 @@ static void rr_imm(Vec *v, u32 insn, unsigned dst, unsigned src, unsigned imm) {
 static void load(Vec *v, unsigned reg, X64Mem m) { x64_rm(v->b, I_MOVDQA, reg, m); }
 static void move(Vec *v, unsigned dst, unsigned src) { x64_rr(v->b, I_MOVDQA, dst, src); }
 
-/* A general register for a moment. */
-static unsigned take(Vec *v) { return v->partial ? v->r : cg_temp(v->g, false); }
-static void give(Vec *v, unsigned r) {
-    if (!v->partial) v->g->locked &= ~(1u << r);
-}
-
 /* Elements of x that are not in w become those of d's register k. */
 static void blend(Vec *v, unsigned k) {
     rr(v, I_PAND, v->x, v->w);
@@ -68,12 +62,11 @@ static X64Mem bit_mem(unsigned n) { return x64_mem(RBP, CPU_OFF(bit) + (i64)size
 /* Bits of register 0, as elements of reg. */
 static void mask_elements(Vec *v, unsigned reg, unsigned k) {
     X64Mem m = x64_mem(RBP, (i64)v->g->guest->vectors - X64_BIAS);
-    unsigned first = k * (16u >> v->width), r = take(v);
+    unsigned first = k * (16u >> v->width), r = v->r;
     m.disp += (i32)(first / 8);
     x64_rm(v->b, v->width == 0 ? I_MOVZX16 : I_MOVZX8, r, m);
     if (first % 8) x64_shift_ri(v->b, SH_SHR, 0, r, first % 8);
     x64_rr(v->b, I_MOVD_X_R, reg, r);
-    give(v, r);
     if (v->width == 0) x64_rm(v->b, I_PSHUFB, reg, bit_mem(4));
     if (v->width == 1) rr_imm(v, INSN(1, 3, 0x70), reg, reg, 0); /* pshuflw */
     if (v->width > 0) rr_imm(v, I_PSHUFD, reg, reg, v->width == 3 ? 0x44 : 0);
@@ -121,12 +114,10 @@ static void with_s1(Vec *v, u32 insn, unsigned reg, unsigned k) {
 
 /* A constant: two halves. */
 static void load_const(Vec *v, unsigned reg, u64 low, u64 high) {
-    unsigned r = take(v);
-    x64_mov_imm_keep_flags(v->b, r, low);
-    x64_rr(v->b, I_MOVQ, reg, r);
-    if (high != low) x64_mov_imm_keep_flags(v->b, r, high);
-    rr_imm(v, I_PINSRQ, reg, r, 1);
-    give(v, r);
+    x64_mov_imm_keep_flags(v->b, v->r, low);
+    x64_rr(v->b, I_MOVQ, reg, v->r);
+    if (high != low) x64_mov_imm_keep_flags(v->b, v->r, high);
+    rr_imm(v, I_PINSRQ, reg, v->r, 1);
 }
 
 /* --- floating point ------------------------------------------------------------------------------------------------------ */
@@ -455,7 +446,7 @@ static bool compare(Vec *v) {
 
 /* The uppermost bits of x's elements to the low bits of d; the rest of d stays. */
 static void mask_result(Vec *v, bool opposite) {
-    unsigned r = cg_temp(v->g, false), count = 16u >> v->width >> v->fraction;
+    unsigned r = v->r, count = 16u >> v->width >> v->fraction;
     if (v->width == 1) rr(v, P(1, 0x63), v->x, v->x); /* packsswb */
     if (v->width == 2) rr(v, INSN(1, 0, 0x50), r, v->x); /* movmskps */
     else if (v->width == 3) rr(v, P(1, 0x50), r, v->x);
@@ -466,11 +457,8 @@ static void mask_result(Vec *v, bool opposite) {
         x64_rm(v->b, count == 16 ? I_MOV_RM16_R16 : I_MOV_RM8_R8, r, vec_d(v, 0));
         return;
     }
-    unsigned old = cg_temp(v->g, false);
-    x64_rm(v->b, I_MOVZX8, old, vec_d(v, 0));
-    x64_alu_ri(v->b, ALU_AND, 0, old, (i32)(0xff & ~((1u << count) - 1)));
-    x64_alu_rr(v->b, ALU_OR, 0, r, old);
-    x64_rm(v->b, I_MOV_RM8_R8, r, vec_d(v, 0));
+    x64_rm(v->b, INSN(0, 0, 0x80), ALU_AND, vec_d(v, 0)), x64_u8(v->b, 0xff & ~((1u << count) - 1));
+    x64_rm(v->b, INSN(0, 0, 0x08) | BYTE_REG, r, vec_d(v, 0)); /* or */
 }
 
 static void merge(Vec *v) {

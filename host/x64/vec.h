@@ -10,8 +10,9 @@
 #define I_MOVDQU INSN(1, 2, 0x6f)
 #define I_MOVDQU_STORE INSN(1, 2, 0x7f)
 
-/* An operation at work: its scratch registers, as instructions encode them, and its operands. In a block it works on all elements, and more registers come
- * from cg_temp; behind the block, where those keep values, on the first ones only (`partial`), with the registers that it is given. */
+/* An operation at work: its scratch registers, as instructions encode them, and its operands. All registers are taken beforehand: the way to C leaves before
+ * the operation, and what another register keeps would not have been saved on that way. Behind the block the operation may work on the first elements
+ * only (`partial`), with registers of its own. */
 typedef struct Vec {
     Cg *g;
     X64Buf *b;
@@ -26,7 +27,7 @@ typedef struct Vec {
     bool scalar;         /* s1 is the operand a: in all elements of y */
     bool partial;        /* elements from the state's vector length on stay as they are */
     unsigned w;          /* masked, partial: another vector register */
-    unsigned r;          /* partial: a general one */
+    unsigned r;          /* a general register */
     u8 *give_up;         /* rel32 of a branch to what C does instead; NULL */
 } Vec;
 
