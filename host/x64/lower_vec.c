@@ -18,8 +18,9 @@ static void memory(Vec *v) {
     for (unsigned k = 0; k < v->count; k++) {
         X64Mem m = x64_mem(v->a, 16 * (i64)k);
         bool loads = v->i->aux == VEC_LOAD;
-        vec_load_part(v, v->fraction, loads ? m : vec_d(v, k));
-        vec_store_part(v, v->fraction, loads ? vec_d(v, k) : m);
+        vec_load_part(v, loads ? m : vec_d(v, k));
+        if (loads) vec_store(v, k);
+        else vec_store_part(v, m);
     }
 }
 
@@ -68,7 +69,7 @@ static void take_registers(Vec *v) {
     if (v->x) BUG("xmm0 is not free");
     if (wants_a(v)) v->a = cg_use(g, v->i->a);
     if (!is_memory(v->i)) v->t = temp(g), v->u = temp(g), v->y = temp(g);
-    if (v->masked) v->w = temp(g);
+    if (v->masked || v->fraction) v->w = temp(g);
     if (v->masked || !is_memory(v->i)) v->r = cg_temp(g, false);
 }
 

@@ -50,6 +50,29 @@ static void rr_imm(Vec *v, u32 insn, unsigned dst, unsigned src, unsigned imm) {
 static void load(Vec *v, unsigned reg, X64Mem m) { x64_rm(v->b, I_MOVDQA, reg, m); }
 static void move(Vec *v, unsigned dst, unsigned src) { x64_rr(v->b, I_MOVDQA, dst, src); }
 
+void vec_load_part(Vec *v, X64Mem m) {
+    static const u32 insn[] = {I_MOVDQU, INSN(1, 2, 0x7e), I_MOVD_X_R, INSN(1, 1, 0xc4)}; /* movq, movd, pinsrw */
+    x64_rm(v->b, insn[v->fraction], v->x, m);
+    if (v->fraction == 3) x64_u8(v->b, 0);
+}
+
+void vec_store_part(Vec *v, X64Mem m) {
+    static const u32 insn[] = {I_MOVDQU_STORE, INSN(1, 1, 0xd6), I_MOVD_R_X, INSN(3, 1, 0x15)}; /* movq, movd, pextrw */
+    x64_rm(v->b, insn[v->fraction], v->x, m);
+    if (v->fraction == 3) x64_u8(v->b, 0);
+}
+
+void vec_store(Vec *v, unsigned k) {
+    static const u32 insn[] = {0, I_MOVS_LOAD(3), I_MOVS_LOAD(2), P(3, 0x0e)}; /* movsd, movss, pblendw */
+    bool part = v->fraction && !v->partial;
+    if (part) {
+        load(v, v->w, vec_d(v, k));
+        rr(v, insn[v->fraction], v->w, v->x);
+        if (v->fraction == 3) x64_u8(v->b, 1);
+    }
+    x64_rm(v->b, I_MOVDQA_STORE, part ? v->w : v->x, vec_d(v, k));
+}
+
 /* Elements of x that are not in w become those of d's register k. */
 static void blend(Vec *v, unsigned k) {
     rr(v, I_PAND, v->x, v->w);
@@ -96,7 +119,7 @@ static void mask_length(Vec *v, unsigned k) {
 static void store(Vec *v, unsigned k) {
     if (v->masked) mask_elements(v, v->w, k), blend(v, k);
     if (v->partial) mask_length(v, k), blend(v, k);
-    vec_store_part(v, v->partial ? 0 : v->fraction, vec_d(v, k));
+    vec_store(v, k);
 }
 
 static void shift_bytes(Vec *v, bool left, unsigned reg, unsigned by) { x64_rr(v->b, P(1, 0x73), left ? 7 : 3, reg), x64_u8(v->b, by); }

@@ -26,7 +26,7 @@ typedef struct Vec {
     bool masked;
     bool scalar;         /* s1 is the operand a: in all elements of y */
     bool partial;        /* elements from the state's vector length on stay as they are */
-    unsigned w;          /* masked, partial: another vector register */
+    unsigned w;          /* masked, partial, a fraction: another vector register */
     unsigned r;          /* a general register */
     u8 *give_up;         /* rel32 of a branch to what C does instead; NULL */
 } Vec;
@@ -37,17 +37,11 @@ static inline X64Mem vec_d(const Vec *v, unsigned k) { return vec_register(v, 0,
 static inline X64Mem vec_s2(const Vec *v, unsigned k) { return vec_register(v, 8, k); }
 static inline X64Mem vec_s1(const Vec *v, unsigned k) { return vec_register(v, 16, k); }
 
-/* The first 16 bytes >> fraction of x, from memory or to it; a load makes the rest zero, but for two bytes. */
-static inline void vec_load_part(Vec *v, unsigned fraction, X64Mem m) {
-    static const u32 insn[] = {I_MOVDQU, INSN(1, 2, 0x7e), I_MOVD_X_R, INSN(1, 1, 0xc4)}; /* movq, movd, pinsrw */
-    x64_rm(v->b, insn[fraction], v->x, m);
-    if (fraction == 3) x64_u8(v->b, 0);
-}
-static inline void vec_store_part(Vec *v, unsigned fraction, X64Mem m) {
-    static const u32 insn[] = {I_MOVDQU_STORE, INSN(1, 1, 0xd6), I_MOVD_R_X, INSN(3, 1, 0x15)}; /* movq, movd, pextrw */
-    x64_rm(v->b, insn[fraction], v->x, m);
-    if (fraction == 3) x64_u8(v->b, 0);
-}
+/* The first 16 bytes >> fraction of x, from memory, or to it. */
+void vec_load_part(Vec *v, X64Mem m);
+void vec_store_part(Vec *v, X64Mem m);
+/* Stores x, or that part of it, to d's register k: always all of a register, because who reads it next would have to wait for a store of less. */
+void vec_store(Vec *v, unsigned k);
 
 /* Is there code for the operation on this processor? */
 bool vec_has_code(const Vec *v);
