@@ -13,7 +13,8 @@
 
 enum { HOT_DEFAULT = 1 << 18, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
 enum { BUDGET_PART = 30, JOB_NS = 600000 /* one region, about */, THREAD_NS = 60000 /* to start and end one, and what else of it nobody sees */ };
-enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 120 /* for each entry, or more */, NEVER_COUNT = 1 << 30 };
+enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 120 /* for each entry, or more */, SHORT_NS = 10000, NEVER_COUNT = 1 << 30 };
+enum { FUNCTION_BYTES = 16 * 1024 /* from a function's entry to a loop in it */ };
 enum { GIVEN_UP_MAX = 256, REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8 };
 
 typedef struct Copy { /* of a page of guest code, with the first bytes of the next */
@@ -372,16 +373,64 @@ static bool has_budget(const Tier *t) {
     return t->e->options.hot || t->spent_ns + (t->jobs.len + 1) * JOB_NS <= clock_get_ns(CLOCK_PROCESS_CPUTIME_ID) / BUDGET_PART;
 }
 
+/* There is a region, or it is known that there can be none. */
+static bool is_settled(Engine *e, u64 pc, u32 mode) {
+    Pool *p;
+    const Block *b = block_for(e, pc, mode, &p);
+    return b && (b->region || b->cold);
+}
+
+/* Where the call that returns to `ret` goes; 0: that is no direct call. */
+static u64 call_target(Tier *t, u64 ret, u32 mode) {
+    t->copies.len = 0;
+    arena_reset(&t->arena);
+    for (u64 pc = ret - 8; pc < ret; pc += 4) { /* auipc and jalr, or jal */
+        IrFunc *f = &t->probe;
+        ir_reset(f, t->e->guest, pc, mode);
+        for (u64 at = pc; at < ret;) {
+            size_t avail;
+            const u8 *code = fetch(t, at, &avail);
+            unsigned len = code && avail >= t->e->guest->insn_align && !f->closed ? t->e->guest->lift(f, at, code, avail) : 0;
+            if (!len) break;
+            at += len;
+        }
+        const IrInsn *last = &f->insns.at[f->insns.len - 1];
+        if (last->op == IR_exit && last->aux == EXIT_CALL && f->args.at[last->a] == ret) return last->imm;
+    }
+    return 0;
+}
+
+/* The entry of the function that pc, where the cpu stands, is in; 0: who knows. */
+static u64 function_head(Tier *t, const Vcpu *cpu, u64 pc) {
+    const u64 *frame = cpu->shadow_sp;
+    if ((const u8 *)frame >= (const u8 *)cpu->shadow_base) return 0;
+    u64 head = call_target(t, frame[1], cpu->mode);
+    return head && head < pc && pc - head < FUNCTION_BYTES ? head : 0;
+}
+
+/* A region that is left soon each time is a loop of few rounds in a function that is called often: by code that does not count calls. The whole
+ * function does better, as one region: registers are moved once for all of its loops. */
+static void consider_function(Tier *t, Vcpu *cpu) {
+    u64 head = function_head(t, cpu, cpu->pc), key = cache_key(head, cpu->mode);
+    if (!head || t->jobs.len == JOBS_MAX || was_tried(t, key) || is_settled(t->e, head, cpu->mode) || !has_budget(t)) return;
+    note_try(t, key);
+    vec_push(&t->jobs, ((Job){head, cpu->mode}));
+    start_work(t);
+}
+
 /* A region counts how often it is entered. Where that is all the time, it leaves soon each time, and then moving registers in and out
  * costs more than it gains: quick code does as well. Time is an upper bound for what the region does with it. Returns the
  * next count. */
-static u32 judge(Tier *t, u64 pc, u32 mode) {
+static u32 judge(Tier *t, Vcpu *cpu) {
+    u64 pc = cpu->pc;
+    u32 mode = cpu->mode;
     u64 key = cache_key(pc, mode), now = clock_get_ns(CLOCK_THREAD_CPUTIME_ID), *began = &t->trial[hash_u64(key) % TRIES_LEN];
     u64 took = now - *began;
     bool first = !*began;
     *began = now;
     t->used = true;
     if (first) return TRIAL_COUNT;
+    if (took < (u64)TRIAL_COUNT * SHORT_NS) consider_function(t, cpu);
     if (took >= (u64)TRIAL_COUNT * TRIAL_NS) return NEVER_COUNT;
     note_try(t, key);
     drop_block(t->e, pc, mode);
@@ -395,13 +444,6 @@ void tier_note_given_up(Engine *e) {
     Tier *t = e->tier;
     for (u32 k = 0; t && k < t->given_up.len; k++) note_cold(e, t->given_up.at[k]);
     if (t) t->given_up.len = 0;
-}
-
-/* There is a region, or it is known that there can be none. */
-static bool is_settled(Engine *e, u64 pc, u32 mode) {
-    Pool *p;
-    const Block *b = block_for(e, pc, mode, &p);
-    return b && (b->region || b->cold);
 }
 
 /* A head that is hot: a job, as soon as enough is known of where indirect jumps and calls go. */
@@ -425,7 +467,7 @@ static void find_work(Tier *t, Vcpu *cpu, u32 *count) {
     lock_take(&t->e->lock);
     follow_generation(t);
     if (has_region(t->e, cpu->pc, cpu->mode)) {
-        cpu->counts[vcpu_count_of(cpu->pc)] = judge(t, cpu->pc, cpu->mode);
+        cpu->counts[vcpu_count_of(cpu->pc)] = judge(t, cpu);
     } else if (!has_budget(t)) {
         *count = HOT_DEFAULT / 4; /* it is hot, and may have its region soon */
     } else {
@@ -589,7 +631,7 @@ void tier_print_stats(const Engine *e, Text *out) {
     text_print(out, "region_ns_per_insn: %lu\n", s->region_ns / MAX(s->region_insns, 1ul));
     if (!e->tier) return;
     const OptStats *o = &e->tier->opt.stats;
-    text_print(out, "opt_insns_before: %lu\nopt_insns_after: %lu\nopt_promoted: %lu\nopt_params: %lu\nopt_merged: %lu\nopt_loads: %lu\nopt_loads_merged: %lu\nopt_sunk: %lu\nopt_extensions: %lu\nopt_dead: %lu\nopt_branches: %lu\n",
-               o->insns_before, o->insns_after, o->promoted, o->params, o->merged, o->loads, o->loads_merged, o->sunk, o->extensions, o->dead, o->branches);
+    text_print(out, "opt_insns_before: %lu\nopt_insns_after: %lu\nopt_promoted: %lu\nopt_params: %lu\nopt_merged: %lu\nopt_loads: %lu\nopt_loads_merged: %lu\nopt_prefetches: %lu\nopt_sunk: %lu\nopt_extensions: %lu\nopt_dead: %lu\nopt_branches: %lu\n",
+               o->insns_before, o->insns_after, o->promoted, o->params, o->merged, o->loads, o->loads_merged, o->prefetches, o->sunk, o->extensions, o->dead, o->branches);
     if (e->tier->why) text_print(out, "region_failed_last: %s\n", e->tier->why);
 }

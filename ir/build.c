@@ -264,6 +264,7 @@ Ref ir_sc(IrBuilder *b, unsigned bits, Ref addr, Ref v, u32 slot_addr, u32 slot_
     Ref at = ir_address(b, bits / 8, TLB_WRITE | TLB_ATOMIC, addr, 0);
     return ir_emit(b, IR_sc, IR_I64, __builtin_ctz(bits / 8), 0, addr, v, at, slot_addr | slot_value << 16);
 }
+void ir_prefetch(IrBuilder *b, Ref base, i64 disp) { ir_emit(b, IR_prefetch, IR_VOID, 0, 0, base, NONE, NONE, (u64)disp); }
 void ir_fence(IrBuilder *b, unsigned pred_succ) { ir_emit(b, IR_fence, IR_VOID, 0, 0, NONE, NONE, NONE, pred_succ); }
 
 /* --- floating point ---------------------------------------------------------------------------- */

@@ -270,6 +270,7 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         case IR_amo: v[id] = guest_amo(in, (AmoOp)i->aux2, addr, i->aux, v[i->b]); break;
         case IR_cas: v[id] = guest_cas(in, addr, i->aux, v[i->b], v[i->c]); break;
         case IR_sc: v[id] = store_conditional(in, f, cpu, i, a, v[i->c], v[i->b]); break;
+        case IR_prefetch: break;
         case IR_fence: __atomic_thread_fence(__ATOMIC_SEQ_CST); break;
         case IR_fadd: case IR_fsub: case IR_fmul: case IR_fdiv: case IR_fsqrt: case IR_fma: case IR_fmin: case IR_fmax: case IR_fminm: case IR_fmaxm:
         case IR_feq: case IR_flt: case IR_fle: case IR_fclass: case IR_fneg: case IR_fabs: case IR_fcopysign: case IR_fcvt: case IR_ftoi: case IR_itof:

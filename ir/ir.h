@@ -270,6 +270,7 @@ Ref ir_amo(IrBuilder *b, AmoOp op, unsigned bits, Ref addr, Ref v);
 Ref ir_cas(IrBuilder *b, unsigned bits, Ref addr, Ref expected, Ref desired);
 Ref ir_sc(IrBuilder *b, unsigned bits, Ref addr, Ref v, u32 slot_addr, u32 slot_value);
 void ir_fence(IrBuilder *b, unsigned pred_succ);
+void ir_prefetch(IrBuilder *b, Ref base, i64 disp);
 
 /* Floating point; rm 0..4. */
 Ref ir_fp2(IrBuilder *b, IrOp op, unsigned rm, Ref x, Ref y);      /* fadd fsub fmul fdiv fmin fmax fminm fmaxm fcopysign */

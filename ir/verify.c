@@ -55,7 +55,7 @@ static bool check_types(Check *c, const IrInsn *i) {
     case IR_amo: return (a == IR_I64 && b == IR_I64 && t == IR_I64) || fail(c, "atomic types");
     case IR_tlb: return (a == IR_I64 && t == IR_I64 && f->guest->paged) || fail(c, "tlb");
     case IR_cas: case IR_sc: return (a == IR_I64 && b == IR_I64 && type_at(f, i->c) == IR_I64) || fail(c, "atomic types");
-    case IR_align: return a == IR_I64 || fail(c, "address type");
+    case IR_prefetch: case IR_align: return a == IR_I64 || fail(c, "address type");
     case IR_fadd: case IR_fsub: case IR_fmul: case IR_fdiv: case IR_fmin: case IR_fmax: case IR_fminm: case IR_fmaxm: case IR_fcopysign:
         return (is_float(t) && a == t && b == t && i->aux <= 4) || fail(c, "floating-point types or rounding mode");
     case IR_fma: return (is_float(t) && a == t && b == t && type_at(f, i->c) == t && i->aux <= 4) || fail(c, "fma types or rounding mode");

@@ -117,6 +117,7 @@ static const Pass passes[] = {
     {"branches again", opt_branches, true},
     {"sink", opt_sink, false},
     {"licm", opt_licm, false},
+    {"prefetch", opt_prefetch, false},
     {"schedule", opt_schedule, false},
     {"dce", opt_dce, false},
     {"extend", opt_extend, false},

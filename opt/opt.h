@@ -18,7 +18,7 @@ typedef struct OptStats { /* sums over all functions */
     u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
     u64 promoted;   /* gets and puts that became values */
     u64 params;     /* parameters that were always one value, or dead */
-    u64 folded, merged, loads, loads_merged, extensions, sunk, hoisted, paired, dead, branches;
+    u64 folded, merged, loads, loads_merged, prefetches, extensions, sunk, hoisted, paired, dead, branches;
 } OptStats;
 
 typedef struct Opt {
@@ -46,6 +46,7 @@ void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_branches(Opt *o, IrFunc *f);
 void opt_sink(Opt *o, IrFunc *f);
 void opt_licm(Opt *o, IrFunc *f);
+void opt_prefetch(Opt *o, IrFunc *f);
 void opt_schedule(Opt *o, IrFunc *f);
 void opt_dce(Opt *o, IrFunc *f);
 void opt_extend(Opt *o, IrFunc *f);

@@ -32,7 +32,7 @@ void cg_lower(Cg *g, IrInsn *i) {
         if (!cg_is_alias(g, i)) cg_lower_int(g, i);
         break;
     case IR_trunc: case IR_flow: break; /* aliases */
-    case IR_tlb: case IR_load: case IR_store: case IR_align: case IR_amo: case IR_cas: case IR_sc: case IR_fence: cg_lower_mem(g, i); break;
+    case IR_tlb: case IR_load: case IR_store: case IR_align: case IR_amo: case IR_cas: case IR_sc: case IR_fence: case IR_prefetch: cg_lower_mem(g, i); break;
     case IR_fadd: case IR_fsub: case IR_fmul: case IR_fdiv: case IR_fsqrt: case IR_fma: case IR_fmin: case IR_fmax: case IR_fminm: case IR_fmaxm:
     case IR_feq: case IR_flt: case IR_fle: case IR_fclass: case IR_fneg: case IR_fabs: case IR_fcopysign: case IR_fcvt: case IR_ftoi: case IR_itof:
     case IR_fround: case IR_bits: case IR_box: case IR_unbox: case IR_getflags: case IR_setflags:

@@ -293,6 +293,7 @@ void cg_lower_mem(Cg *g, IrInsn *i) {
     case IR_cas: cas(g, i); break;
     case IR_sc: store_conditional(g, i); break;
     case IR_fence: fence(g, i); break;
+    case IR_prefetch: x64_rm(&g->b, INSN(1, 0, 0x18), 1, operand(g, i)); break; /* prefetcht0 */
     default: BUG("not a memory operation");
     }
 }

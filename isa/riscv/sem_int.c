@@ -23,7 +23,13 @@ SEM(addi) { RD(ir_imm(b, IR_add, rs1, IMM)); }
 SEM(slti) { RD(truth(b, ir_imm(b, IR_lts, rs1, IMM))); }
 SEM(sltiu) { RD(truth(b, ir_imm(b, IR_ltu, rs1, IMM))); }
 SEM(xori) { RD(ir_imm(b, IR_xor, rs1, IMM)); }
-SEM(ori) { RD(ir_imm(b, IR_or, rs1, IMM)); }
+/* To x0: a prefetch for reading or writing [unpriv zicbop]; one of code is for nobody here. */
+SEM(ori) {
+    enum { READ = 1, WRITE = 3 };
+    unsigned what = i->imm & 31;
+    if (i->rd) RD(ir_imm(b, IR_or, rs1, IMM));
+    else if ((what == READ || what == WRITE) && !b->guest->paged) ir_prefetch(b, rs1, i->imm & ~31);
+}
 SEM(andi) { RD(ir_imm(b, IR_and, rs1, IMM)); }
 SEM(slli) { RD(ir_imm(b, IR_shl, rs1, IMM)); }
 SEM(srli) { RD(ir_imm(b, IR_shr, rs1, IMM)); }
