@@ -84,11 +84,18 @@ typedef enum VecOp {
     VEC_MUL, VEC_MULH, VEC_MULHU,
     VEC_MACC, VEC_NMSAC, VEC_MADD, VEC_NMSUB, /* d +- s1 * s2; s2 +- s1 * d */
     VEC_MOVE, VEC_MERGE,                   /* s1; bit of register 0 ? s1 : s2 */
+    VEC_ID,                                /* the element's number */
+    VEC_GET, VEC_SET,                      /* element 0 of s2, sign-extended, to Guest.vector_result; a to element 0 of d */
+    VEC_REDSUM, VEC_REDAND, VEC_REDOR, VEC_REDXOR, VEC_REDMINU, VEC_REDMIN, VEC_REDMAXU, VEC_REDMAX, /* all of s2 and element 0 of s1 to that of d */
     VEC_EQ, VEC_NE, VEC_LTU, VEC_LT, VEC_LEU, VEC_LE, VEC_GTU, VEC_GT, /* s2 against s1, to a bit of d for each element */
     VEC_LOAD, VEC_STORE,                   /* d from or to the bytes at address a */
     VEC_REV8, VEC_BREV8,                   /* bytes of each element, bits of each byte of s2 reversed */
     VEC_FADD, VEC_FSUB, VEC_FRSUB, VEC_FMUL, VEC_FDIV, VEC_FRDIV, VEC_FSQRT,
     VEC_FMACC, VEC_FNMACC, VEC_FMSAC, VEC_FNMSAC, VEC_FMADD, VEC_FNMADD, VEC_FMSUB, VEC_FNMSUB, /* [unpriv v, "fused multiply-add"] */
+    VEC_FMIN, VEC_FMAX,
+    VEC_FEQ, VEC_FNE, VEC_FLT, VEC_FLE, VEC_FGT, VEC_FGE, /* to a bit of d */
+    VEC_FTOI, VEC_FTOI_RTZ, VEC_ITOF,      /* signed; between elements of one width */
+    VEC_FWIDEN, VEC_IWIDEN, VEC_FNARROW,   /* s2, of half the width, to floating point from that, or from a signed number; from twice the width */
     VEC_SGNJ, VEC_SGNJN, VEC_SGNJX,
     VEC_SLIDE1UP, VEC_SLIDE1DOWN, VEC_SLIDEDOWN, VEC_SLIDEUP, /* the latter by a constant, a */
     VEC_SEXT, VEC_ZEXT,                    /* s2, whose elements are narrower by VEC_FACTOR */

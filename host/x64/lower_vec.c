@@ -47,12 +47,15 @@ static bool is_inline(const Vec *v) {
     if (is_memory(v->i)) return !v->g->guest->paged && (!v->masked || (x64_features.avx2 && v->width >= 2));
     return vec_has_code(v);
 }
+static bool is_compare(const IrInsn *i) { return (i->aux >= VEC_EQ && i->aux <= VEC_GT) || (i->aux >= VEC_FEQ && i->aux <= VEC_FGE); }
+static bool is_reduction(const IrInsn *i) { return i->aux >= VEC_REDSUM && i->aux <= VEC_REDMAX; }
+static bool is_long_product(const Vec *v) { return v->width == 3 && (v->i->aux == VEC_MUL || (v->i->aux >= VEC_MACC && v->i->aux <= VEC_NMSUB)); }
 static bool is_slide(const IrInsn *i) { return i->aux >= VEC_SLIDE1UP && i->aux <= VEC_SLIDEUP; }
 static bool is_shift(const IrInsn *i) { return (i->aux >= VEC_SLL && i->aux <= VEC_ROR) || i->aux == VEC_NSRL || i->aux == VEC_NSRA; }
 static bool is_by_const(const Vec *v) { return is_shift(v->i) && cg_is_const(v->g, cg_root(v->g, v->i->a)); }
 /* Those of AES have another meaning for it. */
-static bool wants_broadcast(const Vec *v) { return v->scalar && !(v->i->aux >= VEC_AESEM && v->i->aux <= VEC_AESZ) && !is_slide(v->i) && !is_by_const(v); }
-static bool wants_a(const Vec *v) { return is_memory(v->i) || wants_broadcast(v) || v->i->aux == VEC_SLIDE1UP || v->i->aux == VEC_SLIDE1DOWN; }
+static bool wants_broadcast(const Vec *v) { return v->scalar && !(v->i->aux >= VEC_AESEM && v->i->aux <= VEC_AESZ) && !is_slide(v->i) && v->i->aux != VEC_SET && !is_by_const(v); }
+static bool wants_a(const Vec *v) { return is_memory(v->i) || wants_broadcast(v) || v->i->aux == VEC_SLIDE1UP || v->i->aux == VEC_SLIDE1DOWN || v->i->aux == VEC_SET; }
 
 static Vec vec_of(Cg *g, const IrInsn *i) {
     return (Vec){.g = g, .b = &g->b, .i = i, .width = i->aux2 & 3, .factor = i->aux2 >> VEC_FACTOR_SHIFT, .count = i->c >> 24 & 15, .fraction = i->c >> 28,
@@ -69,8 +72,9 @@ static void take_registers(Vec *v) {
     if (v->x) BUG("xmm0 is not free");
     if (wants_a(v)) v->a = cg_use(g, v->i->a);
     if (!is_memory(v->i)) v->t = temp(g), v->u = temp(g), v->y = temp(g);
-    if (v->masked || v->fraction) v->w = temp(g);
+    if (v->masked || v->fraction || is_reduction(v->i) || is_long_product(v)) v->w = temp(g);
     if (v->masked || !is_memory(v->i)) v->r = cg_temp(g, false);
+    if (is_compare(v->i)) v->q = cg_temp(g, false);
 }
 
 static void operate(Vec *v) {

@@ -206,6 +206,12 @@ static void multiply_add_k(Vec *v, unsigned k) {
     else x64_vrm(v->b, fma, v->x, v->t, vec_s1(v, k));
 }
 
+/* Where reg has a bit set, C does the instruction: nothing may have been stored by then. */
+static void give_up_if(Vec *v, unsigned reg) {
+    rr(v, P(2, 0x17), reg, reg); /* ptest */
+    v->give_up = x64_jcc(v->b, CC_NE, NULL);
+}
+
 static void note_nan(Vec *v, bool first) {
     unsigned to = first ? v->u : v->t;
     move(v, to, v->x);
@@ -220,10 +226,66 @@ static void fused_multiply_add(Vec *v) {
         multiply_add_k(v, k);
         note_nan(v, k == 0);
     }
-    rr(v, P(2, 0x17), v->u, v->u); /* ptest */
-    v->give_up = x64_jcc(v->b, CC_NE, NULL);
+    give_up_if(v, v->u);
     for (unsigned k = 0; k < v->count; k++) {
         if (v->count > 1) multiply_add_k(v, k);
+        store(v, k);
+    }
+}
+
+/* A NaN is C's affair. Of zeros, which compare equal, the instruction takes its second operand: so both ways, and the sign bits of both. */
+static void minimum(Vec *v) {
+    bool max = v->i->aux == VEC_FMAX;
+    u32 insn = INSN(1, is_double(v), max ? 0x5f : 0x5d), unordered = INSN(1, is_double(v), 0xc2);
+    for (unsigned k = 0; k < v->count; k++) {
+        unsigned to = k ? v->t : v->u;
+        load(v, to, vec_s2(v, k));
+        with_s1(v, unordered, to, k), x64_u8(v->b, 3);
+        if (k) rr(v, I_POR, v->u, v->t);
+    }
+    give_up_if(v, v->u);
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        load_s1(v, v->t, k);
+        move(v, v->u, v->x);
+        rr(v, insn, v->x, v->t), rr(v, insn, v->t, v->u);
+        rr(v, max ? I_PAND : I_POR, v->x, v->t);
+        store(v, k);
+    }
+}
+
+static void compare_fp(Vec *v) {
+    static const u8 predicate[] = {0, 4, 1, 2, 1, 2}; /* eq, neq, lt, le, and those of s1 with s2 */
+    bool swap = v->i->aux >= VEC_FGT;
+    u32 insn = INSN(1, is_double(v), 0xc2);
+    if (swap) load_s1(v, v->x, 0), x64_rm(v->b, insn, v->x, vec_s2(v, 0));
+    else load(v, v->x, vec_s2(v, 0)), with_s1(v, insn, v->x, 0);
+    x64_u8(v->b, predicate[v->i->aux - VEC_FEQ]);
+}
+
+/* What has no number in the range becomes the least one: C finds out what it is to be. */
+static void to_integer(Vec *v) {
+    u32 insn = INSN(1, v->i->aux == VEC_FTOI_RTZ ? 2 : 1, 0x5b);
+    x64_rm(v->b, I_PSHUFD, v->y, x64_mem(RBP, CPU_OFF(k) + (i64)sizeof(VcpuConst) * (VCPU_K_SIGN + 1))), x64_u8(v->b, 0);
+    x64_rm(v->b, insn, v->x, vec_s2(v, 0));
+    rr(v, equal_insn[2], v->y, v->x);
+    give_up_if(v, v->y);
+    store(v, 0);
+}
+
+static void convert(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        X64Mem half = vec_s2(v, 0);
+        half.disp += 8 * (i32)k;
+        switch ((VecOp)v->i->aux) {
+        case VEC_ITOF: x64_rm(v->b, INSN(1, 0, 0x5b), v->x, vec_s2(v, k)); break;
+        case VEC_IWIDEN: x64_rm(v->b, INSN(1, 2, 0xe6), v->x, half); break;
+        case VEC_FWIDEN: x64_rm(v->b, INSN(1, 0, 0x5a), v->x, half), canonical(v); break;
+        default: /* VEC_FNARROW */
+            x64_rm(v->b, P(1, 0x5a), v->x, vec_s2(v, 2 * k));
+            if (!v->fraction) x64_rm(v->b, P(1, 0x5a), v->t, vec_s2(v, 2 * k + 1)), rr(v, P(1, 0x6c), v->x, v->t); /* punpcklqdq */
+            canonical(v);
+        }
         store(v, k);
     }
 }
@@ -244,13 +306,54 @@ static void by_table(Vec *v, u32 insn, bool swap) {
     }
 }
 
+/* reg *= s1's register k: of 64 bits, by three products of halves. u, w are lost. */
+static void multiply(Vec *v, unsigned reg, unsigned k) {
+    u32 insn = direct[VEC_MUL][v->width];
+    if (insn) {
+        with_s1(v, insn, reg, k);
+        return;
+    }
+    static const u32 product = P(1, 0xf4); /* pmuludq */
+    move(v, v->u, reg), shift_lanes(v, 2, v->u, 32);
+    with_s1(v, product, v->u, k);
+    load_s1(v, v->w, k), shift_lanes(v, 2, v->w, 32);
+    rr(v, product, v->w, reg);
+    rr(v, direct[VEC_ADD][3], v->u, v->w), shift_lanes(v, 6, v->u, 32);
+    with_s1(v, product, reg, k);
+    rr(v, direct[VEC_ADD][3], reg, v->u);
+}
+
+static void multiply_64(Vec *v) {
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        multiply(v, v->x, k);
+        store(v, k);
+    }
+}
+
+/* Upper halves of products of 32 bits: even elements, then odd ones. */
+static void multiply_high(Vec *v) {
+    u32 product = v->i->aux == VEC_MULH ? P(2, 0x28) : P(1, 0xf4);
+    for (unsigned k = 0; k < v->count; k++) {
+        load(v, v->x, vec_s2(v, k));
+        move(v, v->u, v->x), shift_lanes(v, 2, v->u, 32);
+        load_s1(v, v->t, k);
+        rr(v, product, v->x, v->t);
+        shift_lanes(v, 2, v->t, 32);
+        rr(v, product, v->u, v->t);
+        shift_lanes(v, 2, v->x, 32);
+        rr_imm(v, P(3, 0x0e), v->x, v->u, 0xcc); /* pblendw */
+        store(v, k);
+    }
+}
+
 /* d +- s1 * s2, s2 +- s1 * d. */
 static void multiply_add(Vec *v) {
     bool to_d = v->i->aux == VEC_MACC || v->i->aux == VEC_NMSAC, minus = v->i->aux == VEC_NMSAC || v->i->aux == VEC_NMSUB;
     for (unsigned k = 0; k < v->count; k++) {
         X64Mem factor = to_d ? vec_s2(v, k) : vec_d(v, k), sum = to_d ? vec_d(v, k) : vec_s2(v, k);
         load(v, v->t, factor);
-        with_s1(v, direct[VEC_MUL][v->width], v->t, k);
+        multiply(v, v->t, k);
         load(v, v->x, sum);
         rr(v, direct[minus ? VEC_SUB : VEC_ADD][v->width], v->x, v->t);
         store(v, k);
@@ -476,12 +579,14 @@ static void mask_result(Vec *v, bool opposite) {
     else rr(v, P(1, 0xd7), r, v->x); /* pmovmskb */
     if (v->fraction) x64_alu_ri(v->b, ALU_AND, 0, r, (i32)((1u << count) - 1));
     if (opposite) x64_alu_ri(v->b, ALU_XOR, 0, r, (i32)((1u << count) - 1));
-    if (count >= 8) {
-        x64_rm(v->b, count == 16 ? I_MOV_RM16_R16 : I_MOV_RM8_R8, r, vec_d(v, 0));
-        return;
+    if (count < 8) {
+        x64_rm(v->b, I_MOVZX8, v->q, vec_d(v, 0));
+        x64_alu_ri(v->b, ALU_AND, 0, v->q, (i32)(0xff & ~((1u << count) - 1)));
+        x64_alu_rr(v->b, ALU_OR, 0, r, v->q);
     }
-    x64_rm(v->b, INSN(0, 0, 0x80), ALU_AND, vec_d(v, 0)), x64_u8(v->b, 0xff & ~((1u << count) - 1));
-    x64_rm(v->b, INSN(0, 0, 0x08) | BYTE_REG, r, vec_d(v, 0)); /* or */
+    load(v, v->x, vec_d(v, 0));
+    rr_imm(v, count == 16 ? P(1, 0xc4) : P(3, 0x20), v->x, r, 0); /* pinsrw, pinsrb */
+    x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, 0));
 }
 
 static void merge(Vec *v) {
@@ -502,6 +607,38 @@ static void copy(Vec *v) {
         load_s1(v, v->x, k);
         store(v, k);
     }
+}
+
+static void numbers(Vec *v) {
+    static const u64 first[4][2] = {{0x0706050403020100, 0x0f0e0d0c0b0a0908}, {0x0003000200010000, 0x0007000600050004}, {0x0000000100000000, 0x0000000300000002}, {0, 1}};
+    static const u64 ones[] = {0x0101010101010101, 0x0001000100010001, 0x0000000100000001, 1};
+    u64 step = ones[v->width] * (16u >> v->width);
+    load_const(v, v->t, first[v->width][0], first[v->width][1]);
+    if (v->count > 1) load_const(v, v->u, step, step);
+    for (unsigned k = 0; k < v->count; k++) {
+        if (k) rr(v, direct[VEC_ADD][v->width], v->t, v->u);
+        move(v, v->x, v->t);
+        store(v, k);
+    }
+}
+
+static void get_first(Vec *v) {
+    static const u32 insn[] = {I_MOVSX8, I_MOVSX16, I_MOVSXD, I_MOV_R_RM | W1};
+    x64_rm(v->b, insn[v->width], v->r, vec_s2(v, 0));
+    x64_rm(v->b, I_MOV_RM_R | W1, v->r, x64_mem(RBP, (i64)v->g->guest->vector_result - X64_BIAS));
+}
+
+static void reduce(Vec *v) {
+    static const u8 ops[] = {VEC_ADD, VEC_AND, VEC_OR, VEC_XOR, VEC_MINU, VEC_MIN, VEC_MAXU, VEC_MAX};
+    u32 insn = direct[ops[v->i->aux - VEC_REDSUM]][v->width];
+    load(v, v->x, vec_s2(v, 0));
+    for (unsigned k = 1; k < v->count; k++) x64_rm(v->b, insn, v->x, vec_s2(v, k));
+    rr_imm(v, I_PSHUFD, v->t, v->x, 0x4e), rr(v, insn, v->x, v->t);
+    if (v->width < 3) rr_imm(v, I_PSHUFD, v->t, v->x, 0xb1), rr(v, insn, v->x, v->t);
+    if (v->width < 2) rr_imm(v, INSN(1, 3, 0x70), v->t, v->x, 0xb1), rr(v, insn, v->x, v->t); /* pshuflw */
+    x64_rm(v->b, insn, v->x, vec_s1(v, 0));
+    v->fraction = 4 - v->width;
+    vec_store(v, 0);
 }
 
 static void reverse_bytes(Vec *v) {
@@ -538,6 +675,12 @@ static void reverse_bits(Vec *v) {
 static u32 insert_insn(const Vec *v) {
     static const u32 insn[] = {P(3, 0x20), P(1, 0xc4), P(3, 0x22), P(3, 0x22) | W1};
     return insn[v->width];
+}
+
+static void set_first(Vec *v) {
+    load(v, v->x, vec_d(v, 0));
+    rr_imm(v, insert_insn(v), v->x, v->a, 0);
+    vec_store(v, 0);
 }
 
 static void slide_one(Vec *v, bool up) {
@@ -675,7 +818,13 @@ bool vec_has_code(const Vec *v) {
     case VEC_ROL: case VEC_ROR: return is_const(v) && v->width;
     case VEC_EQ: case VEC_NE: case VEC_LTU: case VEC_LT: case VEC_LEU: case VEC_LE: case VEC_GTU: case VEC_GT:
         return v->count == 1 && !(is_compare_unsigned(op) && v->width == 3);
-    case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: return direct[VEC_MUL][v->width] != 0;
+    case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: case VEC_MUL: return v->width;
+    case VEC_MULH: case VEC_MULHU: return v->width == 2;
+    case VEC_ID: case VEC_GET: case VEC_SET: return true;
+    case VEC_REDSUM: case VEC_REDAND: case VEC_REDOR: case VEC_REDXOR: return v->width;
+    case VEC_REDMINU: case VEC_REDMIN: case VEC_REDMAXU: case VEC_REDMAX: return v->width && v->width < 3;
+    case VEC_FMIN: case VEC_FMAX: case VEC_ITOF: case VEC_IWIDEN: case VEC_FWIDEN: case VEC_FNARROW: return true;
+    case VEC_FTOI: case VEC_FTOI_RTZ: case VEC_FEQ: case VEC_FNE: case VEC_FLT: case VEC_FLE: case VEC_FGT: case VEC_FGE: return v->count == 1;
     case VEC_SLIDE1UP: case VEC_SLIDE1DOWN: return v->count == 1;
     case VEC_SLIDEUP: case VEC_SLIDEDOWN: return v->count == 1 && is_const(v);
     case VEC_SEXT: case VEC_ZEXT: return true;
@@ -695,7 +844,7 @@ bool vec_has_code(const Vec *v) {
 /* Not those that would look at, or note something of, elements that are none; not those whose groups of elements must be whole. */
 bool vec_has_partial(const Vec *v) {
     unsigned op = v->i->aux;
-    if (op <= VEC_MERGE || op == VEC_REV8 || op == VEC_BREV8 || (op >= VEC_SEXT && op <= VEC_NSRA)) return true;
+    if (op <= VEC_ID || op == VEC_REV8 || op == VEC_BREV8 || (op >= VEC_SEXT && op <= VEC_NSRA)) return true;
     switch ((VecOp)op) {
     case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: case VEC_SLIDE1UP: case VEC_SLIDEUP: case VEC_SLIDEDOWN: case VEC_CLMUL: case VEC_CLMULH: return true;
     default: return false;
@@ -721,6 +870,19 @@ void vec_operate(Vec *v) {
     case VEC_ROL: case VEC_ROR: rotate(v); break;
     case VEC_EQ: case VEC_NE: case VEC_LTU: case VEC_LT: case VEC_LEU: case VEC_LE: case VEC_GTU: case VEC_GT: mask_result(v, compare(v)); break;
     case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: multiply_add(v); break;
+    case VEC_MUL: multiply_64(v); break;
+    case VEC_MULH: case VEC_MULHU: multiply_high(v); break;
+    case VEC_ID: numbers(v); break;
+    case VEC_GET: get_first(v); break;
+    case VEC_SET: set_first(v); break;
+    case VEC_REDSUM: case VEC_REDAND: case VEC_REDOR: case VEC_REDXOR: case VEC_REDMINU: case VEC_REDMIN: case VEC_REDMAXU: case VEC_REDMAX: reduce(v); break;
+    case VEC_FMIN: case VEC_FMAX: minimum(v); break;
+    case VEC_FEQ: case VEC_FNE: case VEC_FLT: case VEC_FLE: case VEC_FGT: case VEC_FGE:
+        compare_fp(v);
+        mask_result(v, false);
+        break;
+    case VEC_FTOI: case VEC_FTOI_RTZ: to_integer(v); break;
+    case VEC_ITOF: case VEC_IWIDEN: case VEC_FWIDEN: case VEC_FNARROW: convert(v); break;
     case VEC_FSQRT: square_root(v); break;
     case VEC_FMACC: case VEC_FNMACC: case VEC_FMSAC: case VEC_FNMSAC: case VEC_FMADD: case VEC_FNMADD: case VEC_FMSUB: case VEC_FNMSUB: fused_multiply_add(v); break;
     case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: signs(v); break;

@@ -27,7 +27,7 @@ typedef struct Vec {
     bool scalar;         /* s1 is the operand a: in all elements of y */
     bool partial;        /* elements from the state's vector length on stay as they are */
     unsigned w;          /* masked, partial, a fraction: another vector register */
-    unsigned r;          /* a general register */
+    unsigned r, q;       /* general registers; q: of comparisons only */
     u8 *give_up;         /* rel32 of a branch to what C does instead; NULL */
 } Vec;
 

@@ -11,7 +11,10 @@ enum Shape {
     VV, VX, VI, VF,  /* s2, and s1: a vector, an x register, the immediate, an f register */
     UNARY,           /* s2 only */
     MASK,            /* as VV: its destination is a mask */
-    MASK_X, MASK_I,
+    MASK_X, MASK_I, MASK_F,
+    FIRST,           /* element 0 of s2 is read */
+    SET_X, SET_F,    /* that of d is written */
+    REDUCE,
     MEM,             /* unit-stride */
     WHOLE,           /* of whole registers, as many as the encoding says: vs2 */
     WHOLE_MEM,
@@ -31,6 +34,7 @@ typedef struct Inline {
 #define WIDE_VV_VX(name, op) WIDE(name, vv, VV, op), WIDE(name, vx, VX, op)
 #define WIDE_WV_WX(name, op) WIDE(name, wv, VV, op), WIDE(name, wx, VX, op)
 #define NARROW_WX_WI(name, op) [RV_##name##_wx] = {op, VX, W_HALF, 1}, [RV_##name##_wi] = {op, VI, W_HALF, 1}
+#define MASK_VF_VV(name, op) [RV_##name##_vv] = {op, MASK, W_FP}, [RV_##name##_vf] = {op, MASK_F, W_FP}
 #define VF_VV(name, op) [RV_##name##_vv] = {op, VV, W_FP}, [RV_##name##_vf] = {op, VF, W_FP}
 #define WHOLE_LOADS(n) [RV_vl##n##re8_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re16_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re32_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re64_v] = {VEC_LOAD, WHOLE_MEM, 0}
 static const Inline inlines[RV_OPS] = {
@@ -43,6 +47,10 @@ static const Inline inlines[RV_OPS] = {
     VX_VV(vmacc, VEC_MACC, W_ALL), VX_VV(vnmsac, VEC_NMSAC, W_ALL), VX_VV(vmadd, VEC_MADD, W_ALL), VX_VV(vnmsub, VEC_NMSUB, W_ALL),
     [RV_vmv_v_v] = {VEC_MOVE, VV, W_ALL}, [RV_vmv_v_x] = {VEC_MOVE, VX, W_ALL}, [RV_vmv_v_i] = {VEC_MOVE, VI, W_ALL}, [RV_vfmv_v_f] = {VEC_MOVE, VF, W_FP},
     [RV_vmerge_vvm] = {VEC_MERGE, VV, W_ALL}, [RV_vmerge_vxm] = {VEC_MERGE, VX, W_ALL}, [RV_vmerge_vim] = {VEC_MERGE, VI, W_ALL}, [RV_vfmerge_vfm] = {VEC_MERGE, VF, W_FP},
+    [RV_vid_v] = {VEC_ID, UNARY, W_ALL}, [RV_vmv_x_s] = {VEC_GET, FIRST, W_ALL}, [RV_vmv_s_x] = {VEC_SET, SET_X, W_ALL}, [RV_vfmv_s_f] = {VEC_SET, SET_F, W_FP},
+    [RV_vredsum_vs] = {VEC_REDSUM, REDUCE, W_ALL}, [RV_vredand_vs] = {VEC_REDAND, REDUCE, W_ALL}, [RV_vredor_vs] = {VEC_REDOR, REDUCE, W_ALL},
+    [RV_vredxor_vs] = {VEC_REDXOR, REDUCE, W_ALL}, [RV_vredminu_vs] = {VEC_REDMINU, REDUCE, W_ALL}, [RV_vredmin_vs] = {VEC_REDMIN, REDUCE, W_ALL},
+    [RV_vredmaxu_vs] = {VEC_REDMAXU, REDUCE, W_ALL}, [RV_vredmax_vs] = {VEC_REDMAX, REDUCE, W_ALL},
     MASK_VX_VV(vmseq, VEC_EQ), [RV_vmseq_vi] = {VEC_EQ, MASK_I, W_ALL}, MASK_VX_VV(vmsne, VEC_NE), [RV_vmsne_vi] = {VEC_NE, MASK_I, W_ALL},
     MASK_VX_VV(vmsltu, VEC_LTU), MASK_VX_VV(vmslt, VEC_LT), MASK_VX_VV(vmsleu, VEC_LEU), [RV_vmsleu_vi] = {VEC_LEU, MASK_I, W_ALL},
     MASK_VX_VV(vmsle, VEC_LE), [RV_vmsle_vi] = {VEC_LE, MASK_I, W_ALL}, [RV_vmsgtu_vx] = {VEC_GTU, MASK_X, W_ALL}, [RV_vmsgtu_vi] = {VEC_GTU, MASK_I, W_ALL},
@@ -57,6 +65,11 @@ static const Inline inlines[RV_OPS] = {
     [RV_vfsqrt_v] = {VEC_FSQRT, UNARY, W_FP},
     VF_VV(vfmacc, VEC_FMACC), VF_VV(vfnmacc, VEC_FNMACC), VF_VV(vfmsac, VEC_FMSAC), VF_VV(vfnmsac, VEC_FNMSAC),
     VF_VV(vfmadd, VEC_FMADD), VF_VV(vfnmadd, VEC_FNMADD), VF_VV(vfmsub, VEC_FMSUB), VF_VV(vfnmsub, VEC_FNMSUB),
+    VF_VV(vfmin, VEC_FMIN), VF_VV(vfmax, VEC_FMAX),
+    MASK_VF_VV(vmfeq, VEC_FEQ), MASK_VF_VV(vmfne, VEC_FNE), MASK_VF_VV(vmflt, VEC_FLT), MASK_VF_VV(vmfle, VEC_FLE),
+    [RV_vmfgt_vf] = {VEC_FGT, MASK_F, W_FP}, [RV_vmfge_vf] = {VEC_FGE, MASK_F, W_FP},
+    [RV_vfcvt_x_f_v] = {VEC_FTOI, UNARY, W32}, [RV_vfcvt_rtz_x_f_v] = {VEC_FTOI_RTZ, UNARY, W32}, [RV_vfcvt_f_x_v] = {VEC_ITOF, UNARY, W32},
+    [RV_vfwcvt_f_f_v] = {VEC_FWIDEN, UNARY, W32, 1, true}, [RV_vfwcvt_f_x_v] = {VEC_IWIDEN, UNARY, W32, 1, true}, [RV_vfncvt_f_f_w] = {VEC_FNARROW, UNARY, W32, 1},
     VF_VV(vfsgnj, VEC_SGNJ), VF_VV(vfsgnjn, VEC_SGNJN), VF_VV(vfsgnjx, VEC_SGNJX),
     [RV_vslide1up_vx] = {VEC_SLIDE1UP, VX, W_ALL}, [RV_vslide1down_vx] = {VEC_SLIDE1DOWN, VX, W_ALL},
     [RV_vslidedown_vi] = {VEC_SLIDEDOWN, VI, W_ALL}, [RV_vslideup_vi] = {VEC_SLIDEUP, VI, W_ALL},
@@ -80,11 +93,12 @@ static const Inline inlines[RV_OPS] = {
 static unsigned width(u64 vtype) { return vtype >> 3 & 7; }
 static int log2_group(u64 vtype) { return (int)((vtype & 7) ^ 4) - 4; }
 
-static bool is_mask(const Inline *n) { return n->shape == MASK || n->shape == MASK_X || n->shape == MASK_I; }
+static bool is_mask(const Inline *n) { return n->shape >= MASK && n->shape <= MASK_F; }
 static bool is_whole(const Inline *n) { return n->shape == WHOLE || n->shape == WHOLE_MEM; }
-static bool is_scalar(const Inline *n) { return n->shape == VX || n->shape == VI || n->shape == VF || n->shape == MASK_X || n->shape == MASK_I; }
-static bool is_float(const Inline *n) { return (n->op >= VEC_FADD && n->op <= VEC_FNMSUB) || n->op == VEC_SGNJ || n->op == VEC_SGNJN || n->op == VEC_SGNJX || n->shape == VF; }
-
+static bool is_scalar(const Inline *n) {
+    return n->shape == VX || n->shape == VI || n->shape == VF || n->shape == MASK_X || n->shape == MASK_I || n->shape == MASK_F || n->shape == SET_X || n->shape == SET_F;
+}
+static bool is_float(const Inline *n) { return (n->op >= VEC_FADD && n->op <= VEC_SGNJX) || n->shape == VF; }
 static bool is_slide(const Inline *n) { return n->op >= VEC_SLIDE1UP && n->op <= VEC_SLIDEUP; }
 
 typedef struct Size { /* of the destination */
@@ -93,6 +107,7 @@ typedef struct Size { /* of the destination */
 } Size;
 
 static Size size_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
+    if (n->shape == FIRST || n->shape == SET_X || n->shape == SET_F) return (Size){n->widths >> width(b->guess) & 1, 0};
     if (is_whole(n)) return (Size){(i->bits >> (n->shape == WHOLE ? 15 : 29) & 7) + 1, 0};
     int group = log2_group(b->guess);
     unsigned sew = width(b->guess);
@@ -110,7 +125,8 @@ static Size size_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
 static bool is_simple(const IrBuilder *b, const Inline *n, Size size) {
     if (!size.count || (is_mask(n) && size.count > 1)) return false;
     if (is_float(n) && (b->mode & IR_MODE_ROUNDING) > 3) return false;
-    return !size.fraction || (!is_float(n) && !is_slide(n));
+    if (n->op == VEC_FNARROW) return size.fraction < 2;
+    return !size.fraction || (!is_float(n) && !is_slide(n) && n->shape != REDUCE);
 }
 
 static unsigned form_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
