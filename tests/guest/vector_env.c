@@ -368,7 +368,7 @@ static int program(const char *how) {
 
 static void probe(void) {
     struct { int64_t key; uint64_t value; } p[] = {{4, 0}, {10, 0}};
-    static const int bits[] = {2, 17, 18, 19, 20, 21, 22, 24, 25, 26, 30, 31, 37, 38, 39, 40, 41};
+    static const int bits[] = {2, 17, 18, 19, 20, 21, 22, 26, 30, 31, 37, 38, 39, 40, 41};
     char line[4096], *isa = NULL;
     CHECK(told());
     CHECK(syscall(258, p, 2, 0, NULL, 0) == 0);
