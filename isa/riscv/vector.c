@@ -137,7 +137,9 @@ void vec_commit(const Vec *i, const void *from) {
     u8 *d = i->s->v[i->vd], active[RVV_BUFFER];
     if (i->start >= i->vl) return;
     if (!i->masked) {
-        memcpy(d + (i->start << width), (const u8 *)from + (i->start << width), (i->vl - i->start) << width);
+        u32 at = i->start << width, size = (i->vl - i->start) << width;
+        if (size == RV_VLENB) memcpy(d + at, (const u8 *)from + at, RV_VLENB); /* most often, and in two instructions */
+        else memcpy(d + at, (const u8 *)from + at, size);
         return;
     }
     vec_spread(active, i->s->v[0], i->vl);
@@ -150,10 +152,17 @@ void vec_commit(const Vec *i, const void *from) {
 }
 #undef BLEND
 
+/* Bits of bytes, eight at a time; what of them is not active stays. */
 void vec_commit_mask(const Vec *i, const u8 *from) {
     u8 *d = i->s->v[i->vd];
-    for (u32 k = i->start; k < i->vl; k++)
-        if (vec_active(i, k)) vec_put_bit(d, k, from[k]);
+    const u8 *mask = i->s->v[0];
+    for (u32 k = i->start / 8; k * 8 < i->vl; k++) {
+        u64 eight;
+        memcpy(&eight, from + 8 * k, 8);
+        u8 bits = (u8)((eight & 0x0101010101010101ull) * 0x0102040810204080ull >> 56);
+        u8 body = vec_body_byte(i, k) & (i->masked ? mask[k] : 0xff);
+        d[k] = (d[k] & ~body) | (bits & body);
+    }
 }
 
 /* --- dispatch ----------------------------------------------------------------------------------------------------------- */
@@ -173,12 +182,12 @@ static u64 immediate(const Vec *i, unsigned op) {
     return i->row->facts & RVV_UIMM ? i->vs1 : (u64)sext_bits(i->vs1, 5);
 }
 
-static void take_second(Vec *i, unsigned op) {
+/* Takes the row, and what the second operand is. */
+static inline void take_row(Vec *i, const VecRow *row, unsigned op) {
     unsigned form = i->bits >> 12 & 7;
-    i->vector = form <= FORM_MVV && i->row->b != RVV_NONE;
-    if (form == FORM_VI) i->scalar = immediate(i, op);
-    else if (form == FORM_VF) i->scalar = unbox(i->x, i->sew);
-    else i->scalar = i->x;
+    i->row = row;
+    i->vector = form <= FORM_MVV && row->b != RVV_NONE;
+    i->scalar = form == FORM_VI ? immediate(i, op) : form == FORM_VF ? unbox(i->x, i->sew) : i->x;
 }
 
 /* Whole registers are copied whatever vl says [unpriv v, "whole vector register move"]. */
@@ -188,18 +197,17 @@ static unsigned copy_registers(Vec *i, unsigned count) {
     return 0;
 }
 
-static bool is_whole_move(unsigned op) { return op == RV_vmv1r_v || op == RV_vmv2r_v || op == RV_vmv4r_v || op == RV_vmv8r_v; }
+static inline bool is_whole_move(unsigned op) { return op == RV_vmv1r_v || op == RV_vmv2r_v || op == RV_vmv4r_v || op == RV_vmv8r_v; }
 
 /* `known`: riscv_vector_is_legal has been asked. */
 static unsigned compute(Vec *i, unsigned op, bool known) {
+    const VecRow *row = &rows[op];
     if (i->s->vtype & RV_VILL) return TRAP_ILLEGAL;
-    if (is_whole_move(op)) return copy_registers(i, i->vs1 + 1u);
-    i->row = &rows[op];
-    if (!i->row->run) return TRAP_ILLEGAL;
-    take_second(i, op);
+    if (!row->run) return is_whole_move(op) ? copy_registers(i, i->vs1 + 1u) : TRAP_ILLEGAL;
+    take_row(i, row, op);
     if (known ? !length_is_legal(i) : !is_legal(i)) return TRAP_ILLEGAL;
-    i->masked = !(i->bits >> 25 & 1) && !(i->row->facts & RVV_CARRY);
-    i->row->run(i);
+    i->masked = !(i->bits >> 25 & 1) && !(row->facts & RVV_CARRY);
+    row->run(i);
     return 0;
 }
 
@@ -217,10 +225,8 @@ bool riscv_vector_is_legal(u32 bits, unsigned op, u64 vtype, unsigned frm) {
     Vec i = unpack(&s, bits);
     if (!riscv_vlmax(vtype)) return false;
     if (is_memory(bits)) return vec_memory_is_legal(&i);
-    if (is_whole_move(op)) return true;
-    i.row = &rows[op];
-    if (!i.row->run) return false;
-    take_second(&i, op);
+    if (!rows[op].run) return is_whole_move(op);
+    take_row(&i, &rows[op], op);
     return is_legal(&i);
 }
 

@@ -111,7 +111,11 @@ static inline void vec_put(void *p, unsigned sew, u32 k, u64 v) {
     }
 }
 static inline bool vec_bit(const u8 *mask, u32 k) { return mask[k / 8] >> (k & 7) & 1; }
-static inline void vec_put_bit(u8 *mask, u32 k, bool v) { mask[k / 8] = (u8)((mask[k / 8] & ~(1u << (k & 7))) | (unsigned)v << (k & 7)); }
+/* Of byte k of a mask, the bits from vstart on and below vl. */
+static inline u8 vec_body_byte(const Vec *i, u32 k) {
+    u32 from = MAX(i->start, 8 * k), to = MIN(i->vl, 8 * k + 8);
+    return from < to ? (u8)(low_bits(~0u, to - from) << (from & 7)) : 0;
+}
 /* Of an element at or after vstart. */
 static inline bool vec_active(const Vec *i, u32 k) { return !i->masked || vec_bit(i->s->v[0], k); }
 static inline u32 vec_vlmax(const Vec *i) { return (u32)RVV_BUFFER >> (3 + i->sew - i->lmul); }

@@ -53,15 +53,16 @@ void vec_run_reduce(const Vec *i) {
 
 /* --- masks as sets of bits ------------------------------------------------------------------------------------------------- */
 
-/* A byte of eight bits at a time. */
+/* 64 bits at a time. */
 #define LOGIC(name, expression)                                                                                                              \
     static void name(const VecLanes *l) {                                                                                                    \
-        for (u32 k = 0; k < l->n; k++) {                                                                                                     \
-            u8 a = ((const u8 *)l->a)[k], b = ((const u8 *)l->b)[k];                                                                         \
-            ((u8 *)l->d)[k] = (u8)(expression);                                                                                              \
+        for (u32 k = 0; k < WORDS; k++) {                                                                                                    \
+            u64 a = ((const u64 *)l->a)[k], b = ((const u64 *)l->b)[k];                                                                      \
+            ((u64 *)l->d)[k] = expression;                                                                                                   \
         }                                                                                                                                    \
     }                                                                                                                                        \
     const VecKernels vec_k_mask_##name = {{name}};
+enum { WORDS = RV_VLENB / 8 };
 
 LOGIC(and, a & b)
 LOGIC(nand, ~(a & b))
@@ -72,18 +73,18 @@ LOGIC(nor, ~(a | b))
 LOGIC(orn, a | ~b)
 LOGIC(xnor, ~(a ^ b))
 
+/* The bits below vl, of a word of a mask. */
+static u64 below_length(const Vec *i, u32 word) { return low_bits(~0ull, MAX(i->vl, 64 * word) - 64 * word); }
+
 void vec_run_mask_logic(const Vec *i) {
-    u8 out[RV_VLENB], *d = i->s->v[i->vd];
-    VecLanes l = {.d = out, .a = i->s->v[i->vs2], .b = i->s->v[i->vs1], .n = RV_VLENB};
+    u64 out[WORDS], *d = (u64 *)i->s->v[i->vd];
+    VecLanes l = {.d = out, .a = i->s->v[i->vs2], .b = i->s->v[i->vs1]};
     i->row->kernels->at[0](&l);
-    for (u32 k = 0; k < RV_VLENB; k++) {
-        u32 from = MAX(i->start, 8 * k), to = MIN(i->vl, 8 * k + 8);
-        u8 body = from < to ? (u8)(low_bits(~0u, to - from) << (from & 7)) : 0;
+    for (u32 k = 0; k < WORDS; k++) {
+        u64 body = below_length(i, k) & ~low_bits(~0ull, MAX(i->start, 64 * k) - 64 * k);
         d[k] = (d[k] & ~body) | (out[k] & body);
     }
 }
-
-enum { WORDS = RV_VLENB / 8 };
 
 /* The active bits of vs2 that are set, below vl. */
 static void set_bits(const Vec *i, u64 *words) {
@@ -91,7 +92,7 @@ static void set_bits(const Vec *i, u64 *words) {
     memcpy(words, i->s->v[i->vs2], RV_VLENB);
     memcpy(mask, i->s->v[0], RV_VLENB);
     for (u32 k = 0; k < WORDS; k++) {
-        words[k] &= low_bits(~0ull, MAX(i->vl, 64 * k) - 64 * k);
+        words[k] &= below_length(i, k);
         if (i->masked) words[k] &= mask[k];
     }
 }
