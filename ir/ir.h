@@ -89,6 +89,8 @@ typedef enum VecOp {
     VEC_REDSUM, VEC_REDAND, VEC_REDOR, VEC_REDXOR, VEC_REDMINU, VEC_REDMIN, VEC_REDMAXU, VEC_REDMAX, /* all of s2 and element 0 of s1 to that of d */
     VEC_EQ, VEC_NE, VEC_LTU, VEC_LT, VEC_LEU, VEC_LE, VEC_GTU, VEC_GT, /* s2 against s1, to a bit of d for each element */
     VEC_LOAD, VEC_STORE,                   /* d from or to the bytes at address a */
+    VEC_LOAD_FIELDS, VEC_LOAD_STRIDED, VEC_LOAD_INDEXED, /* s1 + 1 groups d, d + count, ..., from the fields of structures: side by side, b bytes */
+    VEC_STORE_FIELDS, VEC_STORE_STRIDED, VEC_STORE_INDEXED, /* apart, at a + the element of s2, whose width is VEC_FACTOR */
     VEC_REV8, VEC_BREV8,                   /* bytes of each element, bits of each byte of s2 reversed */
     VEC_FADD, VEC_FSUB, VEC_FRSUB, VEC_FMUL, VEC_FDIV, VEC_FRDIV, VEC_FSQRT,
     VEC_FMACC, VEC_FNMACC, VEC_FMSAC, VEC_FNMSAC, VEC_FMADD, VEC_FNMADD, VEC_FMSUB, VEC_FNMSUB, /* [unpriv v, "fused multiply-add"] */
@@ -98,6 +100,7 @@ typedef enum VecOp {
     VEC_FWIDEN, VEC_IWIDEN, VEC_FNARROW,   /* s2, of half the width, to floating point from that, or from a signed number; from twice the width */
     VEC_SGNJ, VEC_SGNJN, VEC_SGNJX,
     VEC_SLIDE1UP, VEC_SLIDE1DOWN, VEC_SLIDEDOWN, VEC_SLIDEUP, /* the latter by a constant, a */
+    VEC_GATHER,                            /* the element of s2 that s1 says, 0 if there is none */
     VEC_SEXT, VEC_ZEXT,                    /* s2, whose elements are narrower by VEC_FACTOR */
     VEC_WADD, VEC_WADDU, VEC_WSUB, VEC_WSUBU, /* s2 +- s1, both of half the width */
     VEC_WADDW, VEC_WADDUW, VEC_WSUBW, VEC_WSUBUW, /* only s1 is */
@@ -116,7 +119,7 @@ enum { /* aux2, besides the width of elements (of d, if they differ), log2 of by
     VEC_MEMORY = 8,       /* it accesses memory */
     VEC_WHOLE = 16,       /* registers, however many elements there are */
     VEC_MASKED = 32,      /* only elements whose bit of register 0 is set */
-    VEC_FACTOR_SHIFT = 6, /* of VEC_FACTOR: log2, two bits */
+    VEC_FACTOR_SHIFT = 6, /* of VEC_FACTOR: log2 of how much wider elements are, or narrower; or of a width; two bits */
 };
 /* Field c of `vec`: numbers of registers; how many there are of d, and if elements fill only a part of one, log2 of which. */
 static inline u32 vec_registers(unsigned d, unsigned s2, unsigned s1, unsigned count, unsigned fraction) { return d | s2 << 8 | s1 << 16 | count << 24 | fraction << 28; }

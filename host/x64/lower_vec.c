@@ -42,8 +42,56 @@ static void masked_memory(Vec *v) {
     }
 }
 
+/* --- accesses to elements, one by one */
+
+static bool is_by_element(const IrInsn *i) { return i->aux >= VEC_LOAD_FIELDS && i->aux <= VEC_STORE_INDEXED; }
+static bool is_strided(const IrInsn *i) { return i->aux == VEC_LOAD_STRIDED || i->aux == VEC_STORE_STRIDED; }
+static bool is_indexed(const IrInsn *i) { return i->aux == VEC_LOAD_INDEXED || i->aux == VEC_STORE_INDEXED; }
+static unsigned fields_of(const Vec *v) { return (v->i->c >> 16 & 0xff) + 1; }
+static unsigned elements_of(const Vec *v) { return 16u * v->count >> v->width >> v->fraction; }
+
+/* Where element n's field is. r: the index; or the element's address, which moves on from one to the next. */
+static X64Mem element(Vec *v, unsigned n, unsigned field) {
+    static const u32 load[] = {I_MOVZX8, I_MOVZX16, I_MOV_R_RM, I_MOV_R_RM | W1};
+    i64 at = (i64)field << v->width;
+    if (is_indexed(v->i)) {
+        X64Mem index = vec_s2(v, 0);
+        index.disp += (i32)(n << v->factor);
+        x64_rm(v->b, load[v->factor], v->r, index);
+        return x64_mem_index(v->a, v->r, 0, at);
+    }
+    if (!is_strided(v->i)) return x64_mem(v->a, at + ((i64)(n * fields_of(v)) << v->width));
+    if (n) x64_alu_rr(v->b, ALU_ADD, W1, v->r, v->stride);
+    else x64_mov(v->b, v->r, v->a);
+    return x64_mem(v->r, at);
+}
+
+/* Loads and stores come in the order of elements; if one faults, all is done again from the first one on. */
+static void by_element(Vec *v) {
+    static const u32 insert[] = {INSN(3, 1, 0x20), INSN(1, 1, 0xc4), INSN(3, 1, 0x22), INSN(3, 1, 0x22) | W1};
+    static const u32 extract[] = {INSN(3, 1, 0x14), INSN(3, 1, 0x15), INSN(3, 1, 0x16), INSN(3, 1, 0x16) | W1};
+    bool loads = v->i->aux <= VEC_LOAD_INDEXED;
+    unsigned in_one = 16u >> v->width;
+    for (unsigned n = 0; n < fields_of(v) * elements_of(v); n++) {
+        unsigned field = n / elements_of(v), e = n % elements_of(v), k = field * v->count + e / in_one;
+        if (e % in_one == 0) x64_rm(v->b, I_MOVDQA, v->x, vec_d(v, k));
+        x64_rm(v->b, loads ? insert[v->width] : extract[v->width], v->x, element(v, e, field));
+        x64_u8(v->b, e % in_one);
+        if (loads && (e % in_one == in_one - 1 || e == elements_of(v) - 1)) x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, k));
+    }
+}
+
+/* Stores of structures that may overlap have an order that this is not; and a load that is done again after a fault needs its indices as they were. */
+static bool has_elements(const Vec *v) {
+    enum { MOST = 32 };
+    bool loads = v->i->aux <= VEC_LOAD_INDEXED, ordered = fields_of(v) == 1 || loads || v->i->aux == VEC_STORE_FIELDS;
+    if (v->i->aux == VEC_LOAD_INDEXED && v->count > 1) return false;
+    return !v->masked && ordered && fields_of(v) * elements_of(v) <= MOST;
+}
+
 static bool is_memory(const IrInsn *i) { return i->aux == VEC_LOAD || i->aux == VEC_STORE; }
 static bool is_inline(const Vec *v) {
+    if (is_by_element(v->i)) return !v->g->guest->paged && has_elements(v);
     if (is_memory(v->i)) return !v->g->guest->paged && (!v->masked || (x64_features.avx2 && v->width >= 2));
     return vec_has_code(v);
 }
@@ -55,7 +103,7 @@ static bool is_shift(const IrInsn *i) { return (i->aux >= VEC_SLL && i->aux <= V
 static bool is_by_const(const Vec *v) { return is_shift(v->i) && cg_is_const(v->g, cg_root(v->g, v->i->a)); }
 /* Those of AES have another meaning for it. */
 static bool wants_broadcast(const Vec *v) { return v->scalar && !(v->i->aux >= VEC_AESEM && v->i->aux <= VEC_AESZ) && !is_slide(v->i) && v->i->aux != VEC_SET && !is_by_const(v); }
-static bool wants_a(const Vec *v) { return is_memory(v->i) || wants_broadcast(v) || v->i->aux == VEC_SLIDE1UP || v->i->aux == VEC_SLIDE1DOWN || v->i->aux == VEC_SET; }
+static bool wants_a(const Vec *v) { return is_memory(v->i) || is_by_element(v->i) || wants_broadcast(v) || v->i->aux == VEC_SLIDE1UP || v->i->aux == VEC_SLIDE1DOWN || v->i->aux == VEC_SET; }
 
 static Vec vec_of(Cg *g, const IrInsn *i) {
     return (Vec){.g = g, .b = &g->b, .i = i, .width = i->aux2 & 3, .factor = i->aux2 >> VEC_FACTOR_SHIFT, .count = i->c >> 24 & 15, .fraction = i->c >> 28,
@@ -71,7 +119,8 @@ static void take_registers(Vec *v) {
     v->x = g->region ? temp(g) : 0;
     if (v->x) BUG("xmm0 is not free");
     if (wants_a(v)) v->a = cg_use(g, v->i->a);
-    if (!is_memory(v->i)) v->t = temp(g), v->u = temp(g), v->y = temp(g);
+    if (is_strided(v->i)) v->stride = cg_use(g, v->i->b);
+    if (!is_memory(v->i) && !is_by_element(v->i)) v->t = temp(g), v->u = temp(g), v->y = temp(g);
     if (v->masked || v->fraction || is_reduction(v->i) || is_long_product(v)) v->w = temp(g);
     if (v->masked || !is_memory(v->i)) v->r = cg_temp(g, false);
     if (is_compare(v->i)) v->q = cg_temp(g, false);
@@ -81,6 +130,10 @@ static void operate(Vec *v) {
     if (is_memory(v->i)) {
         if (v->masked) masked_memory(v);
         else memory(v);
+        return;
+    }
+    if (is_by_element(v->i)) {
+        by_element(v);
         return;
     }
     if (wants_broadcast(v)) broadcast(v);
@@ -146,7 +199,7 @@ static void late_call(Cg *g, const Late *l) {
 /* Behind the block: all registers survive. The operands are in l->operand, or constants. */
 void cg_late_vec(Cg *g, const Late *l) {
     Vec v = vec_of(g, cg_insn(g, l->insn));
-    if (!is_memory(v.i) && is_inline(&v) && vec_has_partial(&v)) x64_fix_rel32(&g->b, late_partial(g, l));
+    if (!is_memory(v.i) && !is_by_element(v.i) && is_inline(&v) && vec_has_partial(&v)) x64_fix_rel32(&g->b, late_partial(g, l));
     late_call(g, l);
 }
 

@@ -706,6 +706,49 @@ static void slide(Vec *v, bool up) {
     store(v, 0);
 }
 
+/* x = 0 where the number in t is not below that of elements. */
+static void zero_beyond(Vec *v) {
+    x64_rr(v->b, P(1, 0x70 + v->width), 2, v->t), x64_u8(v->b, 4 - v->width);
+    rr(v, I_PXOR, v->u, v->u);
+    rr(v, equal_insn[v->width], v->t, v->u);
+    rr(v, I_PAND, v->x, v->t);
+}
+
+static void gather_bytes(Vec *v) {
+    load_const(v, v->u, 0x7070707070707070, 0x7070707070707070);
+    rr(v, P(1, 0xdc), v->t, v->u); /* paddusb: the top bit of numbers from 16, which pick 0 */
+    rr(v, I_PSHUFB, v->x, v->t);
+}
+
+/* By the numbers of both bytes of each. */
+static void gather_words(Vec *v) {
+    load_const(v, v->u, 0x0202020202020202, 0x0202020202020202);
+    move(v, v->y, v->t);
+    rr(v, direct[VEC_MUL][1], v->y, v->u);
+    load_const(v, v->u, 0x0100010001000100, 0x0100010001000100);
+    rr(v, direct[VEC_ADD][1], v->y, v->u);
+    rr(v, I_PSHUFB, v->x, v->y);
+    zero_beyond(v);
+}
+
+static void gather(Vec *v) {
+    load(v, v->x, vec_s2(v, 0));
+    load(v, v->t, vec_s1(v, 0));
+    if (v->width == 0) {
+        gather_bytes(v);
+    } else if (v->width == 1) {
+        gather_words(v);
+    } else if (v->width == 2) {
+        x64_vrr(v->b, P(2, 0x0c), v->x, v->x, v->t); /* vpermilps */
+        zero_beyond(v);
+    } else {
+        move(v, v->u, v->t), rr(v, direct[VEC_ADD][3], v->u, v->u);
+        x64_vrr(v->b, P(2, 0x0d), v->x, v->x, v->u); /* vpermilpd, which looks at bit 1 */
+        zero_beyond(v);
+    }
+    store(v, 0);
+}
+
 /* --- ciphers ------------------------------------------------------------------------------------------------------------------ */
 
 /* Each lane: products of both halves, then those halves of them. */
@@ -828,6 +871,7 @@ bool vec_has_code(const Vec *v) {
     case VEC_SLIDE1UP: case VEC_SLIDE1DOWN: return v->count == 1;
     case VEC_SLIDEUP: case VEC_SLIDEDOWN: return v->count == 1 && is_const(v);
     case VEC_SEXT: case VEC_ZEXT: return true;
+    case VEC_GATHER: return v->count == 1 && (v->width < 2 || x64_features.avx);
     case VEC_WADD: case VEC_WADDU: case VEC_WSUB: case VEC_WSUBU: case VEC_WADDW: case VEC_WADDUW: case VEC_WSUBW: case VEC_WSUBUW:
     case VEC_WMUL: case VEC_WMULU: case VEC_WMULSU: case VEC_WMACC: case VEC_WMACCU: case VEC_WMACCSU: case VEC_WMACCUS: return wide_insn(v) != 0;
     case VEC_NSRL: case VEC_NSRA: return is_const(v) && (v->width < 2 || op == VEC_NSRL || narrow_by(v) <= 32);
@@ -844,7 +888,7 @@ bool vec_has_code(const Vec *v) {
 /* Not those that would look at, or note something of, elements that are none; not those whose groups of elements must be whole. */
 bool vec_has_partial(const Vec *v) {
     unsigned op = v->i->aux;
-    if (op <= VEC_ID || op == VEC_REV8 || op == VEC_BREV8 || (op >= VEC_SEXT && op <= VEC_NSRA)) return true;
+    if (op <= VEC_ID || op == VEC_REV8 || op == VEC_BREV8 || (op >= VEC_GATHER && op <= VEC_NSRA)) return true;
     switch ((VecOp)op) {
     case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: case VEC_SLIDE1UP: case VEC_SLIDEUP: case VEC_SLIDEDOWN: case VEC_CLMUL: case VEC_CLMULH: return true;
     default: return false;
@@ -888,6 +932,7 @@ void vec_operate(Vec *v) {
     case VEC_SGNJ: case VEC_SGNJN: case VEC_SGNJX: signs(v); break;
     case VEC_SLIDE1UP: case VEC_SLIDE1DOWN: slide_one(v, op == VEC_SLIDE1UP); break;
     case VEC_SLIDEUP: case VEC_SLIDEDOWN: slide(v, op == VEC_SLIDEUP); break;
+    case VEC_GATHER: gather(v); break;
     case VEC_SEXT: case VEC_ZEXT: extend_all(v); break;
     case VEC_WADD: case VEC_WADDU: case VEC_WSUB: case VEC_WSUBU: case VEC_WADDW: case VEC_WADDUW: case VEC_WSUBW: case VEC_WSUBUW:
     case VEC_WMUL: case VEC_WMULU: case VEC_WMULSU: case VEC_WMACC: case VEC_WMACCU: case VEC_WMACCSU: case VEC_WMACCUS: widen(v); break;

@@ -19,6 +19,7 @@ typedef struct Vec {
     const IrInsn *i;
     unsigned x, y, t, u; /* vector registers; x is xmm0 */
     unsigned a;          /* the general register of operand a, if it has one */
+    unsigned stride;     /* that of operand b, of strided accesses */
     unsigned width;      /* log2 bytes of an element of d */
     unsigned factor;     /* log2 of how much wider they are than those of a source, or the other way round */
     unsigned count;      /* registers of d */

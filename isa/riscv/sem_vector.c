@@ -16,6 +16,8 @@ enum Shape {
     SET_X, SET_F,    /* that of d is written */
     REDUCE,
     MEM,             /* unit-stride */
+    STRIDED,
+    INDEXED,         /* widths: of indices */
     WHOLE,           /* of whole registers, as many as the encoding says: vs2 */
     WHOLE_MEM,
     GROUP_S,         /* .vs: the first element group of s2 */
@@ -36,6 +38,7 @@ typedef struct Inline {
 #define NARROW_WX_WI(name, op) [RV_##name##_wx] = {op, VX, W_HALF, 1}, [RV_##name##_wi] = {op, VI, W_HALF, 1}
 #define MASK_VF_VV(name, op) [RV_##name##_vv] = {op, MASK, W_FP}, [RV_##name##_vf] = {op, MASK_F, W_FP}
 #define VF_VV(name, op) [RV_##name##_vv] = {op, VV, W_FP}, [RV_##name##_vf] = {op, VF, W_FP}
+#define ACCESSES(name, shape, op) [RV_##name##8_v] = {op, shape, W8}, [RV_##name##16_v] = {op, shape, W16}, [RV_##name##32_v] = {op, shape, W32}, [RV_##name##64_v] = {op, shape, W64}
 #define WHOLE_LOADS(n) [RV_vl##n##re8_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re16_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re32_v] = {VEC_LOAD, WHOLE_MEM, 0}, [RV_vl##n##re64_v] = {VEC_LOAD, WHOLE_MEM, 0}
 static const Inline inlines[RV_OPS] = {
     VX_VV_VI(vadd, VEC_ADD, W_ALL), VX_VV(vsub, VEC_SUB, W_ALL), [RV_vrsub_vx] = {VEC_RSUB, VX, W_ALL}, [RV_vrsub_vi] = {VEC_RSUB, VI, W_ALL},
@@ -57,6 +60,8 @@ static const Inline inlines[RV_OPS] = {
     [RV_vmsgt_vx] = {VEC_GT, MASK_X, W_ALL}, [RV_vmsgt_vi] = {VEC_GT, MASK_I, W_ALL},
     [RV_vle8_v] = {VEC_LOAD, MEM, W8}, [RV_vle16_v] = {VEC_LOAD, MEM, W16}, [RV_vle32_v] = {VEC_LOAD, MEM, W32}, [RV_vle64_v] = {VEC_LOAD, MEM, W64},
     [RV_vse8_v] = {VEC_STORE, MEM, W8}, [RV_vse16_v] = {VEC_STORE, MEM, W16}, [RV_vse32_v] = {VEC_STORE, MEM, W32}, [RV_vse64_v] = {VEC_STORE, MEM, W64},
+    ACCESSES(vlse, STRIDED, VEC_LOAD_STRIDED), ACCESSES(vsse, STRIDED, VEC_STORE_STRIDED), ACCESSES(vluxei, INDEXED, VEC_LOAD_INDEXED),
+    ACCESSES(vloxei, INDEXED, VEC_LOAD_INDEXED), ACCESSES(vsuxei, INDEXED, VEC_STORE_INDEXED), ACCESSES(vsoxei, INDEXED, VEC_STORE_INDEXED),
     WHOLE_LOADS(1), WHOLE_LOADS(2), WHOLE_LOADS(4), WHOLE_LOADS(8),
     [RV_vs1r_v] = {VEC_STORE, WHOLE_MEM, 0}, [RV_vs2r_v] = {VEC_STORE, WHOLE_MEM, 0}, [RV_vs4r_v] = {VEC_STORE, WHOLE_MEM, 0}, [RV_vs8r_v] = {VEC_STORE, WHOLE_MEM, 0},
     [RV_vmv1r_v] = {VEC_MOVE, WHOLE, 0}, [RV_vmv2r_v] = {VEC_MOVE, WHOLE, 0}, [RV_vmv4r_v] = {VEC_MOVE, WHOLE, 0}, [RV_vmv8r_v] = {VEC_MOVE, WHOLE, 0},
@@ -73,6 +78,7 @@ static const Inline inlines[RV_OPS] = {
     VF_VV(vfsgnj, VEC_SGNJ), VF_VV(vfsgnjn, VEC_SGNJN), VF_VV(vfsgnjx, VEC_SGNJX),
     [RV_vslide1up_vx] = {VEC_SLIDE1UP, VX, W_ALL}, [RV_vslide1down_vx] = {VEC_SLIDE1DOWN, VX, W_ALL},
     [RV_vslidedown_vi] = {VEC_SLIDEDOWN, VI, W_ALL}, [RV_vslideup_vi] = {VEC_SLIDEUP, VI, W_ALL},
+    [RV_vrgather_vv] = {VEC_GATHER, VV, W_ALL},
     [RV_vzext_vf2] = {VEC_ZEXT, UNARY, W_ALL, 1}, [RV_vzext_vf4] = {VEC_ZEXT, UNARY, W_ALL, 2}, [RV_vzext_vf8] = {VEC_ZEXT, UNARY, W_ALL, 3},
     [RV_vsext_vf2] = {VEC_SEXT, UNARY, W_ALL, 1}, [RV_vsext_vf4] = {VEC_SEXT, UNARY, W_ALL, 2}, [RV_vsext_vf8] = {VEC_SEXT, UNARY, W_ALL, 3},
     WIDE_VV_VX(vwadd, VEC_WADD), WIDE_VV_VX(vwaddu, VEC_WADDU), WIDE_VV_VX(vwsub, VEC_WSUB), WIDE_VV_VX(vwsubu, VEC_WSUBU),
@@ -111,10 +117,9 @@ static Size size_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
     if (is_whole(n)) return (Size){(i->bits >> (n->shape == WHOLE ? 15 : 29) & 7) + 1, 0};
     int group = log2_group(b->guess);
     unsigned sew = width(b->guess);
-    if (n->shape == MEM) {
-        if (i->imm) return (Size){0}; /* segments */
+    if (n->shape == MEM || n->shape == STRIDED) {
         group += __builtin_ctz(n->widths) - (int)sew;
-    } else {
+    } else if (n->shape != INDEXED) {
         if (!(n->widths >> sew & 1)) return (Size){0};
         group += n->wide;
     }
@@ -126,13 +131,14 @@ static bool is_simple(const IrBuilder *b, const Inline *n, Size size) {
     if (!size.count || (is_mask(n) && size.count > 1)) return false;
     if (is_float(n) && (b->mode & IR_MODE_ROUNDING) > 3) return false;
     if (n->op == VEC_FNARROW) return size.fraction < 2;
-    return !size.fraction || (!is_float(n) && !is_slide(n) && n->shape != REDUCE);
+    return !size.fraction || (!is_float(n) && !is_slide(n) && n->shape != REDUCE && n->op != VEC_GATHER);
 }
 
 static unsigned form_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
     unsigned form = is_scalar(n) || n->shape == GROUP_S ? VEC_SCALAR : 0;
     if (is_whole(n)) form |= VEC_WHOLE;
-    else if (n->shape == MEM) form |= __builtin_ctz(n->widths);
+    else if (n->shape == MEM || n->shape == STRIDED) form |= (unsigned)__builtin_ctz(n->widths);
+    else if (n->shape == INDEXED) form |= width(b->guess) | (unsigned)__builtin_ctz(n->widths) << VEC_FACTOR_SHIFT;
     else form |= width(b->guess) + n->wide;
     if (!(i->bits >> 25 & 1) && !is_whole(n) && n->op != VEC_MERGE) form |= VEC_MASKED; /* the bit is 1 where there is no mask */
     return form | (unsigned)n->factor << VEC_FACTOR_SHIFT;
@@ -146,6 +152,19 @@ static Ref float_operand(IrBuilder *b, const Inline *n, Ref f) {
     return ir_bits(b, f);
 }
 
+/* Which of its operations an access is: segments have a count of fields, less one, in imm. */
+static VecOp op_of(const RvInsn *i, const Inline *n) {
+    if (n->shape != MEM || !i->imm) return (VecOp)n->op;
+    return n->op == VEC_LOAD ? VEC_LOAD_FIELDS : VEC_STORE_FIELDS;
+}
+
+static u32 registers_of(const RvInsn *i, const Inline *n, Size size) {
+    unsigned d = riscv_ops[i->op].file[0] == RV_FILE_V ? i->rd : i->rs3, s1 = i->rs1;
+    if (n->shape == WHOLE) s1 = i->rs2;
+    else if (n->shape == MEM || n->shape == STRIDED || n->shape == INDEXED) s1 = (unsigned)i->imm;
+    return vec_registers(d, i->rs2, s1, size.count, size.fraction);
+}
+
 SEM(vector) {
     (void)pc, (void)rs3;
     const Inline *n = &inlines[i->op];
@@ -156,9 +175,7 @@ SEM(vector) {
     Ref x = op->file[1] == RV_FILE_F ? float_operand(b, n, rs1) : op->file[1] == RV_FILE_X ? rs1 : ir_i64(b, is_inline && (n->shape == VI || n->shape == MASK_I) ? IMM : 0);
     Ref y = op->file[2] == RV_FILE_X ? rs2 : ir_i64(b, 0);
     unsigned form = (is_inline ? form_of(b, i, n) : 0) | (op->facts & (RV_IS_LOAD | RV_IS_STORE) ? VEC_MEMORY : 0);
-    unsigned d = op->file[0] == RV_FILE_V ? i->rd : i->rs3;
-    u32 registers = vec_registers(d, i->rs2, n->shape == WHOLE ? i->rs2 : i->rs1, size.count, size.fraction);
-    ir_vec(b, is_inline ? (VecOp)n->op : VEC_CALL, form, is_inline ? registers : 0, key, (u64)i->op << 32 | i->bits, x, y);
+    ir_vec(b, is_inline ? op_of(i, n) : VEC_CALL, form, is_inline ? registers_of(i, n, size) : 0, key, (u64)i->op << 32 | i->bits, x, y);
     if (op->file[0] != RV_FILE_X && op->file[0] != RV_FILE_F) return;
     Ref result = ir_peek(b, offsetof(RvState, vresult));
     if (op->file[0] == RV_FILE_X) RD(result);
