@@ -202,6 +202,7 @@ typedef struct IrFunc {
     bool closed;           /* the current block has its terminator */
     u32 slot_value[160];   /* builder: value that slot n holds now, 0: unknown (forwarding) */
     u32 block_start;       /* builder: first instruction of the current block */
+    struct { u32 full, most, block; } length; /* builder: `vset` has said it in this block (block_start): whether it is `most`, as the key's bit */
     u32 guess;             /* builder: the key of vectors that code had better expect from here on; 0: nobody knows */
 } IrFunc;
 typedef IrFunc IrBuilder; /* the same thing while it is being built */

@@ -165,6 +165,12 @@ static u32 registers_of(const RvInsn *i, const Inline *n, Size size) {
     return vec_registers(d, i->rs2, s1, size.count, size.fraction);
 }
 
+/* Fault-only-first loads may change vl. */
+static bool may_shorten(const RvInsn *i) {
+    enum { OP_LOAD = 0x07, FAULT_FIRST = 16 };
+    return (i->bits & 0x7f) == OP_LOAD && !(i->bits >> 26 & 3) && (i->bits >> 20 & 31) == FAULT_FIRST;
+}
+
 SEM(vector) {
     (void)pc, (void)rs3;
     const Inline *n = &inlines[i->op];
@@ -176,6 +182,7 @@ SEM(vector) {
     Ref y = op->file[2] == RV_FILE_X ? rs2 : ir_i64(b, 0);
     unsigned form = (is_inline ? form_of(b, i, n) : 0) | (op->facts & (RV_IS_LOAD | RV_IS_STORE) ? VEC_MEMORY : 0);
     ir_vec(b, is_inline ? op_of(i, n) : VEC_CALL, form, is_inline ? registers_of(i, n, size) : 0, key, (u64)i->op << 32 | i->bits, x, y);
+    if (may_shorten(i)) b->length.full = 0;
     if (op->file[0] != RV_FILE_X && op->file[0] != RV_FILE_F) return;
     Ref result = ir_peek(b, offsetof(RvState, vresult));
     if (op->file[0] == RV_FILE_X) RD(result);

@@ -21,21 +21,28 @@ static void put_vtype(IrBuilder *b, u64 vtype, Ref vl, Ref key) {
     POKE(vkey, key);
 }
 
-/* With a vtype that the encoding says, its VLMAX is known. What follows is guessed to work on all of VLMAX, as all rounds of a loop but the last do,
- * unless it is known not to. */
+/* With a vtype that the encoding says, its VLMAX is known. What follows is guessed to work on all of VLMAX, as all rounds of a loop but the last do. */
 static void set(IrBuilder *b, const RvInsn *i, u64 vtype, Ref vl, u64 most) {
-    Ref full = ir_imm(b, IR_eq, vl, most);
-    Ref key = ir_imm(b, IR_or, ir_imm(b, IR_shl, ir_zext(b, 1, full), 8), vtype);
-    bool short_of = ir_is_const(b, vl) && ir_insn_of(b, vl)->imm != most;
-    put_vtype(b, vtype, vl, key);
-    b->guess = short_of ? 0 : (u32)vtype | RV_VKEY_FULL;
+    Ref full = ir_imm(b, IR_shl, ir_zext(b, 1, ir_imm(b, IR_eq, vl, most)), 8);
+    put_vtype(b, vtype, vl, ir_imm(b, IR_or, full, vtype));
+    b->guess = (u32)vtype | RV_VKEY_FULL;
+    b->length.full = full.id, b->length.most = (u32)most, b->length.block = b->block_start;
     RD(vl);
+}
+
+/* Another width for as many elements, of which this block has said how many they are, where there are as many at most: half of what loops on mixed widths set. */
+static bool set_width_only(IrBuilder *b, const RvInsn *i, u64 vtype, u64 most) {
+    if (i->rd || i->rs1 || !b->length.full || b->length.block != b->block_start || b->length.most != most) return false;
+    POKE(vtype, ir_i64(b, vtype));
+    POKE(vkey, ir_imm(b, IR_or, (Ref){b->length.full}, vtype));
+    b->guess = (u32)vtype | RV_VKEY_FULL;
+    return true;
 }
 
 static void set_reserved(IrBuilder *b, const RvInsn *i) {
     Ref zero = ir_i64(b, 0);
     put_vtype(b, RV_VILL, zero, ir_i64(b, RV_VKEY_NONE));
-    b->guess = 0;
+    b->guess = b->length.full = 0;
     RD(zero);
 }
 
@@ -52,6 +59,7 @@ SEM(vsetvli) {
         set_reserved(b, i);
         return;
     }
+    if (set_width_only(b, i, vtype, most)) return;
     set(b, i, vtype, min(b, asked(b, i, rs1), most), most);
 }
 
@@ -64,7 +72,7 @@ SEM(vsetivli) {
 /* Any vtype: that is how a saved one is put back. */
 SEM(vsetvl) {
     Ref avl = asked(b, i, rs1);
-    b->guess = 0;
+    b->guess = b->length.full = 0;
     RD(CALL2(vsetvl, avl, rs2));
 }
 
@@ -97,5 +105,5 @@ void sem_vector_csr_write(IrBuilder *b, unsigned csr, Ref v) {
     if (csr != CSR_VSTART) return;
     Ref start = ir_imm(b, IR_and, v, RV_VLEN - 1); /* the greatest number that an element has */
     CALL1(vstart, start);
-    b->guess = 0;
+    b->guess = b->length.full = 0;
 }
