@@ -159,12 +159,29 @@ static void canonical(Vec *v) {
     rr(v, I_POR, v->x, v->u);
 }
 
+/* Where reg has a bit set, C does the instruction: nothing may have been stored by then. */
+static void give_up_if(Vec *v, unsigned reg) {
+    rr(v, P(2, 0x17), reg, reg); /* ptest */
+    v->give_up = x64_jcc(v->b, CC_NE, NULL);
+}
+
+/* A NaN in x: of one register, C makes it canonical, which is the shorter way for what is not one. */
+static void finish_float(Vec *v) {
+    if (v->count > 1) {
+        canonical(v);
+        return;
+    }
+    move(v, v->t, v->x);
+    rr_imm(v, INSN(1, is_double(v), 0xc2), v->t, v->t, 3); /* cmpunord */
+    give_up_if(v, v->t);
+}
+
 static bool makes_nan(const Vec *v) { return v->i->aux >= VEC_FADD && v->i->aux <= VEC_FSQRT; }
 
 static void square_root(Vec *v) {
     for (unsigned k = 0; k < v->count; k++) {
         x64_rm(v->b, INSN(1, is_double(v), 0x51), v->x, vec_s2(v, k));
-        canonical(v);
+        finish_float(v);
         store(v, k);
     }
 }
@@ -204,12 +221,6 @@ static void multiply_add_k(Vec *v, unsigned k) {
     load(v, v->t, to_d ? vec_s2(v, k) : vec_d(v, k));
     if (v->scalar) x64_vrr(v->b, fma, v->x, v->t, v->y);
     else x64_vrm(v->b, fma, v->x, v->t, vec_s1(v, k));
-}
-
-/* Where reg has a bit set, C does the instruction: nothing may have been stored by then. */
-static void give_up_if(Vec *v, unsigned reg) {
-    rr(v, P(2, 0x17), reg, reg); /* ptest */
-    v->give_up = x64_jcc(v->b, CC_NE, NULL);
 }
 
 static void note_nan(Vec *v, bool first) {
@@ -301,7 +312,7 @@ static void by_table(Vec *v, u32 insn, bool swap) {
             load(v, v->x, vec_s2(v, k));
             with_s1(v, insn, v->x, k);
         }
-        if (makes_nan(v)) canonical(v);
+        if (makes_nan(v)) finish_float(v);
         store(v, k);
     }
 }
@@ -609,6 +620,13 @@ static void copy(Vec *v) {
     }
 }
 
+/* What the processor's average rounds is what vxrm 0 says. */
+static void average(Vec *v) {
+    x64_alu_mi(v->b, ALU_CMP, 0, x64_mem(RBP, (i64)v->g->guest->vector_rounding - X64_BIAS), 0);
+    v->give_up = x64_jcc(v->b, CC_NE, NULL);
+    by_table(v, v->width ? P(1, 0xe3) : P(1, 0xe0), false); /* pavgw, pavgb */
+}
+
 static void numbers(Vec *v) {
     static const u64 first[4][2] = {{0x0706050403020100, 0x0f0e0d0c0b0a0908}, {0x0003000200010000, 0x0007000600050004}, {0x0000000100000000, 0x0000000300000002}, {0, 1}};
     static const u64 ones[] = {0x0101010101010101, 0x0001000100010001, 0x0000000100000001, 1};
@@ -863,6 +881,7 @@ bool vec_has_code(const Vec *v) {
         return v->count == 1 && !(is_compare_unsigned(op) && v->width == 3);
     case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: case VEC_MUL: return v->width;
     case VEC_MULH: case VEC_MULHU: return v->width == 2;
+    case VEC_AVGU: return v->width < 2;
     case VEC_ID: case VEC_GET: case VEC_SET: return true;
     case VEC_REDSUM: case VEC_REDAND: case VEC_REDOR: case VEC_REDXOR: return v->width;
     case VEC_REDMINU: case VEC_REDMIN: case VEC_REDMAXU: case VEC_REDMAX: return v->width && v->width < 3;
@@ -916,6 +935,7 @@ void vec_operate(Vec *v) {
     case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: multiply_add(v); break;
     case VEC_MUL: multiply_64(v); break;
     case VEC_MULH: case VEC_MULHU: multiply_high(v); break;
+    case VEC_AVGU: average(v); break;
     case VEC_ID: numbers(v); break;
     case VEC_GET: get_first(v); break;
     case VEC_SET: set_first(v); break;

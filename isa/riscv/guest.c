@@ -158,7 +158,7 @@ static unsigned disasm(u64 pc, const u8 *code, size_t avail, Text *out) {
 #define BOTH_GUESTS                                                                                                  \
     .name = "riscv64", .elf_machine = 243 /* EM_RISCV */, .hot_slots = hot_slots, .hot_count = ARRAY_LEN(hot_slots), .hot_fslots = hot_fslots,  \
     .hot_fcount = ARRAY_LEN(hot_fslots), .helpers = helpers, .helper_count = HELPER_COUNT, .insn_align = 2, .insn_max = 4, .lift = lift, .disasm = disasm,  \
-    .vectors = offsetof(RvState, v), .vector_key = offsetof(RvState, vkey), .vector_length = offsetof(RvState, vl), .vector_result = offsetof(RvState, vresult), .vector = vector, .is_vector = is_vector, .guess = guess
+    .vectors = offsetof(RvState, v), .vector_key = offsetof(RvState, vkey), .vector_length = offsetof(RvState, vl), .vector_result = offsetof(RvState, vresult), .vector_rounding = offsetof(RvState, vxrm), .vector = vector, .is_vector = is_vector, .guess = guess
 
 const Guest riscv_guest = {
     BOTH_GUESTS,
