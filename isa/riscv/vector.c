@@ -134,7 +134,7 @@ void vec_splat(u64 *to, unsigned sew, u64 v) {
     }
 void vec_commit(const Vec *i, const void *from) {
     unsigned width = vec_width(i, i->row->d);
-    u8 *d = i->s->v[i->vd], active[RVV_BUFFER];
+    u8 *d = vec_reg(i, i->vd), active[RVV_BUFFER];
     if (i->start >= i->vl) return;
     if (!i->masked) {
         u32 at = i->start << width, size = (i->vl - i->start) << width;
@@ -142,7 +142,7 @@ void vec_commit(const Vec *i, const void *from) {
         else memcpy(d + at, (const u8 *)from + at, size);
         return;
     }
-    vec_spread(active, i->s->v[0], i->vl);
+    vec_spread(active, vec_reg(i, 0), i->vl);
     switch (width) {
     case 0: BLEND(u8)
     case 1: BLEND(u16)
@@ -154,8 +154,8 @@ void vec_commit(const Vec *i, const void *from) {
 
 /* Bits of bytes, eight at a time; what of them is not active stays. */
 void vec_commit_mask(const Vec *i, const u8 *from) {
-    u8 *d = i->s->v[i->vd];
-    const u8 *mask = i->s->v[0];
+    u8 *d = vec_reg(i, i->vd);
+    const u8 *mask = vec_reg(i, 0);
     for (u32 k = i->start / 8; k * 8 < i->vl; k++) {
         u64 eight;
         memcpy(&eight, from + 8 * k, 8);
@@ -193,7 +193,7 @@ static inline void take_row(Vec *i, const VecRow *row, unsigned op) {
 /* Whole registers are copied whatever vl says [unpriv v, "whole vector register move"]. */
 static unsigned copy_registers(Vec *i, unsigned count) {
     u32 from = i->start << i->sew, size = count * RV_VLENB;
-    if (from < size) memmove(i->s->v[i->vd] + from, i->s->v[i->vs2] + from, size - from);
+    if (from < size) memmove(vec_reg(i, i->vd) + from, vec_reg(i, i->vs2) + from, size - from);
     return 0;
 }
 

@@ -12,7 +12,7 @@ typedef Block BlockOp(const Vec *i, Block d, Block a, Block b);
 
 static Block block_read(const Vec *i, unsigned reg, u32 group) {
     Block b;
-    memcpy(&b, i->s->v[reg] + group * sizeof b, sizeof b);
+    memcpy(&b, vec_reg(i, reg) + group * sizeof b, sizeof b);
     return b;
 }
 static Block block_xor(Block a, Block b) { return (Block){a.low ^ b.low, a.high ^ b.high}; }
@@ -23,7 +23,7 @@ static inline void each_block(const Vec *i, BlockOp *op) {
         Block a = block_read(i, i->vs2, i->row->a == RVV_GROUP ? 0 : group);
         Block b = i->vector ? block_read(i, i->vs1, group) : a;
         Block out = op(i, block_read(i, i->vd, group), a, b);
-        memcpy(i->s->v[i->vd] + group * sizeof out, &out, sizeof out);
+        memcpy(vec_reg(i, i->vd) + group * sizeof out, &out, sizeof out);
     }
 }
 
@@ -127,8 +127,8 @@ void vec_run_gmul(const Vec *i) { each_block(i, gmul); }
 /* Words 0..3; 4 9 10 11; 12 - 14 15: those that follow. */
 #define SCHEDULE(bits)                                                                                                                      \
     static void sha2_schedule_##bits(const Vec *i, u32 first) {                                                                             \
-        u##bits *d = (u##bits *)i->s->v[i->vd] + first;                                                                                     \
-        const u##bits *a = (u##bits *)i->s->v[i->vs2] + first, *b = (u##bits *)i->s->v[i->vs1] + first;                                     \
+        u##bits *d = (u##bits *)vec_reg(i, i->vd) + first;                                                                                     \
+        const u##bits *a = (u##bits *)vec_reg(i, i->vs2) + first, *b = (u##bits *)vec_reg(i, i->vs1) + first;                                     \
         u##bits w0 = SIG1_##bits(b[2]) + a[1] + SIG0_##bits(d[1]) + d[0], w1 = SIG1_##bits(b[3]) + a[2] + SIG0_##bits(d[2]) + d[1];         \
         u##bits w2 = SIG1_##bits(w0) + a[3] + SIG0_##bits(d[3]) + d[2], w3 = SIG1_##bits(w1) + b[0] + SIG0_##bits(a[0]) + d[3];             \
         d[0] = w0, d[1] = w1, d[2] = w2, d[3] = w3;                                                                                         \
@@ -151,8 +151,8 @@ void vec_run_sha2ms(const Vec *i) {
     }
 #define COMPRESS(bits)                                                                                                                      \
     static void sha2_compress_##bits(const Vec *i, u32 first, unsigned word) {                                                              \
-        u##bits *out = (u##bits *)i->s->v[i->vd] + first;                                                                                   \
-        const u##bits *s = (u##bits *)i->s->v[i->vs2] + first, *w = (u##bits *)i->s->v[i->vs1] + first + word;                              \
+        u##bits *out = (u##bits *)vec_reg(i, i->vd) + first;                                                                                   \
+        const u##bits *s = (u##bits *)vec_reg(i, i->vs2) + first, *w = (u##bits *)vec_reg(i, i->vs1) + first + word;                              \
         u##bits f = s[0], e = s[1], b = s[2], a = s[3], h = out[0], g = out[1], d = out[2], c = out[3];                                     \
         ROUND(bits, w[0])                                                                                                                   \
         ROUND(bits, w[1])                                                                                                                   \
@@ -177,13 +177,13 @@ typedef struct Eight {
 } Eight;
 static inline Eight eight_read(const Vec *i, unsigned reg, u32 first) {
     Eight e;
-    memcpy(&e, i->s->v[reg] + 4 * first, sizeof e);
+    memcpy(&e, vec_reg(i, reg) + 4 * first, sizeof e);
     for (u32 k = 0; k < 8; k++) e.w[k] = __builtin_bswap32(e.w[k]);
     return e;
 }
 static inline void eight_write(const Vec *i, u32 first, Eight e) {
     for (u32 k = 0; k < 8; k++) e.w[k] = __builtin_bswap32(e.w[k]);
-    memcpy(i->s->v[i->vd] + 4 * first, &e, sizeof e);
+    memcpy(vec_reg(i, i->vd) + 4 * first, &e, sizeof e);
 }
 
 void vec_run_sm3me(const Vec *i) {

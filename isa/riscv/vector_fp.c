@@ -214,10 +214,10 @@ void vec_run_float(const Vec *i) {
     const VecRow *r = i->row;
     VecFloat f = float_of(i);
     unsigned width_d = vec_width(i, r->d), width_a = vec_width(i, r->a), width_b = vec_width(i, r->b);
-    u8 *d = i->s->v[i->vd];
+    u8 *d = vec_reg(i, i->vd);
     for (u32 k = i->start; k < i->vl; k++) {
         if (!vec_active(i, k)) continue;
-        u64 a = vec_get(i->s->v[i->vs2], width_a, k), b = i->vector ? vec_get(i->s->v[i->vs1], width_b, k) : i->scalar;
+        u64 a = vec_get(vec_reg(i, i->vs2), width_a, k), b = i->vector ? vec_get(vec_reg(i, i->vs1), width_b, k) : i->scalar;
         vec_put(d, width_d, k, r->op(&f, a, b, vec_get(d, width_d, k)));
     }
 }
@@ -227,8 +227,8 @@ void vec_run_float_test(const Vec *i) {
     u8 out[RVV_BUFFER];
     for (u32 k = i->start; k < i->vl; k++) {
         if (!vec_active(i, k)) continue;
-        u64 b = i->vector ? vec_get(i->s->v[i->vs1], i->sew, k) : i->scalar;
-        out[k] = (u8)i->row->op(&f, vec_get(i->s->v[i->vs2], i->sew, k), b, 0);
+        u64 b = i->vector ? vec_get(vec_reg(i, i->vs1), i->sew, k) : i->scalar;
+        out[k] = (u8)i->row->op(&f, vec_get(vec_reg(i, i->vs2), i->sew, k), b, 0);
     }
     vec_commit_mask(i, out);
 }
@@ -237,8 +237,8 @@ void vec_run_float_test(const Vec *i) {
 void vec_run_float_reduce(const Vec *i) {
     VecFloat f = float_of(i);
     unsigned width = vec_width(i, i->row->d);
-    u64 sum = vec_get(i->s->v[i->vs1], width, 0);
+    u64 sum = vec_get(vec_reg(i, i->vs1), width, 0);
     for (u32 k = 0; k < i->vl; k++)
-        if (vec_active(i, k)) sum = i->row->op(&f, vec_get(i->s->v[i->vs2], i->sew, k), sum, 0);
-    if (i->vl) vec_put(i->s->v[i->vd], width, 0, sum);
+        if (vec_active(i, k)) sum = i->row->op(&f, vec_get(vec_reg(i, i->vs2), i->sew, k), sum, 0);
+    if (i->vl) vec_put(vec_reg(i, i->vd), width, 0, sum);
 }

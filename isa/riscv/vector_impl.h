@@ -94,6 +94,8 @@ struct VecRow {
 
 /* --- elements ------------------------------------------------------------------------------------------------- */
 
+/* A register, or the first one of a group. */
+static inline u8 *vec_reg(const Vec *i, unsigned n) { return (u8 *)i->s->v + n * RV_VLENB; }
 static inline u64 vec_get(const void *p, unsigned sew, u32 k) {
     switch (sew) {
     case 0: return ((const u8 *)p)[k];
@@ -117,7 +119,7 @@ static inline u8 vec_body_byte(const Vec *i, u32 k) {
     return from < to ? (u8)(low_bits(~0u, to - from) << (from & 7)) : 0;
 }
 /* Of an element at or after vstart. */
-static inline bool vec_active(const Vec *i, u32 k) { return !i->masked || vec_bit(i->s->v[0], k); }
+static inline bool vec_active(const Vec *i, u32 k) { return !i->masked || vec_bit(vec_reg(i, 0), k); }
 static inline u32 vec_vlmax(const Vec *i) { return (u32)RVV_BUFFER >> (3 + i->sew - i->lmul); }
 
 /* log2 of the bytes of an operand's element. */

@@ -231,14 +231,14 @@ typedef struct Work { /* memory of one instruction */
 /* The kernel's results in w->d; *l may be asked afterwards. */
 static void compute(const Vec *i, Work *w, VecLanes *l) {
     const VecRow *r = i->row;
-    *l = (VecLanes){.d = w->d, .a = i->s->v[i->vs2], .n = i->vl, .vxrm = (u32)i->s->vxrm, .vlmax = vec_vlmax(i), .carry = w->carry, .saturated = w->saturated};
-    if (i->vector) l->b = i->s->v[i->vs1];
+    *l = (VecLanes){.d = w->d, .a = vec_reg(i, i->vs2), .n = i->vl, .vxrm = (u32)i->s->vxrm, .vlmax = vec_vlmax(i), .carry = w->carry, .saturated = w->saturated};
+    if (i->vector) l->b = vec_reg(i, i->vs1);
     else if (r->b != RVV_NONE) vec_splat(w->splat, i->sew, i->scalar), l->b = w->splat;
     else l->b = l->a;
     if (r->a == RVV_NONE) l->a = l->b;
-    if (r->facts & RVV_CARRY && !(i->bits >> 25 & 1)) vec_spread(w->carry, i->s->v[0], i->vl);
+    if (r->facts & RVV_CARRY && !(i->bits >> 25 & 1)) vec_spread(w->carry, vec_reg(i, 0), i->vl);
     else if (r->facts & RVV_CARRY) memset(w->carry, 0, i->vl);
-    if (r->facts & RVV_READS) memcpy(w->d, i->s->v[i->vd], i->vl << vec_width(i, r->d));
+    if (r->facts & RVV_READS) memcpy(w->d, vec_reg(i, i->vd), i->vl << vec_width(i, r->d));
     r->kernels->at[i->sew](l);
 }
 

@@ -79,7 +79,7 @@ static u32 copy_many(Vcpu *cpu, u8 *buffer, u64 at, u32 size, unsigned width, bo
     return done;
 }
 
-static u8 *field_of(const Vec *i, const Access *a, unsigned field) { return i->s->v[i->vd + field * a->step]; }
+static u8 *field_of(const Vec *i, const Access *a, unsigned field) { return vec_reg(i, i->vd + field * a->step); }
 
 /* Moves elements between the registers, from element `first` on, and a buffer in which segments follow one another; `active`: a byte for each, or NULL
  * for all. */
@@ -138,7 +138,7 @@ static void access_together(Vec *i, const Access *a) {
     Move m = {.buffer = buffer, .first = i->start, .count = count};
     if (a->write) pack(i, a, &m);
     m.count = copy_many(i->cpu, (u8 *)buffer, at, count * size, a->width, a->write) / size;
-    if (i->masked) vec_spread(active, i->s->v[0], a->count), m.active = active + i->start;
+    if (i->masked) vec_spread(active, vec_reg(i, 0), a->count), m.active = active + i->start;
     if (!a->write) unpack(i, a, &m);
     i->start += m.count;
 }
@@ -149,7 +149,7 @@ static u64 address_of(const Vec *i, const Access *a, u32 k) {
     switch (a->mode) {
     case UNIT: return i->x + ((u64)k * a->fields << a->width);
     case STRIDED: return i->x + k * i->y;
-    case INDEXED: return i->x + vec_get(i->s->v[i->vs2], a->index_width, k);
+    case INDEXED: return i->x + vec_get(vec_reg(i, i->vs2), a->index_width, k);
     }
     return 0;
 }

@@ -39,7 +39,7 @@ REDUCE_WIDE(wredsum, i)
 
 /* A byte for each element below vl: does it take part? */
 static void spread_active(const Vec *i, u8 *active) {
-    if (i->masked) vec_spread(active, i->s->v[0], i->vl);
+    if (i->masked) vec_spread(active, vec_reg(i, 0), i->vl);
     else memset(active, 1, i->vl);
 }
 
@@ -47,7 +47,7 @@ void vec_run_reduce(const Vec *i) {
     u8 active[RVV_BUFFER];
     if (!i->vl) return;
     spread_active(i, active);
-    VecLanes l = {.d = i->s->v[i->vd], .a = i->s->v[i->vs2], .b = i->s->v[i->vs1], .n = i->vl, .carry = active};
+    VecLanes l = {.d = vec_reg(i, i->vd), .a = vec_reg(i, i->vs2), .b = vec_reg(i, i->vs1), .n = i->vl, .carry = active};
     i->row->kernels->at[i->sew](&l);
 }
 
@@ -77,8 +77,8 @@ LOGIC(xnor, ~(a ^ b))
 static u64 below_length(const Vec *i, u32 word) { return low_bits(~0ull, MAX(i->vl, 64 * word) - 64 * word); }
 
 void vec_run_mask_logic(const Vec *i) {
-    u64 out[WORDS], *d = (u64 *)i->s->v[i->vd];
-    VecLanes l = {.d = out, .a = i->s->v[i->vs2], .b = i->s->v[i->vs1]};
+    u64 out[WORDS], *d = (u64 *)vec_reg(i, i->vd);
+    VecLanes l = {.d = out, .a = vec_reg(i, i->vs2), .b = vec_reg(i, i->vs1)};
     i->row->kernels->at[0](&l);
     for (u32 k = 0; k < WORDS; k++) {
         u64 body = below_length(i, k) & ~low_bits(~0ull, MAX(i->start, 64 * k) - 64 * k);
@@ -89,8 +89,8 @@ void vec_run_mask_logic(const Vec *i) {
 /* The active bits of vs2 that are set, below vl. */
 static void set_bits(const Vec *i, u64 *words) {
     u64 mask[WORDS];
-    memcpy(words, i->s->v[i->vs2], RV_VLENB);
-    memcpy(mask, i->s->v[0], RV_VLENB);
+    memcpy(words, vec_reg(i, i->vs2), RV_VLENB);
+    memcpy(mask, vec_reg(i, 0), RV_VLENB);
     for (u32 k = 0; k < WORDS; k++) {
         words[k] &= below_length(i, k);
         if (i->masked) words[k] &= mask[k];
@@ -141,7 +141,7 @@ void vec_run_iota(const Vec *i) {
     u64 out[RVV_BUFFER / 8], count = 0;
     for (u32 k = 0; k < i->vl; k++) {
         vec_put(out, i->sew, k, count);
-        count += vec_bit(i->s->v[i->vs2], k) && vec_active(i, k);
+        count += vec_bit(vec_reg(i, i->vs2), k) && vec_active(i, k);
     }
     vec_commit(i, out);
 }
@@ -154,15 +154,15 @@ void vec_run_id(const Vec *i) {
 
 /* --- element 0 ------------------------------------------------------------------------------------------------------------- */
 
-void vec_run_get_x(const Vec *i) { i->s->vresult = (u64)sext_bits(vec_get(i->s->v[i->vs2], i->sew, 0), 8u << i->sew); }
+void vec_run_get_x(const Vec *i) { i->s->vresult = (u64)sext_bits(vec_get(vec_reg(i, i->vs2), i->sew, 0), 8u << i->sew); }
 
 void vec_run_get_f(const Vec *i) {
-    u64 v = vec_get(i->s->v[i->vs2], i->sew, 0);
+    u64 v = vec_get(vec_reg(i, i->vs2), i->sew, 0);
     i->s->vresult = i->sew == 3 ? v : v | ~0ull << (8u << i->sew);
 }
 
 void vec_run_set_first(const Vec *i) {
-    if (i->start < i->vl) vec_put(i->s->v[i->vd], i->sew, 0, i->scalar);
+    if (i->start < i->vl) vec_put(vec_reg(i, i->vd), i->sew, 0, i->scalar);
 }
 
 /* --- moving elements ---------------------------------------------------------------------------------------------------------- */
@@ -176,21 +176,21 @@ void vec_run_slideup(const Vec *i) {
     Vec rest = *i;
     rest.start = MAX(i->start, offset);
     if (rest.start >= i->vl) return;
-    memcpy((u8 *)out + (offset << i->sew), i->s->v[i->vs2], (i->vl - offset) << i->sew);
+    memcpy((u8 *)out + (offset << i->sew), vec_reg(i, i->vs2), (i->vl - offset) << i->sew);
     vec_commit(&rest, out);
 }
 
 void vec_run_slidedown(const Vec *i) {
     u64 out[RVV_BUFFER / 8] = {0};
     u32 offset = offset_of(i);
-    memcpy(out, i->s->v[i->vs2] + (offset << i->sew), (vec_vlmax(i) - offset) << i->sew);
+    memcpy(out, vec_reg(i, i->vs2) + (offset << i->sew), (vec_vlmax(i) - offset) << i->sew);
     vec_commit(i, out);
 }
 
 void vec_run_slide1up(const Vec *i) {
     u64 out[RVV_BUFFER / 8];
     if (!i->vl) return;
-    memcpy((u8 *)out + (1u << i->sew), i->s->v[i->vs2], (i->vl - 1) << i->sew);
+    memcpy((u8 *)out + (1u << i->sew), vec_reg(i, i->vs2), (i->vl - 1) << i->sew);
     vec_put(out, i->sew, 0, i->scalar);
     vec_commit(i, out);
 }
@@ -198,21 +198,21 @@ void vec_run_slide1up(const Vec *i) {
 void vec_run_slide1down(const Vec *i) {
     u64 out[RVV_BUFFER / 8];
     if (!i->vl) return;
-    memcpy(out, i->s->v[i->vs2] + (1u << i->sew), (i->vl - 1) << i->sew);
+    memcpy(out, vec_reg(i, i->vs2) + (1u << i->sew), (i->vl - 1) << i->sew);
     vec_put(out, i->sew, i->vl - 1, i->scalar);
     vec_commit(i, out);
 }
 
 void vec_run_gather_one(const Vec *i) {
     u64 out[RVV_BUFFER / 8];
-    vec_splat(out, i->sew, i->scalar < vec_vlmax(i) ? vec_get(i->s->v[i->vs2], i->sew, (u32)i->scalar) : 0);
+    vec_splat(out, i->sew, i->scalar < vec_vlmax(i) ? vec_get(vec_reg(i, i->vs2), i->sew, (u32)i->scalar) : 0);
     vec_commit(i, out);
 }
 
 /* Its mask is vs1, and what it leaves behind the elements that it found is tail. */
 void vec_run_compress(const Vec *i) {
-    u8 *d = i->s->v[i->vd];
+    u8 *d = vec_reg(i, i->vd);
     u32 to = 0;
     for (u32 k = 0; k < i->vl; k++)
-        if (vec_bit(i->s->v[i->vs1], k)) vec_put(d, i->sew, to++, vec_get(i->s->v[i->vs2], i->sew, k));
+        if (vec_bit(vec_reg(i, i->vs1), k)) vec_put(d, i->sew, to++, vec_get(vec_reg(i, i->vs2), i->sew, k));
 }
