@@ -78,7 +78,7 @@ typedef struct EngineStats {
     u64 blocks, guest_insns, ir_insns, guest_bytes, host_bytes, host_insns; /* translated */
     u64 translate_ns;
     u64 images, image_blocks, images_refused, images_written; /* of the persistent cache */
-    u64 regions, regions_failed, regions_demoted, region_insns, region_guesses, region_host_bytes, region_ns; /* optimised: guest instructions taken in; indirect jumps and calls with a target taken in */
+    u64 regions, regions_failed, regions_demoted, region_insns, region_guesses, region_functions, region_host_bytes, region_ns; /* optimised: guest instructions taken in; indirect jumps and calls with a target taken in; asked for because a loop in them was short */
     u64 flushes, links, dispatches, lookups_missed, invalidated;
 } EngineStats;
 

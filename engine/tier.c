@@ -414,6 +414,7 @@ static void consider_function(Tier *t, Vcpu *cpu) {
     u64 head = function_head(t, cpu, cpu->pc), key = cache_key(head, cpu->mode);
     if (!head || t->jobs.len == JOBS_MAX || was_tried(t, key) || is_settled(t->e, head, cpu->mode) || !has_budget(t)) return;
     note_try(t, key);
+    t->e->stats.region_functions++;
     vec_push(&t->jobs, ((Job){head, cpu->mode}));
     start_work(t);
 }
@@ -626,7 +627,7 @@ void tier_fini(Engine *e) {
 
 void tier_print_stats(const Engine *e, Text *out) {
     const EngineStats *s = &e->stats;
-    text_print(out, "regions: %lu\nregions_failed: %lu\nregions_demoted: %lu\nregion_insns: %lu\nregion_guesses: %lu\nregion_host_bytes: %lu\nregion_ns: %lu\n", s->regions, s->regions_failed, s->regions_demoted, s->region_insns, s->region_guesses,
+    text_print(out, "regions: %lu\nregions_failed: %lu\nregions_demoted: %lu\nregion_insns: %lu\nregion_guesses: %lu\nregion_functions: %lu\nregion_host_bytes: %lu\nregion_ns: %lu\n", s->regions, s->regions_failed, s->regions_demoted, s->region_insns, s->region_guesses, s->region_functions,
                s->region_host_bytes, s->region_ns);
     text_print(out, "region_ns_per_insn: %lu\n", s->region_ns / MAX(s->region_insns, 1ul));
     if (!e->tier) return;
