@@ -86,7 +86,7 @@ typedef enum VecOp {
     VEC_MOVE, VEC_MERGE,                   /* s1; bit of register 0 ? s1 : s2 */
     VEC_ID,                                /* the element's number */
     VEC_AVGU,                              /* half of the sum, rounded up where Guest.vector_rounding is 0; else not done by hosts */
-    VEC_GET, VEC_SET,                      /* element 0 of s2, sign-extended, to Guest.vector_result; a to element 0 of d */
+    VEC_GET, VEC_GETF, VEC_SET,            /* element 0 of s2, sign-extended, or ones above it, to Guest.vector_result; a to element 0 of d */
     VEC_REDSUM, VEC_REDAND, VEC_REDOR, VEC_REDXOR, VEC_REDMINU, VEC_REDMIN, VEC_REDMAXU, VEC_REDMAX, /* all of s2 and element 0 of s1 to that of d */
     VEC_EQ, VEC_NE, VEC_LTU, VEC_LT, VEC_LEU, VEC_LE, VEC_GTU, VEC_GT, /* s2 against s1, to a bit of d for each element */
     VEC_LOAD, VEC_STORE,                   /* d from or to the bytes at address a */

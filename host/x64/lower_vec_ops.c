@@ -642,8 +642,15 @@ static void numbers(Vec *v) {
 
 static void get_first(Vec *v) {
     static const u32 insn[] = {I_MOVSX8, I_MOVSX16, I_MOVSXD, I_MOV_R_RM | W1};
+    X64Mem result = x64_mem(RBP, (i64)v->g->guest->vector_result - X64_BIAS);
+    if (v->i->aux == VEC_GETF && v->width == 2) {
+        x64_rm(v->b, I_MOVD_X_R, v->x, vec_s2(v, 0));
+        x64_rm(v->b, I_POR, v->x, x64_mem(RBP, CPU_OFF(k) + (i64)sizeof(VcpuConst) * (VCPU_K_BOX + 1)));
+        x64_rm(v->b, P(1, 0xd6), v->x, result); /* movq */
+        return;
+    }
     x64_rm(v->b, insn[v->width], v->r, vec_s2(v, 0));
-    x64_rm(v->b, I_MOV_RM_R | W1, v->r, x64_mem(RBP, (i64)v->g->guest->vector_result - X64_BIAS));
+    x64_rm(v->b, I_MOV_RM_R | W1, v->r, result);
 }
 
 static void reduce(Vec *v) {
@@ -882,7 +889,7 @@ bool vec_has_code(const Vec *v) {
     case VEC_MACC: case VEC_NMSAC: case VEC_MADD: case VEC_NMSUB: case VEC_MUL: return v->width;
     case VEC_MULH: case VEC_MULHU: return v->width == 2;
     case VEC_AVGU: return v->width < 2;
-    case VEC_ID: case VEC_GET: case VEC_SET: return true;
+    case VEC_ID: case VEC_GET: case VEC_GETF: case VEC_SET: return true;
     case VEC_REDSUM: case VEC_REDAND: case VEC_REDOR: case VEC_REDXOR: return v->width;
     case VEC_REDMINU: case VEC_REDMIN: case VEC_REDMAXU: case VEC_REDMAX: return v->width && v->width < 3;
     case VEC_FMIN: case VEC_FMAX: case VEC_ITOF: case VEC_IWIDEN: case VEC_FWIDEN: case VEC_FNARROW: return true;
@@ -937,7 +944,7 @@ void vec_operate(Vec *v) {
     case VEC_MULH: case VEC_MULHU: multiply_high(v); break;
     case VEC_AVGU: average(v); break;
     case VEC_ID: numbers(v); break;
-    case VEC_GET: get_first(v); break;
+    case VEC_GET: case VEC_GETF: get_first(v); break;
     case VEC_SET: set_first(v); break;
     case VEC_REDSUM: case VEC_REDAND: case VEC_REDOR: case VEC_REDXOR: case VEC_REDMINU: case VEC_REDMIN: case VEC_REDMAXU: case VEC_REDMAX: reduce(v); break;
     case VEC_FMIN: case VEC_FMAX: minimum(v); break;

@@ -51,7 +51,7 @@ static const Inline inlines[RV_OPS] = {
     [RV_vmv_v_v] = {VEC_MOVE, VV, W_ALL}, [RV_vmv_v_x] = {VEC_MOVE, VX, W_ALL}, [RV_vmv_v_i] = {VEC_MOVE, VI, W_ALL}, [RV_vfmv_v_f] = {VEC_MOVE, VF, W_FP},
     [RV_vmerge_vvm] = {VEC_MERGE, VV, W_ALL}, [RV_vmerge_vxm] = {VEC_MERGE, VX, W_ALL}, [RV_vmerge_vim] = {VEC_MERGE, VI, W_ALL}, [RV_vfmerge_vfm] = {VEC_MERGE, VF, W_FP},
     VX_VV(vaaddu, VEC_AVGU, W_ALL),
-    [RV_vid_v] = {VEC_ID, UNARY, W_ALL}, [RV_vmv_x_s] = {VEC_GET, FIRST, W_ALL}, [RV_vmv_s_x] = {VEC_SET, SET_X, W_ALL}, [RV_vfmv_s_f] = {VEC_SET, SET_F, W_FP},
+    [RV_vid_v] = {VEC_ID, UNARY, W_ALL}, [RV_vmv_x_s] = {VEC_GET, FIRST, W_ALL}, [RV_vfmv_f_s] = {VEC_GETF, FIRST, W_FP}, [RV_vmv_s_x] = {VEC_SET, SET_X, W_ALL}, [RV_vfmv_s_f] = {VEC_SET, SET_F, W_FP},
     [RV_vredsum_vs] = {VEC_REDSUM, REDUCE, W_ALL}, [RV_vredand_vs] = {VEC_REDAND, REDUCE, W_ALL}, [RV_vredor_vs] = {VEC_REDOR, REDUCE, W_ALL},
     [RV_vredxor_vs] = {VEC_REDXOR, REDUCE, W_ALL}, [RV_vredminu_vs] = {VEC_REDMINU, REDUCE, W_ALL}, [RV_vredmin_vs] = {VEC_REDMIN, REDUCE, W_ALL},
     [RV_vredmaxu_vs] = {VEC_REDMAXU, REDUCE, W_ALL}, [RV_vredmax_vs] = {VEC_REDMAX, REDUCE, W_ALL},
