@@ -269,6 +269,13 @@ class VectorMaker(scalar.Maker):
         vtype = r.choice(LEGAL)
         return self.pack(words, state, r.randrange(vlmax(vtype) + 1), vtype, r.choice((0, 0, r.randrange(128))))
 
+    def scalar_between(self, registers):
+        """Sums, products and conversions whose results live on beside vectors."""
+        r = self.rng
+        word = r.choice((0x00000033, 0x02000033, 0x02000053, 0x12000053, 0xd0000053, 0xd2000053))
+        two = word >> 28 != 13
+        return word | r.choice(registers) << 7 | r.choice(registers) << 15 | (r.choice(registers) << 20 if two else 0)
+
     def mixed(self, calm, accesses, rounds):
         """Several widths, with instructions of each; x8 and x9 point to the window, x7 counts rounds; x10..x19 are theirs. Groups are small and four
         registers apart, or nearly all would be illegal."""
@@ -301,6 +308,8 @@ class VectorMaker(scalar.Maker):
             if row in accesses and 'uimm' in row['fields']:
                 word = self.put(row, 'uimm', 0, word)
             words.append(word)
+            if not r.randrange(3):
+                words.append(self.scalar_between(theirs))
         if rounds:
             words += [0xfff38393, scalar_branch(-4 * (len(words) + 1))]
         return self.pack(words, state, 0, VILL, 0)
@@ -390,6 +399,7 @@ def main():
         targets['interp'] = [isomer, 'run', '--engine=interp', guest]
         targets['quick'] = [isomer, 'run', guest]
         targets['hot'] = [isomer, 'run', '--hot=2', guest]
+        targets['least'] = [isomer, 'run', '--hot=2', '--host-features=-avx,-aes,-clmul,-sha', guest]
     names, cases = make_cases(common.load_rows(), args)
     blob = b''.join(cases)
     want, status = run_cases([newest_qemu(), '-cpu', CPU, guest], blob)
