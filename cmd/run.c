@@ -126,6 +126,9 @@ static bool opt_seed(Run *r, const char *arg) {
     return true;
 }
 static bool opt_traced(Run *r, const char *arg) { return (r->o.traced = arg) != NULL; }
+static bool opt_vector_control(Run *r, const char *arg) {
+    return parse_u64(arg, NULL, &r->o.vector_control) ? true : refuse(arg, "--vector-control wants a number");
+}
 static bool opt_child(Run *r, const char *arg) { return r->o.child = true; }
 static bool opt_as_limit(Run *r, const char *arg) {
     return parse_u64(arg, NULL, &r->o.as_limit) ? true : refuse(arg, "--as-limit wants a size");
@@ -148,13 +151,22 @@ static bool check_rtsig(Run *r, const char *word) {
 static bool opt_rtsig(Run *r, const char *arg) { return each_word(r, arg, check_rtsig); }
 
 static bool cpu_property(Run *r, const char *word) {
-    static const char *const on[] = {"i", "m", "a", "f", "d", "c", "g", "zba", "zbb", "zbs", "zbc", "zbkb", "zbkc",
-        "zbkx", "zknd", "zkne", "zknh", "zksed", "zksh", "zkt", "zkn", "zks", "zfa", "zfh", "zfhmin", "zicond",
-        "zicsr", "zifencei", "zicntr", "zihintpause", "zihintntl", "zawrs", "zacas", "zabha", "zcb", "zca", "zcd",
-        "zimop", "zcmop", "zicbom", "zicbop", "zicboz"};
+    static const char *const on[] = {"i", "m", "a", "f", "d", "c", "g", "v", "zkn", "zks", "zvkn", "zvknc", "zvkng", "zvks", "zvksc", "zvksg",
+#define EXT(name, bit) #name,
+#define VECTOR(name, bit) #name,
+#define HIDDEN(name, bit) #name,
+#include "isa/riscv/extensions.def"
+#undef EXT
+#undef VECTOR
+#undef HIDDEN
+    };
     const char *eq = strchr(word, '=');
     size_t n = eq ? (size_t)(eq - word) : strlen(word);
     bool wanted = !eq || !strcmp(eq, "=true") || !strcmp(eq, "=on"), have = false;
+    if (!strncmp(word, "v=", 2)) r->o.no_vectors = !wanted;
+    if (r->o.no_vectors && !strncmp(word, "v=", 2)) return true;
+    if (!strncmp(word, "vlen=", 5) || !strncmp(word, "elen=", 5) || !strncmp(word, "vext_spec=", 10))
+        return !strcmp(word, "vlen=128") || !strcmp(word, "elen=64") || !strcmp(word, "vext_spec=v1.0") || refuse(word, "-cpu: this processor cannot be had");
     for (u32 i = 0; i < ARRAY_LEN(on); i++) have |= strlen(on[i]) == n && !strncmp(word, on[i], n);
     return have == wanted ? true : refuse(word, "-cpu: this processor cannot be had");
 }
@@ -331,6 +343,7 @@ static const Option options[] = {
     {"seccomp", NULL, "FD", false, opt_seccomp, NULL},
     {"traced", NULL, "STATE", false, opt_traced, NULL},
     {"as-limit", NULL, "SIZE", false, opt_as_limit, NULL},
+    {"vector-control", NULL, "NUMBER", false, opt_vector_control, NULL},
     {"exec-fd", NULL, "FD", false, opt_exec_fd, NULL},
 };
 

@@ -385,18 +385,37 @@ static bool add_loader(Vm *v, char *why, size_t why_size) {
 
 /* --- the processor ------------------------------------------------------------------------------------------------------------ */
 
-/* What riscv.isa and machine/riscv have, as the device tree names it. */
+/* What riscv.isa and machine/riscv have, as the device tree names it: the list, and the one text that older kernels read. */
+#define PRIVILEGED(X) \
+    X(smcntrpmf) X(smmpm) X(smnpm) X(smstateen) X(sscofpmf) X(ssnpm) X(sstc) X(svadu) X(svinval) X(svnapot) X(svpbmt) X(svvptc)
+#define NAME(name) #name,
+#define EXT(name, bit) #name,
+#define VECTOR(name, bit) #name,
+#define HIDDEN(name, bit)
 static const char *const extensions[] = {
-    "i", "m", "a", "f", "d", "c", "zic64b", "zicbom", "zicbop", "zicboz", "ziccamoa", "ziccif", "zicclsm", "ziccrse", "zicntr", "zicond", "zicsr", "zifencei", "zihintntl", "zihintpause", "zihpm",
-    "zimop", "zmmul", "za64rs", "zaamo", "zabha", "zacas", "zalrsc", "zawrs", "zfa", "zfh", "zfhmin", "zca", "zcb", "zcd", "zcmop", "zba", "zbb", "zbc", "zbkb", "zbkc", "zbkx", "zbs", "zknd", "zkne", "zknh", "zksed", "zksh",
-    "zkt", "smcntrpmf", "smmpm", "smnpm", "smstateen", "ssccptr", "sscofpmf", "sscounterenw", "ssnpm", "ssstateen", "sstc", "sstvala", "sstvecd", "ssu64xl", "svadu", "svinval", "svnapot", "svpbmt", "svvptc", NULL,
+    "i", "m", "a", "f", "d", "c", "v",
+#include "isa/riscv/extensions.def"
+    "zic64b", "ziccamoa", "ziccif", "zicclsm", "ziccrse", "zihpm", "zmmul", "za64rs", "zvl128b", "zvl32b", "zvl64b",
+    PRIVILEGED(NAME) "ssccptr", "sscounterenw", "ssstateen", "sstvala", "sstvecd", "ssu64xl", NULL,
 };
+#undef NAME
+#undef EXT
+#undef VECTOR
+#define NAME(name) "_" #name
+#define EXT(name, bit) NAME(name)
+#define VECTOR(name, bit) NAME(name)
+static const char isa_text[] = "rv64imafdcv"
+#include "isa/riscv/extensions.def"
+    "_zihpm" PRIVILEGED(NAME);
+#undef NAME
+#undef EXT
+#undef VECTOR
+#undef HIDDEN
 
 static void defaults(Vm *v) {
     BoardConfig *b = &v->config.board;
     b->cpu = (BoardCpu){
-        .isa = "rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintntl_zihintpause_zihpm_zimop_zabha_zacas_zawrs_zfa_zfh_zfhmin_zca_zcb_zcd_zcmop_zba_zbb_zbc_zbkb_zbkc_zbkx_zbs_"
-               "zknd_zkne_zknh_zksed_zksh_zkt_smcntrpmf_smmpm_smnpm_smstateen_sscofpmf_ssnpm_sstc_svadu_svinval_svnapot_svpbmt_svvptc",
+        .isa = isa_text,
         .isa_base = "rv64i", .extensions = extensions, .mmu = "riscv,sv57", .cbom_size = 64, .cboz_size = 64, .cbop_size = 64,
     };
     v->arch = "riscv64";

@@ -2,6 +2,7 @@
 /* The run loop: look up, translate, link, enter; and what happens to translations when the guest's code or the
  * process changes. See engine.h and cache.h. */
 #include "engine/engine.h"
+#include "base/guard.h"
 #include "base/sys.h"
 #include "engine/image.h"
 #include <errno.h>
@@ -402,7 +403,7 @@ static void settle_access(const Engine *e, Vcpu *cpu, TrapCode trap) {
     const Block *b = cache_block_at(&e->cache, cpu->exit_site - 1, &p);
     if (!b) BUG("an access that is none");
     cpu->pc = engine_virtual(e, cpu, cache_guest_pc(p, b, cpu->exit_site - 1));
-    if (e->options.counted) cpu->budget += cache_insns_behind(p, b, cpu->exit_site - 1) + (trap == TRAP_SLOW); /* engine_step will count that one */
+    if (e->options.counted) cpu->budget += cache_insns_behind(p, b, cpu->exit_site - 1) + (trap != TRAP_FAULT); /* engine_step will count that one */
 }
 
 /* The instruction at `at` by the interpreter. A paged guest's may take its time with devices, and finds no faults that are signals: others need not wait
@@ -453,7 +454,7 @@ static TrapCode step(Engine *e, Vcpu *cpu, Left *left) {
     else if (e->options.lockstep) trap = lockstep_run(e, cpu, code);
     else trap = (TrapCode)e->cache.stubs.enter(cpu, code);
     if (!interp && (trap == TRAP_NONE || trap == TRAP_POLL)) note_exit(e, cpu, left);
-    else if (!interp && e->guest->paged && (trap == TRAP_FAULT || trap == TRAP_SLOW)) settle_access(e, cpu, trap);
+    else if (!interp && e->guest->paged && (trap == TRAP_FAULT || trap == TRAP_SLOW || trap == TRAP_RETRY)) settle_access(e, cpu, trap);
     else if (interp && trap == TRAP_SLOW) cpu->budget++; /* engine_step will count it */
     __atomic_store_n(&cpu->phase, PHASE_VMM, __ATOMIC_SEQ_CST); /* only now may the tables behind that exit be reused */
     e->host->sync_fp(cpu);
@@ -475,6 +476,16 @@ static TrapCode last_step(Vcpu *cpu, Left *left) {
     return cpu->budget > 0 ? engine_step(cpu) : TRAP_POLL;
 }
 
+/* Code does a vector instruction's accesses all at once: the interpreter finds out which element it is that faults. */
+static bool is_vector_fault(const Engine *e, const Vcpu *cpu) {
+    size_t avail;
+    bool pristine;
+    u32 bits = 0;
+    if (!e->guest->is_vector || e->guest->paged) return false;
+    const u8 *code = e->hooks.fetch(e->hooks.ctx, cpu->pc, &avail, &pristine);
+    return code && avail >= sizeof bits && guard_copy(&bits, code, sizeof bits) == sizeof bits && e->guest->is_vector(bits);
+}
+
 TrapCode engine_run(Vcpu *cpu) {
     Engine *e = cpu->engine;
     Left left = {0};
@@ -482,7 +493,7 @@ TrapCode engine_run(Vcpu *cpu) {
         settle_mode(e, cpu);
         TrapCode trap = UNLIKELY(e->options.counted && cpu->budget < BLOCK_MAX_INSNS) ? last_step(cpu, &left) : step(e, cpu, &left);
         e->stats.dispatches++;
-        if (trap == TRAP_RETRY) trap = engine_step(cpu);
+        if (trap == TRAP_RETRY || (trap == TRAP_FAULT && is_vector_fault(e, cpu))) trap = engine_step(cpu);
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
         if (trap == TRAP_POLL && !e->options.counted && tier_hot(cpu)) continue;
         if (trap == TRAP_POLL) __atomic_store_n(&cpu->poll, 0, __ATOMIC_SEQ_CST);

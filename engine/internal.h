@@ -77,6 +77,9 @@ void note_perf(Engine *e, const Pool *p, const Block *b, const char *what, u64 n
 void dump_ir(Engine *e, const IrFunc *f);
 void dump_code(Engine *e, const u8 *code, u32 size);
 
+/* IrFunc.guess of what this cpu comes to. */
+static inline u32 engine_guess(const Engine *e, const Vcpu *cpu) { return e->guest->guess ? e->guest->guess(cpu) : 0; }
+
 /* Gives every cpu's poll a push, so that it comes by. */
 void kick_all(Engine *e);
 

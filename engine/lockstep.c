@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 
 enum { STEPS_MAX = 4096, INSNS_LEN = 4096, WORDS_LEN = 16384, FAR = 16, OFTEN = 4096, SELDOM = 32 };
-_Static_assert(WORDS_LEN >= 2 * STEPS_MAX + 1, "a store touches two words at most");
+enum { STORES_OF_ONE = 128, STORES_MAX = (WORDS_LEN - 1) / 2 - STORES_OF_ONE }; /* a store touches two words at most; a vector instruction makes up to 128 */
 
 typedef struct Step { /* the state before an instruction, or at the end */
     u64 pc;
@@ -220,12 +220,14 @@ static u32 go_ahead(Vcpu *cpu) {
     do {
         note_step(e, cpu, l->count);
         i = insn_at(e, cpu);
-        if (!i || l->count == l->limit) {
-            l->ending = i ? END_INSIDE : END_UNKNOWN;
+        bool full = l->log.stores.len > STORES_MAX;
+        if (!i || full || l->count == l->limit) {
+            l->ending = i && !full ? END_INSIDE : END_UNKNOWN;
             return TRAP_NONE;
         }
         TrapCode trap = ir_interp(&l->interp, &i->f, cpu);
-        l->count++;
+        if (trap == TRAP_FAULT) l->vague = true; /* of a vector access, which may have done a part of it, or not (others do not return) */
+        else l->count++;
         if (trap != TRAP_NONE) return trap;
     } while (goes_on(e, cpu, i));
     l->ending = END_LEFT;
@@ -317,6 +319,25 @@ static u32 compare_slots(const Engine *e, const Vcpu *cpu, const Step *s, bool p
     return differ;
 }
 
+static bool is_slot(const Guest *g, u32 offset) {
+    for (u32 k = 0; k < g->slot_count; k++)
+        if (g->slots[k].offset == offset) return true;
+    return false;
+}
+
+/* What no slot names: vector registers, by halves, and what says how they are used. */
+static void print_rest(const Guest *g, const Vcpu *cpu, const Step *s) {
+    for (u32 at = 0; at < g->state_size; at += 8) {
+        u64 a, b;
+        memcpy(&a, (const u8 *)s->state + at, 8);
+        memcpy(&b, (const u8 *)cpu->state + at, 8);
+        bool vector = at - g->vectors < 32u * 16;
+        if (a == b || is_slot(g, at)) continue;
+        if (vector) fd_print(2, "  v%-2u.l[%u]    %18lx %18lx\n", (at - g->vectors) / 16, (at - g->vectors) / 8 & 1, a, b);
+        else fd_print(2, "  state+%-4u %18lx %18lx\n", at, a, b);
+    }
+}
+
 /* Where the interpreter was at this pc, with the fewest slots that differ; at the end, if it was not there. */
 static u32 nearest_step(const Engine *e, const Vcpu *cpu) {
     const Lockstep *l = e->lockstep;
@@ -336,6 +357,7 @@ static _Noreturn void complain(Engine *e, Vcpu *cpu, TrapCode got) {
     fd_print(2, "  %-10s %18s %18s\n", "", "interpreter", "generated");
     fd_print(2, "  %-10s %18lx %18lx\n  %-10s %18x %18x\n  %-10s %18x %18x\n", "pc", s->pc, cpu->pc, "trap", l->trap, got, "fflags", s->fflags, cpu->fflags);
     compare_slots(e, cpu, s, true);
+    print_rest(e->guest, cpu, s);
     memory_agrees(l, s->stores, true);
     BUG("lockstep: generated code and interpreter differ");
 }

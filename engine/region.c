@@ -31,6 +31,7 @@ struct RegionNode {
     u32 next[NEXTS];   /* nodes; NONE: outside */
     u32 before;      /* node of the same Region.cells, made before, + 1 */
     u32 block;       /* IR block */
+    u32 guess;       /* IrFunc.guess at the end of one that leads here; 0: unknown */
     u32 copy;        /* node of the first round */
     u8 mark;         /* of walks */
 };
@@ -430,6 +431,7 @@ typedef struct Emit {
     IrFunc *f;
     u32 first_extra; /* number of extra.at[0] */
     VEC(Extra) extra;
+    bool guessed_late; /* a node has got its guess after it was emitted */
 } Emit;
 
 static u32 add_extra(Emit *e, Extra x) {
@@ -532,16 +534,28 @@ static void emit_end(Emit *e, const RegionNode *a) {
     }
 }
 
+/* What leads to a node says what code may expect of vectors there. */
+static void hand_on_guess(Emit *e, const RegionNode *a) {
+    for (u32 k = 0; k < NEXTS; k++) {
+        RegionNode *to = a->next[k] == NONE ? NULL : &e->r->nodes.at[a->next[k]];
+        if (!to || to->guess || !e->f->guess) continue;
+        to->guess = e->f->guess;
+        e->guessed_late |= to <= a && to->guess != e->r->source->guess;
+    }
+}
+
 static bool emit_node(Emit *e, const RegionNode *a) {
     IrFunc *f = e->f;
     u64 pc = a->pc;
     ir_block(f);
+    f->guess = a->guess ? a->guess : e->r->source->guess;
     for (u32 k = 0; k < a->count; k++) {
         unsigned len = lift_one(e->r, f, pc);
         if (len != e->r->lens.at[a->lens + k]) return false; /* other bytes than a moment ago */
         pc += len;
         if (f->closed && (k + 1 < a->count || a->kind == END_FALL)) return true; /* a side exit that folding made sure of */
     }
+    hand_on_guess(e, a);
     emit_end(e, a);
     return true;
 }
@@ -562,7 +576,7 @@ static void emit_extra(Emit *e, const Extra *x) {
     ir_jmp(f, x->block, 0, NULL);
 }
 
-static bool emit_all(Region *r, IrFunc *f, u64 pc, u32 mode) {
+static bool emit_once(Region *r, IrFunc *f, u64 pc, u32 mode, bool *again) {
     Emit e = {.r = r, .f = f, .first_extra = 1};
     for (u32 n = 0; n < r->nodes.len; n++)
         if (r->nodes.at[n].known) r->nodes.at[n].block = e.first_extra++;
@@ -574,8 +588,16 @@ static bool emit_all(Region *r, IrFunc *f, u64 pc, u32 mode) {
         if (r->nodes.at[n].known) ok = emit_node(&e, &r->nodes.at[n]);
     for (u32 k = 0; k < e.extra.len && ok; k++) emit_extra(&e, &e.extra.at[k]);
     vec_drop(&e.extra);
+    *again = e.guessed_late;
     return ok;
 }
+
+/* Again, if a node came before who knew what to expect there. */
+static bool emit_all(Region *r, IrFunc *f, u64 pc, u32 mode) {
+    bool again;
+    return emit_once(r, f, pc, mode, &again) && (!again || emit_once(r, f, pc, mode, &again));
+}
+
 
 /* --------------------------------------------------------------------------------------------------------- */
 

@@ -34,6 +34,7 @@ typedef struct RegionSource {
     bool (*reached)(void *ctx, u64 pc);
     /* Where the indirect jump or call at pc went, most often first; how many there are. May be any number. NULL: nothing is known. */
     u32 (*targets)(void *ctx, u64 pc, RegionTarget out[REGION_TARGETS]);
+    u32 guess; /* IrFunc.guess of all blocks */
 } RegionSource;
 
 typedef struct RegionLimits {

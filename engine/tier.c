@@ -26,6 +26,7 @@ typedef struct Copy { /* of a page of guest code, with the first bytes of the ne
 typedef struct Job {
     u64 pc;
     u32 mode;
+    u32 guess; /* RegionSource.guess */
 } Job;
 
 struct Tier {
@@ -227,7 +228,7 @@ static void follow_generation(Tier *t) {
 
 /* The lock is held. */
 static bool build(Tier *t, Job job) {
-    RegionSource source = {.ctx = t, .fetch = fetch, .reached = reached, .targets = targets};
+    RegionSource source = {.ctx = t, .fetch = fetch, .reached = reached, .targets = targets, .guess = job.guess};
     t->job = job;
     t->copies.len = 0;
     arena_reset(&t->arena);
@@ -434,7 +435,7 @@ static u32 judge(Tier *t, Vcpu *cpu) {
     if (took >= (u64)TRIAL_COUNT * TRIAL_NS) return NEVER_COUNT;
     note_try(t, key);
     drop_block(t->e, pc, mode);
-    if (t->given_up.len < GIVEN_UP_MAX) vec_push(&t->given_up, ((Job){pc, mode}));
+    if (t->given_up.len < GIVEN_UP_MAX) vec_push(&t->given_up, ((Job){.pc = pc, .mode = mode}));
     t->e->stats.regions_demoted++;
     return NEVER_COUNT;
 }
@@ -459,7 +460,7 @@ static void consider(Tier *t, Vcpu *cpu, u64 head) {
         return;
     }
     note_try(t, key);
-    vec_push(&t->jobs, ((Job){head, cpu->mode}));
+    vec_push(&t->jobs, ((Job){head, cpu->mode, engine_guess(t->e, cpu)}));
 }
 
 /* `count`: the one that has run out. */

@@ -51,8 +51,9 @@ static bool wanted_next(Engine *e, const Source *s, u64 pc, u32 insns) {
 }
 
 /* Lifts from pc until the block closes. Returns its length in guest bytes; 0: not even one instruction is there. */
-static u32 lift_block(Engine *e, u64 pc, u32 mode, const Source *s) {
+static u32 lift_block(Engine *e, const Vcpu *cpu, u64 pc, u32 mode, const Source *s) {
     ir_reset(&e->ir, e->guest, pc, mode);
+    e->ir.guess = engine_guess(e, cpu);
     e->ir.counted = e->options.counted;
     u32 at = 0, insns = 0;
     do {
@@ -225,7 +226,7 @@ TrapCode translate(Engine *e, Vcpu *cpu, const Place *at, u32 mode, const void *
         cpu->trap_arg = pc;
         return TRAP_FETCH;
     }
-    u32 size = lift_block(e, pc, mode, &s);
+    u32 size = lift_block(e, cpu, pc, mode, &s);
     if (!size) { /* the instruction reaches into what is not there */
         cpu->trap_arg = pc + s.avail;
         return TRAP_FETCH;
@@ -237,7 +238,7 @@ TrapCode translate(Engine *e, Vcpu *cpu, const Place *at, u32 mode, const void *
         flush(e, cpu);
         h = cache_half(&e->cache);
         if (!interp) {
-            lift_block(e, pc, mode, &s); /* compile consumed the first one */
+            lift_block(e, cpu, pc, mode, &s); /* compile consumed the first one */
             if (!compile(e, h) || !has_room(h, e->code.size, e->code.pcs.len, e->code.exits.len)) BUG("a block larger than the code cache");
         }
     }

@@ -62,7 +62,7 @@ typedef struct HostStubs {
     u32 (*probe)(const void *byte); /* 0 if the byte can be read, 1 if that faults (with probe_fault's help) */
     const u8 *probe_end;
     const u8 *leave;      /* leaves generated code or fn: state already saved, trap code in the result register */
-    const u8 *exit_link, *exit_poll, *exit_trap, *lookup, *ret_slow, *underflow, *stale, *helper, *helper_keep, *soft, *tlb;
+    const u8 *exit_link, *exit_poll, *exit_trap, *lookup, *ret_slow, *underflow, *stale, *helper, *helper_keep, *soft, *tlb, *vector;
     size_t size;
 } HostStubs;
 

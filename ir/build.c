@@ -14,6 +14,7 @@ void ir_reset(IrFunc *f, const Guest *guest, u64 pc, u32 mode) {
     f->promoted = f->counted = false;
     f->block_count = 0;
     f->closed = true;
+    f->guess = f->length.full = 0;
     vec_push(&f->insns, ((IrInsn){.op = IR_nop}));
     ir_block(f);
 }
@@ -330,6 +331,12 @@ Ref ir_call(IrBuilder *b, u32 helper, unsigned n, const Ref *args) {
     Ref r = ir_emit(b, IR_call, h->result, 0, 0, (Ref){at}, (Ref){n}, NONE, helper);
     if (h->facts & HELPER_WRITES) ir_forget_slots(b);
     return r;
+}
+
+Ref ir_peek(IrBuilder *b, u32 offset) { return ir_emit(b, IR_peek, IR_I64, 0, 0, NONE, NONE, NONE, offset); }
+void ir_poke(IrBuilder *b, u32 offset, Ref v) { ir_emit(b, IR_poke, IR_VOID, 0, 0, v, NONE, NONE, offset); }
+void ir_vec(IrBuilder *b, VecOp op, unsigned form, u32 registers, u32 key, u64 code, Ref x, Ref y) {
+    ir_emit(b, IR_vec, IR_VOID, op, form, x, y, (Ref){registers}, code | (u64)key << 48);
 }
 
 void ir_mode(IrBuilder *b, u32 mode) { ir_emit(b, IR_mode, IR_VOID, 0, 0, NONE, NONE, NONE, mode); }

@@ -49,6 +49,12 @@ struct Guest {
     u16 page_slot;
     unsigned (*length)(const u8 *code); /* of the instruction that starts with these insn_align bytes */
     unsigned (*tlb_set)(u32 mode); /* below VCPU_TLB_SETS: which of Vcpu.tlb accesses in this mode go through */
+    /* Vectors: where registers of 16 bytes, their key, how many elements instructions work on, and results that are no vectors, how to round (u64 each) are in the state; what does an instruction in C (low 32 bits of code: its encoding, then
+     * its operation), with operands a and b: 0, or a TrapCode, for which Vcpu.trap_arg is set; it never faults itself. */
+    u16 vectors, vector_key, vector_length, vector_result, vector_rounding;
+    unsigned (*vector)(Vcpu *cpu, u64 code, u64 a, u64 b);
+    bool (*is_vector)(u32 bits); /* may this instruction, of insn_max bytes, be an IR_vec? */
+    u32 (*guess)(const Vcpu *cpu); /* IrFunc.guess for code that this cpu comes to; NULL: there are no vectors */
     /* Translation mode (part of the translation key) of a CPU state: RISC-V: frm, 0..7. */
     u32 (*mode)(const Vcpu *cpu);
     /* Appends the IR of the instruction at pc. `code` points to `avail` readable bytes (>= insn_align).

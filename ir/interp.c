@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The IR interpreter. See interp.h. Values are 64-bit patterns, zero-extended from their type. */
 #include "ir/interp.h"
+#include "base/guard.h"
 #include "base/softfp.h"
 
 /* --- memory -------------------------------------------------------------------------------------- */
@@ -37,6 +38,36 @@ static u64 logged_read(const IrLog *log, u64 addr, unsigned log2size) {
         }
     }
     return v;
+}
+
+/* How many bytes at addr can be written: tried with what is there. */
+static size_t try_write(u64 addr, void *old, size_t size) {
+    size_t there = guard_copy(old, (void *)addr, size);
+    return guard_copy((void *)addr, old, there);
+}
+
+static size_t logged_write(IrLog *log, u64 addr, const u8 *data, size_t size) {
+    size_t done = 0;
+    while (done < size) {
+        u64 value = 0, old = 0;
+        size_t part = MIN(size - done, sizeof value), good = try_write(addr + done, &old, part);
+        memcpy(&value, data + done, good);
+        if (good) vec_push(&log->stores, ((IrStore){addr + done, value, old, (u32)good}));
+        done += good;
+        if (good < part) break;
+    }
+    return done;
+}
+
+size_t ir_log_copy(IrLog *log, u64 addr, void *data, size_t size, bool write) {
+    if (write) return logged_write(log, addr, data, size);
+    size = guard_copy(data, (void *)addr, size);
+    for (u32 i = 0; i < log->stores.len; i++) {
+        const IrStore *s = &log->stores.at[i];
+        for (u32 k = 0; k < s->size; k++)
+            if (s->addr + k - addr < size) ((u8 *)data)[s->addr + k - addr] = (u8)(s->value >> 8 * k);
+    }
+    return size;
 }
 
 static u64 guest_read(IrInterp *in, u64 addr, unsigned log2size) {
@@ -253,6 +284,15 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
         case IR_getflags: v[id] = cpu->fflags; break;
         case IR_setflags: cpu->fflags = a & 31; break;
         case IR_call: v[id] = call_helper(f, cpu, i, v); break;
+        case IR_peek: memcpy(&v[id], (u8 *)cpu->state + i->imm, 8); break;
+        case IR_poke: memcpy((u8 *)cpu->state + i->imm, &a, 8); break;
+        case IR_vec: {
+            cpu->log = in->log;
+            unsigned code = f->guest->vector(cpu, i->imm, a, v[i->b]);
+            cpu->log = NULL;
+            if (code) return (TrapCode)code;
+            break;
+        }
         case IR_exit_if:
             if (!a) break;
             cpu->pc = ir_virtual_pc(f, cpu, i->imm);

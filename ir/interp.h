@@ -19,6 +19,9 @@ typedef struct IrLog {
     VEC(IrStore) stores;
 } IrLog;
 
+/* Copies bytes of the guest's memory, as the stores in the log have made it, to data, or such a store from there. Those before a fault are done; returns how many. */
+size_t ir_log_copy(IrLog *log, u64 addr, void *data, size_t size, bool write);
+
 typedef struct IrInterp { /* scratch of one thread */
     VEC(u64) values;
     VEC(u64) params; /* of a jump under way */

@@ -73,6 +73,57 @@ typedef enum CryptoOp { /* low four bits of aux of `crypto`; n: the upper four *
     CRYPTO_CLMUL, CRYPTO_CLMULH, CRYPTO_CLMULR, /* a * b without carries: bits 0.., 64.., 63.. of the product */
     CRYPTO_PERM4, CRYPTO_PERM8,      /* each 4 or 8 bits of b pick those of a; a number out of range picks 0 */
 } CryptoOp;
+/* What `vec` does with whole registers, all elements, no mask: element by element unless it says otherwise. d: destination, s2 and s1: sources, as the
+ * RISC-V manual has them; with VEC_SCALAR in aux2, s1 is the operand a in every element. */
+typedef enum VecOp {
+    VEC_CALL,                              /* nothing of these */
+    VEC_ADD, VEC_SUB, VEC_RSUB,            /* s2 + s1, s2 - s1, s1 - s2 */
+    VEC_AND, VEC_OR, VEC_XOR, VEC_ANDN,    /* the last: s2 & ~s1 */
+    VEC_SLL, VEC_SRL, VEC_SRA, VEC_ROL, VEC_ROR, /* s2 by s1 modulo the width */
+    VEC_MINU, VEC_MIN, VEC_MAXU, VEC_MAX,
+    VEC_MUL, VEC_MULH, VEC_MULHU,
+    VEC_MACC, VEC_NMSAC, VEC_MADD, VEC_NMSUB, /* d +- s1 * s2; s2 +- s1 * d */
+    VEC_MOVE, VEC_MERGE,                   /* s1; bit of register 0 ? s1 : s2 */
+    VEC_ID,                                /* the element's number */
+    VEC_AVGU,                              /* half of the sum, rounded up where Guest.vector_rounding is 0; else not done by hosts */
+    VEC_GET, VEC_GETF, VEC_SET,            /* element 0 of s2, sign-extended, or ones above it, to Guest.vector_result; a to element 0 of d */
+    VEC_REDSUM, VEC_REDAND, VEC_REDOR, VEC_REDXOR, VEC_REDMINU, VEC_REDMIN, VEC_REDMAXU, VEC_REDMAX, /* all of s2 and element 0 of s1 to that of d */
+    VEC_EQ, VEC_NE, VEC_LTU, VEC_LT, VEC_LEU, VEC_LE, VEC_GTU, VEC_GT, /* s2 against s1, to a bit of d for each element */
+    VEC_LOAD, VEC_STORE,                   /* d from or to the bytes at address a */
+    VEC_LOAD_FIELDS, VEC_LOAD_STRIDED, VEC_LOAD_INDEXED, /* s1 + 1 groups d, d + count, ..., from the fields of structures: side by side, b bytes */
+    VEC_STORE_FIELDS, VEC_STORE_STRIDED, VEC_STORE_INDEXED, /* apart, at a + the element of s2, whose width is VEC_FACTOR */
+    VEC_REV8, VEC_BREV8,                   /* bytes of each element, bits of each byte of s2 reversed */
+    VEC_FADD, VEC_FSUB, VEC_FRSUB, VEC_FMUL, VEC_FDIV, VEC_FRDIV, VEC_FSQRT,
+    VEC_FMACC, VEC_FNMACC, VEC_FMSAC, VEC_FNMSAC, VEC_FMADD, VEC_FNMADD, VEC_FMSUB, VEC_FNMSUB, /* [unpriv v, "fused multiply-add"] */
+    VEC_FMIN, VEC_FMAX,
+    VEC_FEQ, VEC_FNE, VEC_FLT, VEC_FLE, VEC_FGT, VEC_FGE, /* to a bit of d */
+    VEC_FTOI, VEC_FTOI_RTZ, VEC_ITOF,      /* signed; between elements of one width */
+    VEC_FWIDEN, VEC_IWIDEN, VEC_FNARROW,   /* s2, of half the width, to floating point from that, or from a signed number; from twice the width */
+    VEC_SGNJ, VEC_SGNJN, VEC_SGNJX,
+    VEC_SLIDE1UP, VEC_SLIDE1DOWN, VEC_SLIDEDOWN, VEC_SLIDEUP, /* the latter by a constant, a */
+    VEC_GATHER,                            /* the element of s2 that s1 says, 0 if there is none */
+    VEC_SEXT, VEC_ZEXT,                    /* s2, whose elements are narrower by VEC_FACTOR */
+    VEC_WADD, VEC_WADDU, VEC_WSUB, VEC_WSUBU, /* s2 +- s1, both of half the width */
+    VEC_WADDW, VEC_WADDUW, VEC_WSUBW, VEC_WSUBUW, /* only s1 is */
+    VEC_WMUL, VEC_WMULU, VEC_WMULSU,       /* s2 * s1, of half the width; the last: s2 signed, s1 not */
+    VEC_WMACC, VEC_WMACCU, VEC_WMACCSU, VEC_WMACCUS, /* d + s1 * s2; SU: s1 signed, s2 not; US: the other way round */
+    VEC_NSRL, VEC_NSRA,                    /* s2, of twice the width, by a constant */
+    VEC_CLMUL, VEC_CLMULH,
+    VEC_AESEM, VEC_AESEF, VEC_AESDM, VEC_AESDF, VEC_AESZ, /* rounds on d with the key s2; VEC_SCALAR: the same key, its first 16 bytes, for all */
+    VEC_AESKF1, VEC_AESKF2,                /* key schedule: round a */
+    VEC_SHA2MS, VEC_SHA2CH, VEC_SHA2CL,
+    VEC_GHSH, VEC_GMUL,
+    VEC_OP_COUNT,
+} VecOp;
+enum { /* aux2, besides the width of elements (of d, if they differ), log2 of bytes */
+    VEC_SCALAR = 4,
+    VEC_MEMORY = 8,       /* it accesses memory */
+    VEC_WHOLE = 16,       /* registers, however many elements there are */
+    VEC_MASKED = 32,      /* only elements whose bit of register 0 is set */
+    VEC_FACTOR_SHIFT = 6, /* of VEC_FACTOR: log2 of how much wider elements are, or narrower; or of a width; two bits */
+};
+/* Field c of `vec`: numbers of registers; how many there are of d, and if elements fill only a part of one, log2 of which. */
+static inline u32 vec_registers(unsigned d, unsigned s2, unsigned s1, unsigned count, unsigned fraction) { return d | s2 << 8 | s1 << 16 | count << 24 | fraction << 28; }
 typedef enum ExitKind { EXIT_JUMP, EXIT_CALL, EXIT_RET } ExitKind;
 
 /* Why generated code or the interpreter came back. The runtime acts, sets the pc, and goes on. */
@@ -152,6 +203,8 @@ typedef struct IrFunc {
     bool closed;           /* the current block has its terminator */
     u32 slot_value[160];   /* builder: value that slot n holds now, 0: unknown (forwarding) */
     u32 block_start;       /* builder: first instruction of the current block */
+    struct { u32 full, most, block; } length; /* builder: `vset` has said it in this block (block_start): whether it is `most`, as the key's bit */
+    u32 guess;             /* builder: the key of vectors that code had better expect from here on; 0: nobody knows */
 } IrFunc;
 typedef IrFunc IrBuilder; /* the same thing while it is being built */
 
@@ -250,6 +303,11 @@ void ir_setflags(IrBuilder *b, Ref x);
 
 /* Helper number n of the guest's table; at most four operands, i64 or f64 (bits are passed). */
 Ref ir_call(IrBuilder *b, u32 helper, unsigned n, const Ref *args);
+
+/* Vectors; ir_vec: form is aux2, registers is field c, key what the operation needs the state's key to be, code what Guest.vector wants. */
+Ref ir_peek(IrBuilder *b, u32 offset);
+void ir_poke(IrBuilder *b, u32 offset, Ref v);
+void ir_vec(IrBuilder *b, VecOp op, unsigned form, u32 registers, u32 key, u64 code, Ref x, Ref y);
 
 /* Leaving */
 void ir_mode(IrBuilder *b, u32 mode);

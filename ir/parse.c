@@ -116,6 +116,7 @@ static void parse_insn(Parser *p) {
     u64 imm = read_imm(p, op);
     unsigned aux = eat(p, "aux=") ? (unsigned)number(p) : 0;
     unsigned aux2 = eat(p, "aux2=") ? (unsigned)number(p) : 0;
+    if (op == IR_vec && eat(p, "registers=")) ref[2].id = (u32)number(p);
     if (op == IR_exit && aux == EXIT_CALL) {
         if (!eat(p, "return=")) p->bad = true;
         ref[0].id = f->args.len;

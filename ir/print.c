@@ -50,6 +50,7 @@ static void print_insn(const IrFunc *f, u32 id, Text *t) {
     print_imm(f, i, t);
     if (i->aux) text_print(t, " aux=%u", i->aux);
     if (i->aux2) text_print(t, " aux2=%u", i->aux2);
+    if (i->op == IR_vec) text_print(t, " registers=0x%x", i->c);
     if (i->op == IR_exit && i->aux == EXIT_CALL) text_print(t, " return=0x%lx", f->args.at[i->a]);
     if ((i->op == IR_exit || i->op == IR_exit_ind) && i->b) text_print(t, " then=#%u", i->b);
     if (f->promoted && ir_has_frame((IrOp)i->op) && i->c) text_print(t, " frame=%u", i->c - 1);

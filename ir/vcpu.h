@@ -80,6 +80,7 @@ typedef struct Vcpu {
     u64 jump_tag;    /* of a paged guest: keys of jumps[] and of the shadow stack are pc ^ jump_tag; what it is tells one mode and address space from
                       * others; engine_kick spoils it */
     void *interp;    /* scratch memory of the interpreter, made at first use */
+    struct IrLog *log; /* while the interpreter keeps stores in a log: what an instruction in C goes through (ir_log_copy); else NULL */
     u32 counts[VCPU_COUNTS]; /* by target of a backward branch: down from what is hot; negative: generated code leaves at the poll */
     u64 targets[VCPU_SITES]; /* by site (vcpu_site_of): where quick code's indirect jump or call there went last: engine/profile.h */
     u64 insns;       /* guest instructions executed, where the code counts them (IR_count) */
@@ -89,6 +90,8 @@ typedef struct Vcpu {
     u64 spill[VCPU_SPILLS]; /* generated code's own, within one block */
     u64 save[VCPU_SAVES];    /* scratch registers across a slow path */
     VcpuConst k[VCPU_CONST_COUNT] __attribute__((aligned(16))); /* constants that generated code reads */
+    VcpuConst bit[5] __attribute__((aligned(16))); /* by log2 width of elements: which one is which bit of a mask; last: a mask's byte for each byte */
+    u64 tail[32] __attribute__((aligned(16))); /* 128 bytes of ones, then of zeros: n bytes before the middle, a mask of the first n */
     u8 flag_map[64]; /* host exception flags (MXCSR bits 0..5) to fflags bits */
     u64 state[] __attribute__((aligned(64))); /* Guest.state_size bytes */
 } Vcpu;

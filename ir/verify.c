@@ -74,6 +74,9 @@ static bool check_types(Check *c, const IrInsn *i) {
     case IR_exit_ind: case IR_setflags: return a == IR_I64 || fail(c, "operand is no i64");
     case IR_call: return (i->imm < f->guest->helper_count && t == f->guest->helpers[i->imm].result && i->b <= 4) || fail(c, "helper call");
     case IR_getflags: return t == IR_I64 || fail(c, "getflags type");
+    case IR_peek: return (t == IR_I64 && i->imm + 8 <= f->guest->state_size) || fail(c, "peek");
+    case IR_poke: return (a == IR_I64 && i->imm + 8 <= f->guest->state_size) || fail(c, "poke");
+    case IR_vec: return (t == IR_VOID && a == IR_I64 && b == IR_I64 && i->aux < VEC_OP_COUNT && f->guest->vector) || fail(c, "vec");
     case IR_nop: case IR_block: case IR_param: case IR_insn: case IR_const: case IR_fence: case IR_exit: case IR_trap: case IR_jmp:
     case IR_poll: case IR_count: return true;
     case IR_mode: return f->guest->paged || fail(c, "a mode that nobody keeps");

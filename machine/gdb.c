@@ -3,6 +3,7 @@
  * thread's: it reads and writes them, and steps one. [GDB manual, "GDB Remote Serial Protocol"] */
 #include "machine/gdb.h"
 #include "back/back.h"
+#include "isa/riscv/gdb_xml.h"
 #include "machine/riscv/hart.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { PACKET = 4096, BREAKPOINTS = 64, X_REGS = 32, PC = 32, F_FIRST = 33, FFLAGS = 65, FRM, FCSR, PRIV, CSR_FIRST = 100, TRAP_SIGNAL = 5, INT_SIGNAL = 2 };
+enum { PACKET = 4096, BREAKPOINTS = 64, X_REGS = 32, PC = 32, F_FIRST = 33, FFLAGS = 65, FRM, FCSR, PRIV, CSR_FIRST = 100, V_FIRST = 200, TRAP_SIGNAL = 5, INT_SIGNAL = 2 };
 
 typedef struct Breakpoint {
     u64 va, pa;
@@ -38,7 +39,7 @@ struct Gdb {
 static const u16 csrs[] = {
     CSR_SSTATUS, CSR_SIE, CSR_STVEC, CSR_SCOUNTEREN, CSR_SENVCFG, CSR_SSCRATCH, CSR_SEPC, CSR_SCAUSE, CSR_STVAL, CSR_SIP, CSR_STIMECMP, CSR_SATP, CSR_MSTATUS,
     CSR_MISA, CSR_MEDELEG, CSR_MIDELEG, CSR_MIE, CSR_MTVEC, CSR_MCOUNTEREN, CSR_MENVCFG, CSR_MSCRATCH, CSR_MEPC, CSR_MCAUSE, CSR_MTVAL, CSR_MIP, CSR_PMPCFG0,
-    CSR_PMPADDR0, CSR_CYCLE, CSR_TIME, CSR_INSTRET, CSR_MHARTID,
+    CSR_PMPADDR0, CSR_CYCLE, CSR_TIME, CSR_INSTRET, CSR_MHARTID, CSR_VSTART, CSR_VXSAT, CSR_VXRM, CSR_VCSR, CSR_VL, CSR_VTYPE, CSR_VLENB,
 };
 
 static Hart *hart_now(Gdb *g) { return machine_hart(g->machine, g->hart); }
@@ -109,12 +110,21 @@ static void put_result(Gdb *g, bool good) { text_print(&g->reply, good ? "OK" : 
 
 /* --- registers ---------------------------------------------------------------------------- */
 
-/* Read and written as in M-mode: a debugger may see everything. */
+/* What a debugger writes into a unit that is on counts as changed, or the guest would not save it. */
+static void touch(Hart *h, u64 unit) {
+    if (h->s->mstatus & unit) h->s->mstatus = rv_with_sd(h->s->mstatus | unit);
+}
+
+/* Read and written as in M-mode, with all units on: a debugger may see everything. */
 static bool csr_access(Hart *h, u32 csr, bool write, u64 *v) {
-    u64 priv = h->s->priv;
+    u64 priv = h->s->priv, status = h->s->mstatus;
+    bool unit = csr < CSR_SSTATUS || (csr >= CSR_VL && csr <= CSR_VLENB);
     h->s->priv = RV_M;
+    if (unit) h->s->mstatus |= RV_FS | RV_VS;
     bool good = write ? csr_write(h, csr, *v) : csr_read(h, csr, v);
     h->s->priv = priv;
+    if (unit) h->s->mstatus = status;
+    if (unit && write) touch(h, csr <= CSR_FCSR ? RV_FS : RV_VS);
     hart_settle(h);
     return good;
 }
@@ -130,6 +140,7 @@ static bool register_access(Hart *h, u64 n, bool write, u64 *v) {
     u64 *at = register_find(h, n);
     if (at) {
         if (write && n) *at = n == PC ? *v & ~1ull : *v;
+        if (write && n >= F_FIRST) touch(h, RV_FS);
         *v = *at;
         return true;
     }
@@ -148,8 +159,23 @@ static void registers_set(Gdb *g, const char *s) {
     put_result(g, true);
 }
 
+/* A vector register: wider than the others. */
+static void vector_command(Gdb *g, Hart *h, u64 n, const char *s, bool write) {
+    u8 *at = h->s->user.v[n];
+    if (!write) {
+        put_bytes(g, at, RV_VLENB);
+        return;
+    }
+    put_result(g, get_bytes(s + (*s == '='), at, RV_VLENB) == RV_VLENB);
+    touch(h, RV_VS);
+}
+
 static void register_command(Gdb *g, const char *s, bool write) {
     u64 n = number(&s), v = 0;
+    if (n >= V_FIRST && n < V_FIRST + 32) {
+        vector_command(g, hart_now(g), n - V_FIRST, s, write);
+        return;
+    }
     if (write) get_bytes(s + (*s == '='), (u8 *)&v, 8);
     bool good = register_access(hart_now(g), n, write, &v);
     if (write || !good) put_result(g, good);
@@ -250,6 +276,8 @@ static void description_make(Text *t) {
     text_print(t, "<reg name=\"fflags\" bitsize=\"32\" regnum=\"%u\"/><reg name=\"frm\" bitsize=\"32\" regnum=\"%u\"/><reg name=\"fcsr\" bitsize=\"32\" regnum=\"%u\"/></feature>", FFLAGS, FRM, FCSR);
     text_print(t, "<feature name=\"org.gnu.gdb.riscv.virtual\"><reg name=\"priv\" bitsize=\"64\" regnum=\"%u\"/></feature><feature name=\"org.gnu.gdb.riscv.csr\">", PRIV);
     for (u32 k = 0; k < ARRAY_LEN(csrs); k++) text_print(t, "<reg name=\"%s\" bitsize=\"64\" regnum=\"%u\"/>", riscv_csr_name(csrs[k]), CSR_FIRST + k);
+    text_print(t, "</feature>" RV_GDB_VECTOR_TYPES);
+    for (u32 n = 0; n < 32; n++) text_print(t, "<reg name=\"v%u\" bitsize=\"%u\" type=\"riscv_vector\" regnum=\"%u\"/>", n, RV_VLEN, V_FIRST + n);
     text_print(t, "</feature></target>");
 }
 

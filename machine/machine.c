@@ -416,7 +416,7 @@ static void harts_part(void *ctx, State *s) {
 static void board_part(void *ctx, State *s) { board_state(((Machine *)ctx)->board, s); }
 
 /* Of the order: time is what timers are set by, and harts are told of interrupts by the board. */
-static const SnapshotPart parts[] = {{"machine", 1, machine_part}, {"harts", 2, harts_part}, {"board", 1, board_part}};
+static const SnapshotPart parts[] = {{"machine", 1, machine_part}, {"harts", 3, harts_part}, {"board", 1, board_part}};
 
 static bool snapshot_do(Machine *m, const char *path, bool load, char *why, size_t why_size) {
     char *identity = back_alloc(IDENTITY_SIZE);

@@ -32,7 +32,7 @@ typedef struct RecordItem {
     u32 size; /* bytes */
 } RecordItem;
 
-enum { RECORD_VERSION = 2, RECORD_DATA_MAX = 32 << 20 };
+enum { RECORD_VERSION = 3, RECORD_DATA_MAX = 32 << 20 };
 
 typedef struct Record Record;
 /* To write; to read. NULL: why. */

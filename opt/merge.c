@@ -178,7 +178,7 @@ static bool is_barrier(const Merge *m, const IrInsn *i, const Group *g) {
     switch ((int)i->op) {
     case IR_store: return may_change(m, i, g) || (i->aux2 & (IR_ACQUIRE | IR_RELEASE));
     case IR_load: return (i->aux2 & (IR_ACQUIRE | IR_RELEASE)) != 0;
-    case IR_amo: case IR_cas: case IR_sc: case IR_fence: case IR_call: return true;
+    case IR_amo: case IR_cas: case IR_sc: case IR_fence: case IR_call: case IR_vec: return true;
     default: return false;
     }
 }

@@ -255,7 +255,7 @@ static void renumber(Promote *p) {
 static bool uses_floats(const IrFunc *f) {
     for (u32 id = 1; id < f->insns.len; id++) {
         const IrInsn *i = &f->insns.at[id];
-        if (i->op == IR_crypto || (i->op == IR_get && i->type != IR_I64)) return true;
+        if (i->op == IR_crypto || i->op == IR_vec || (i->op == IR_get && i->type != IR_I64)) return true;
         if (i->op == IR_put && f->guest->slots[i->imm].type != IR_I64) return true;
     }
     return false;

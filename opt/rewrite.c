@@ -122,7 +122,7 @@ static void copy_insn(Rewrite *w, u32 id) {
         break;
     default: break;
     }
-    if (i.op == IR_amo || i.op == IR_cas || i.op == IR_sc || i.op == IR_fence || i.op == IR_call) cse_forget(w);
+    if (i.op == IR_amo || i.op == IR_cas || i.op == IR_sc || i.op == IR_fence || i.op == IR_call || i.op == IR_vec) cse_forget(w);
     u32 at = append(w, i);
     w->map[id] = at;
     if (i.op == IR_param && at < w->cap) w->extended_param[at] = w->extended[id];

@@ -20,8 +20,7 @@ typedef struct Abi {
     u16 elf_machine;
     u32 elf_flags;            /* of a core dump */
     u64 address_bits;         /* of user space, unasked */
-    u64 hwcap;
-    u64 min_sigstack;         /* AT_MINSIGSTKSZ */
+    u64 min_sigstack;         /* AT_MINSIGSTKSZ: the largest signal frame */
     const u8 *vdso;           /* a shared object, or NULL */
     const u32 *vdso_size;
     const u32 *vdso_sigreturn;/* offset in it of the signal trampoline */
@@ -33,18 +32,32 @@ typedef struct Abi {
     u64 (*sp_get)(const Vcpu *cpu);
     void (*sp_set)(Vcpu *cpu, u64 sp);
     void (*tls_set)(Vcpu *cpu, u64 tls);
+    /* Who may use vectors (prctl): that of a new program, from what its parent left; `none`: nobody. */
+    u64 (*vector_start)(u64 before, bool none);
+    u64 (*hwcap)(u64 vectors); /* AT_HWCAP */
     /* State at the entry of a program. */
-    void (*start)(Vcpu *cpu, u64 pc, u64 sp);
+    void (*start)(Vcpu *cpu, u64 pc, u64 sp, u64 vectors);
+    /* Of a new thread or process, whose registers are its parent's but for these. */
+    void (*born)(Vcpu *cpu);
+    /* Before a system call, or anybody who watches it, looks at the registers: those that calls do not keep. */
+    void (*syscall_begin)(Vcpu *cpu);
+    u64 (*frame_size)(const Vcpu *cpu); /* of a signal now */
     /* Builds the frame of signal `sig` below sp in guest memory and enters `handler`; the handler returns to `trampoline`.
      * Returns 0 or -EFAULT, then nothing of the CPU has changed. */
     long (*frame_push)(Vcpu *cpu, u64 sp, const AbiFrame *frame, int sig, u64 handler, u64 trampoline);
-    /* Restores the registers from the frame at the stack pointer. 0 or -EFAULT. */
+    /* Restores the registers from the frame at the stack pointer. 0, -EFAULT or -EINVAL. */
     long (*frame_pop)(Vcpu *cpu, AbiFrame *frame);
     /* elf_gregset and elf_fpregset of a core dump: written to out, the size returned. */
     u32 (*core_regs)(const Vcpu *cpu, u8 *out);
     u32 (*core_fpregs)(Vcpu *cpu, u8 *out);
     void (*core_regs_set)(Vcpu *cpu, const u8 *in);
     void (*core_fpregs_set)(Vcpu *cpu, const u8 *in);
+    /* One more note of a core dump and register set of ptrace: its type, the most that a tracer could ask for, ABI_EXTRA_MAX bytes at most here; 0: the
+     * thread has no such state. `header`: bytes of it that a tracer has to write. */
+    u32 extra_note, extra_max, extra_header;
+    u32 (*core_extra)(const Vcpu *cpu, u8 *out);
+    bool (*core_extra_valid)(const u8 *in);
+    void (*core_extra_set)(Vcpu *cpu, const u8 *in);
     u32 audit_arch;           /* AUDIT_ARCH_*: what seccomp and ptrace call the architecture */
     /* GDB's view: target description, registers of the g packet, and one register by GDB's number: its size in bytes, 0 if there
      * is none. */
@@ -55,10 +68,14 @@ typedef struct Abi {
     /* The address that the load or store at pc, which just faulted, is about. */
     u64 (*fault_addr)(const Vcpu *cpu);
     /* Writes /proc/cpuinfo's text for `count` processors. */
-    void (*cpuinfo)(Text *t, unsigned count);
+    void (*cpuinfo)(Text *t, unsigned count, bool vectors);
     /* Value of hwprobe key, or false if there is no such key. RISC-V only; else NULL. */
-    bool (*hwprobe)(i64 key, u64 *value);
+    bool (*hwprobe)(i64 key, bool vectors, u64 *value);
+    /* prctl's control of vectors. RISC-V only. */
+    u64 (*vector_get)(const Vcpu *cpu);
+    long (*vector_set)(Vcpu *cpu, u64 control);
 } Abi;
+enum { ABI_EXTRA_MAX = 576 };
 
 extern const Abi abi_riscv64;
 

@@ -24,6 +24,7 @@ typedef struct CloneRequest {
 /* What the child's registers say when it starts. */
 static void child_registers(Thread *t, Vcpu *cpu, const CloneRequest *r) {
     const Abi *abi = t->process->abi;
+    abi->born(cpu);
     abi->result_set(cpu, 0);
     if (r->sp) abi->sp_set(cpu, r->sp);
     if (r->flags & CLONE_SETTLS) abi->tls_set(cpu, r->tls);

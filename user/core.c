@@ -69,12 +69,13 @@ typedef struct Notes {
     u32 len;
 } Notes;
 
-static void note_add(Notes *n, u32 type, const void *data, u32 size) {
-    Elf64_Nhdr h = {.n_namesz = 5, .n_descsz = size, .n_type = type};
+/* owner: whose numbers the types are; at most seven letters. */
+static void note_add(Notes *n, const char *owner, u32 type, const void *data, u32 size) {
+    Elf64_Nhdr h = {.n_namesz = (u32)strlen(owner) + 1, .n_descsz = size, .n_type = type};
     u32 need = sizeof h + 8 + (u32)align_up(size, 4);
     if (n->len + need > sizeof n->at) return;
     memcpy(n->at + n->len, &h, sizeof h);
-    memcpy(n->at + n->len + sizeof h, "CORE\0\0\0", 8);
+    memcpy(n->at + n->len + sizeof h, owner, h.n_namesz);
     memcpy(n->at + n->len + sizeof h + 8, data, size);
     n->len += need;
 }
@@ -106,7 +107,7 @@ static void note_status(Notes *n, Thread *t, int sig, const u8 info[128]) {
     u32 size = sizeof s + t->process->abi->core_regs(t->cpu, status + sizeof s);
     i32 fp_valid = 1;
     memcpy(status + size, &fp_valid, 4);
-    note_add(n, NT_PRSTATUS, status, size + 8);
+    note_add(n, "CORE", NT_PRSTATUS, status, size + 8);
 }
 
 static void note_info(Notes *n, Process *p) {
@@ -120,7 +121,7 @@ static void note_info(Notes *n, Process *p) {
     if (guest_read(i.args, p->arg_start, size) < 0) size = 0;
     for (u64 k = 0; k + 1 < size; k++)
         if (!i.args[k]) i.args[k] = ' ';
-    note_add(n, NT_PRPSINFO, &i, sizeof i);
+    note_add(n, "CORE", NT_PRPSINFO, &i, sizeof i);
 }
 
 static void make_notes(Notes *n, Thread *t, int sig, const u8 info[128]) {
@@ -128,11 +129,13 @@ static void make_notes(Notes *n, Thread *t, int sig, const u8 info[128]) {
     u32 size = t->process->abi->core_fpregs(t->cpu, regs);
     note_status(n, t, sig, info);
     note_info(n, t->process);
-    note_add(n, NT_SIGINFO, info, 128);
+    note_add(n, "CORE", NT_SIGINFO, info, 128);
     u8 auxv[1024];
     u32 auxv_size = MIN(t->process->auxv_size, (u32)sizeof auxv);
-    if (guest_read(auxv, (u64)t->process->auxv, auxv_size) == 0) note_add(n, NT_AUXV, auxv, auxv_size);
-    note_add(n, NT_FPREGSET, regs, size);
+    if (guest_read(auxv, (u64)t->process->auxv, auxv_size) == 0) note_add(n, "CORE", NT_AUXV, auxv, auxv_size);
+    note_add(n, "CORE", NT_FPREGSET, regs, size);
+    size = t->process->abi->core_extra(t->cpu, regs);
+    if (size) note_add(n, "LINUX", t->process->abi->extra_note, regs, size);
 }
 
 /* --- memory ---------------------------------------------------------------------------------------------------- */

@@ -114,6 +114,8 @@ static void args_for_self(Thread *t, Args *out, const Program *prog, const Args 
         args_push(arena, out, "--traced");
         args_push(arena, out, spec);
     }
+    args_push(arena, out, "--vector-control");
+    args_push(arena, out, print_number(arena, t->process->abi->vector_get(t->cpu)));
     const char *argv0 = prog->extra_count ? prog->extra[0] : guest->len ? guest->at[0] : "";
     args_push(arena, out, "-0");
     args_push(arena, out, argv0);

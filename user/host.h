@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* user/host: what the process VM needs of the host's processor and its signal frames, one file per host.
  *
- * Three things here must be machine code. A host call on the guest's behalf, with the check for a recorded
+ * Two things here must be machine code. A host call on the guest's behalf, with the check for a recorded
  * signal directly before it, so that a signal that comes between check and call is not slept through: the
- * signal handler asks host_interrupt to move a thread out of that window. Copying to and from guest memory, where
- * a fault becomes -EFAULT: the fault handler asks host_copy_faulted. And starting and ending threads that share
+ * signal handler asks host_interrupt to move a thread out of that window. And starting and ending threads that share
  * our memory without a C library's help.
  */
 #ifndef USER_HOST_H
 #define USER_HOST_H
 
-#include "base/base.h"
+#include "base/guard.h"
+#include <errno.h>
 #include <signal.h>
 
 /* Result of host_sys when the call was not made, or was undone by the kernel so that it can be made again. */
@@ -20,9 +20,7 @@ enum { HOST_INTERRUPTED = 512 };
 long host_sys(const volatile u32 *pending, long n, const u64 *args);
 
 /* Guest memory: 0 or -EFAULT, possibly half done. */
-long host_copy(void *to, const void *from, size_t size);
-/* Length of the string at s, `max` if it has no end before that, or -EFAULT. */
-long host_strlen(const char *s, size_t max);
+static inline long host_copy(void *to, const void *from, size_t size) { return guard_copy(to, from, size) == size ? 0 : -EFAULT; }
 
 /* clone(2) where the child runs fn(arg) on `stack` (its upper end) and never returns. */
 long host_clone(u64 flags, void *stack, u64 ptid, u64 ctid, void (*fn)(void *), void *arg);
@@ -40,7 +38,6 @@ void host_mark_thread(void *thread);
 void host_restorer(void);
 /* In a signal handler, ucontext `uc`: */
 void host_interrupt(void *uc);        /* leave host_sys's window, if in it */
-bool host_copy_faulted(void *uc);     /* in host_copy or host_strlen? Then make it return -EFAULT. */
 u64 *host_mask(void *uc);             /* the signal mask that returning from the handler sets */
 u64 host_pc(const void *uc);
 bool host_fault_is_write(const void *uc);

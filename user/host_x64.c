@@ -11,7 +11,6 @@
 #endif
 
 extern const char host_sys_check[], host_sys_insn[], host_sys_pending[];
-extern const char host_copy_start[], host_copy_end[], host_copy_fault[];
 
 __asm__(".text\n"
         ".globl host_sys, host_sys_check, host_sys_insn, host_sys_pending\n"
@@ -36,50 +35,6 @@ __asm__(".text\n"
         "   mov $-512, %rax\n"
         "   ret\n"
         ".size host_sys, .-host_sys\n"
-
-        ".globl host_copy, host_strlen, host_copy_start, host_copy_end, host_copy_fault\n"
-        ".type host_copy,@function\n"
-        "host_copy:\n" /* to, from, size */
-        "host_copy_start:\n"
-        "   cmp $128, %rdx\n"
-        "   ja 3f\n"
-        "1: cmp $8, %rdx\n" /* short ones, which are the rule: words, then bytes */
-        "   jb 2f\n"
-        "   mov (%rsi), %rax\n"
-        "   mov %rax, (%rdi)\n"
-        "   add $8, %rsi\n"
-        "   add $8, %rdi\n"
-        "   sub $8, %rdx\n"
-        "   jmp 1b\n"
-        "2: test %rdx, %rdx\n"
-        "   jz 4f\n"
-        "   mov (%rsi), %al\n"
-        "   mov %al, (%rdi)\n"
-        "   inc %rsi\n"
-        "   inc %rdi\n"
-        "   dec %rdx\n"
-        "   jmp 2b\n"
-        "3: mov %rdx, %rcx\n"
-        "   rep movsb\n"
-        "4:\n"
-        "   xor %eax, %eax\n"
-        "   ret\n"
-        ".size host_copy, .-host_copy\n"
-        ".type host_strlen,@function\n"
-        "host_strlen:\n" /* s, max */
-        "   xor %eax, %eax\n"
-        "1: cmp %rsi, %rax\n"
-        "   jae 2f\n"
-        "   cmpb $0, (%rdi,%rax)\n"
-        "   je 2f\n"
-        "   inc %rax\n"
-        "   jmp 1b\n"
-        "host_copy_end:\n"
-        "2: ret\n"
-        "host_copy_fault:\n"
-        "   mov $-14, %rax\n"
-        "   ret\n"
-        ".size host_strlen, .-host_strlen\n"
 
         ".globl host_clone, host_clone3, host_unmap_and_exit, host_enter, host_restorer\n"
         "host_clone:\n" /* flags, stack, ptid, ctid, fn, arg */
@@ -141,13 +96,6 @@ static greg_t *pc_of(void *uc) { return &((ucontext_t *)uc)->uc_mcontext.gregs[R
 void host_interrupt(void *uc) {
     greg_t *pc = pc_of(uc);
     if (*pc >= (greg_t)host_sys_check && *pc <= (greg_t)host_sys_insn) *pc = (greg_t)host_sys_pending;
-}
-
-bool host_copy_faulted(void *uc) {
-    greg_t *pc = pc_of(uc);
-    if (*pc < (greg_t)host_copy_start || *pc >= (greg_t)host_copy_end) return false;
-    *pc = (greg_t)host_copy_fault;
-    return true;
 }
 
 u64 *host_mask(void *uc) { return (u64 *)&((ucontext_t *)uc)->uc_sigmask; }

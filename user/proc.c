@@ -248,9 +248,9 @@ static unsigned online_cpus(void) {
 
 static i64 proc_cpuinfo(Thread *t, Bytes *out, const char *path) {
     unsigned cpus = online_cpus();
-    vec_reserve(out, cpus * 1024);
+    vec_reserve(out, cpus * 2048);
     Text text = text_init(out->at, out->cap);
-    t->process->abi->cpuinfo(&text, cpus);
+    t->process->abi->cpuinfo(&text, cpus, !t->process->options->no_vectors);
     out->len = (u32)text.len;
     return 0;
 }

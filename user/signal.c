@@ -70,8 +70,9 @@ static void record(Thread *t, int sig, const siginfo_t *info) {
 extern const char __ehdr_start[]; /* the linker's: where our own file begins in memory */
 
 static void on_fault(Thread *t, int sig, siginfo_t *info, void *uc) {
-    if (host_copy_faulted(uc)) return;
-    memcpy(t->fault_info, info, 128);
+    bool guarded = guard_faulted(uc);
+    if (!guarded || (t->cpu && t->cpu->phase != PHASE_VMM)) memcpy(t->fault_info, info, 128); /* a vector instruction will want it */
+    if (guarded) return;
     if (t->cpu && engine_on_fault(t->cpu, sig, info, uc)) return;
     fd_print(2, "isomer: internal error: %s at %#lx of the program, address %#lx, guest pc %#lx\n", signal_name(sig),
              host_pc(uc) - (u64)__ehdr_start, (u64)info->si_addr, t->cpu ? t->cpu->pc : 0);
@@ -245,7 +246,7 @@ static bool enter_handler(Thread *t, int sig, const u8 info[128], const SigActio
     memcpy(f.info, info, sizeof f.info);
     u64 sp = abi->sp_get(t->cpu);
     bool on_alt = t->alt_size && on_altstack(t, sp);
-    if (on_alt && sp - t->alt_sp < abi->min_sigstack) return false; /* the alternate stack itself is full */
+    if (on_alt && sp - t->alt_sp < abi->frame_size(t->cpu)) return false; /* the alternate stack itself is full */
     if ((a->flags & SA_ONSTACK) && t->alt_size && !on_alt) sp = t->alt_sp + t->alt_size;
     if (abi->frame_push(t->cpu, sp, &f, sig, a->handler, t->process->vdso + *abi->vdso_sigreturn) < 0) return false;
     if (t->alt_flags & GUEST_SS_AUTODISARM) {

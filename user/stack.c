@@ -38,7 +38,7 @@ static void aux_fill(AuxList *l, const Process *p, const StackPlan *plan, u64 ra
     const ElfImage *image = plan->image;
     long uid = sys_call(SYS_getuid), euid = sys_call(SYS_geteuid), gid = sys_call(SYS_getgid), egid = sys_call(SYS_getegid);
     if (p->vdso) aux_push(l, AT_SYSINFO_EHDR, p->vdso);
-    aux_push(l, AT_HWCAP, p->abi->hwcap);
+    aux_push(l, AT_HWCAP, plan->hwcap);
     aux_push(l, AT_PAGESZ, PAGE_BYTES);
     aux_push(l, AT_CLKTCK, 100);
     aux_push(l, AT_PHDR, image->phdr);

@@ -14,7 +14,7 @@ typedef struct StackPlan {
     const ElfFile *file;
     const ElfImage *image, *interp; /* interp NULL: no interpreter */
     u8 random[16];
-    u64 flags;             /* AT_FLAGS */
+    u64 flags, hwcap;      /* AT_FLAGS, AT_HWCAP */
 } StackPlan;
 
 /* Fills the stack, and the argument, environment and auxv fields of p. Returns the stack pointer, 0 if it does not fit

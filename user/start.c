@@ -211,7 +211,7 @@ static void map_vdso(Process *p) {
 }
 
 /* The stack is mapped whole: the host's kernel gives pages as they are touched, and below it is a gap. */
-static u64 map_stack(Start *s, const char *const *argv) {
+static u64 map_stack(Start *s, const char *const *argv, u64 hwcap) {
     Process *p = s->process;
     int prot = PROT_READ | PROT_WRITE | (s->file.exec_stack ? PROT_EXEC : 0);
     i64 at = space_map(&p->space, s->stack_top - s->stack_size, s->stack_size, prot,
@@ -219,7 +219,7 @@ static u64 map_stack(Start *s, const char *const *argv) {
     if (at < 0) return 0;
     StackPlan plan = {.top = s->stack_top - (low_bits(random_pages(s, 4), 12 + 4) & (KIB(32) - 1)),
                       .execfn = s->program.path, .argv = argv, .envp = s->options->envp, .file = &s->file,
-                      .image = &s->image, .interp = s->file.interp[0] ? &s->interp : NULL};
+                      .image = &s->image, .interp = s->file.interp[0] ? &s->interp : NULL, .hwcap = hwcap};
     u64 random[2] = {random_u64(s), random_u64(s)};
     memcpy(plan.random, random, sizeof random);
     return stack_build(p, &plan, s->stack_size - KIB(64));
@@ -320,7 +320,8 @@ int user_run(const RunOptions *o) {
     plan_space(s);
     if ((status = start_engine(s)) || (status = load_program(s))) return status;
     map_vdso(p);
-    u64 sp = map_stack(s, argv);
+    u64 vectors = p->abi->vector_start(o->vector_control, o->no_vectors);
+    u64 sp = map_stack(s, argv, p->abi->hwcap(vectors));
     if (!sp) return fail(o->program, EXIT_NOT_EXECUTABLE, "arguments and environment do not fit on the stack");
     engine_files_done(p->engine);
     note_exe(p, s->program.fd, s->program.path);
@@ -329,7 +330,7 @@ int user_run(const RunOptions *o) {
     if (!t || !(t->cpu = engine_vcpu_new(p->engine, NULL))) return fail(o->program, EXIT_NOT_EXECUTABLE, "out of memory");
     t->cpu->owner = t;
     if (o->filters_fd >= 0 && !seccomp_restore(t, o->filters_fd)) return fail(o->program, EXIT_NOT_EXECUTABLE, "its seccomp filters got lost");
-    p->abi->start(t->cpu, s->file.interp[0] ? s->interp.entry : s->image.entry, sp);
+    p->abi->start(t->cpu, s->file.interp[0] ? s->interp.entry : s->image.entry, sp, vectors);
     thread_link(t);
     p->tasks = 1;
     hide_core(p);

@@ -94,15 +94,15 @@ static i64 hwprobe_values(Thread *t, u64 pairs, u64 count) {
     for (u64 i = 0; i < count; i++) {
         HwprobePair p;
         if (guest_read(&p, pairs + i * sizeof p, sizeof p) < 0) return -EFAULT;
-        if (!t->process->abi->hwprobe(p.key, &p.value)) p = (HwprobePair){.key = -1};
+        if (!t->process->abi->hwprobe(p.key, !t->process->options->no_vectors, &p.value)) p = (HwprobePair){.key = -1};
         if (guest_write(pairs + i * sizeof p, &p, sizeof p) < 0) return -EFAULT;
     }
     return 0;
 }
 
-static bool hwprobe_matches(const Abi *abi, const HwprobePair *p, bool *known) {
+static bool hwprobe_matches(const Process *process, const HwprobePair *p, bool *known) {
     u64 value;
-    *known = abi->hwprobe(p->key, &value);
+    *known = process->abi->hwprobe(p->key, !process->options->no_vectors, &value);
     if (!*known) return false;
     bool is_bitmask = p->key == 3 || p->key == 4 || p->key == 5;
     return is_bitmask ? (value & p->value) == p->value : value == p->value;
@@ -119,7 +119,7 @@ static i64 hwprobe_cpus(Thread *t, u64 pairs, u64 count, u64 size, u64 set_at) {
         HwprobePair p;
         bool known;
         if (guest_read(&p, pairs + i * sizeof p, sizeof p) < 0) return -EFAULT;
-        all &= hwprobe_matches(t->process->abi, &p, &known);
+        all &= hwprobe_matches(t->process, &p, &known);
         if (!known && guest_write(pairs + i * sizeof p, &(HwprobePair){.key = -1}, sizeof p) < 0) return -EFAULT;
     }
     for (u64 i = 0; i < size; i++) set[i] = !all ? 0 : empty ? host[i] : set[i] & host[i];
@@ -140,7 +140,20 @@ i64 do_riscv_hwprobe(Thread *t, u64 *a) {
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #endif
-enum { PR_RISCV_V_SET = 69, PR_RISCV_V_GET = 70, PR_RISCV_FLUSH_CTX = 71 };
+#ifndef PR_RISCV_V_SET_CONTROL
+#define PR_RISCV_V_SET_CONTROL 69
+#define PR_RISCV_V_GET_CONTROL 70
+#endif
+#ifndef PR_RISCV_SET_ICACHE_FLUSH_CTX
+#define PR_RISCV_SET_ICACHE_FLUSH_CTX 71
+#endif
+
+/* Who may use vectors: this thread, and what it executes. */
+static i64 vector_control(Thread *t, bool set, u64 control) {
+    const Abi *abi = t->process->abi;
+    if (!abi->vector_set || t->process->options->no_vectors) return -EINVAL;
+    return set ? abi->vector_set(t->cpu, control) : (i64)abi->vector_get(t->cpu);
+}
 
 i64 do_prctl(Thread *t, u64 *a) {
     switch ((int)a[0]) {
@@ -150,10 +163,10 @@ i64 do_prctl(Thread *t, u64 *a) {
     case PR_GET_UNALIGN:
     case PR_SET_UNALIGN:
     case PR_GET_TSC:
-    case PR_SET_TSC:
-    case PR_RISCV_V_SET:
-    case PR_RISCV_V_GET: return -EINVAL;
-    case PR_RISCV_FLUSH_CTX: return 0; /* fence.i works from every hart */
+    case PR_SET_TSC: return -EINVAL;
+    case PR_RISCV_V_SET_CONTROL:
+    case PR_RISCV_V_GET_CONTROL: return vector_control(t, (int)a[0] == PR_RISCV_V_SET_CONTROL, a[1]);
+    case PR_RISCV_SET_ICACHE_FLUSH_CTX: return 0; /* fence.i works from every hart */
     }
     return thread_sys(t, SYS_prctl, a[0], a[1], a[2], a[3], a[4]);
 }

@@ -94,6 +94,7 @@ static void syscall_watched(Thread *t, u32 nr, u64 args[6]) {
 
 void syscall_do(Thread *t) {
     u64 args[6];
+    t->process->abi->syscall_begin(t->cpu);
     u32 nr = t->process->abi->syscall_get(t->cpu, args);
     if (UNLIKELY(t->traced.on || t->filters)) syscall_watched(t, nr, args);
     else syscall_perform(t, nr, args);

@@ -71,7 +71,7 @@ void thread_begin(Thread *t) {
 }
 
 long guest_read_string(char *buf, size_t size, u64 from) {
-    long len = host_strlen((const char *)from, size);
+    long len = guard_strlen((const char *)from, size);
     if (len < 0) return len;
     if ((size_t)len == size) return -ENAMETOOLONG;
     if (guest_read(buf, from, (size_t)len) < 0) return -EFAULT;

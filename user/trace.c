@@ -49,7 +49,7 @@ void trace_print_string(Text *out, u64 at, size_t max) {
         text_print(out, "NULL");
         return;
     }
-    long len = host_strlen((const char *)at, max);
+    long len = guard_strlen((const char *)at, max);
     if (len < 0 || guest_read(buf, at, (size_t)len) < 0) trace_print_pointer(out, at);
     else print_quoted(out, (u8 *)buf, (size_t)len, (size_t)len == max);
 }

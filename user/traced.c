@@ -22,6 +22,7 @@ static void show(Thread *t, TracedKind kind, u32 status, u64 message, const u8 i
     s->sp = abi->sp_get(t->cpu);
     s->gregs_size = abi->core_regs(t->cpu, s->gregs);
     s->fpregs_size = abi->core_fpregs(t->cpu, s->fpregs);
+    s->extra_size = abi->core_extra(t->cpu, s->extra);
     memcpy(s->info, info, sizeof s->info);
     s->known = true;
 }
@@ -54,6 +55,7 @@ static void take_answer(Thread *t) {
     const Abi *abi = t->process->abi;
     if (s->dirty & TRACED_DIRTY_REGS) abi->core_regs_set(t->cpu, s->gregs);
     if (s->dirty & TRACED_DIRTY_FPREGS) abi->core_fpregs_set(t->cpu, s->fpregs);
+    if (s->dirty & TRACED_DIRTY_EXTRA) abi->core_extra_set(t->cpu, s->extra);
     if (s->dirty & TRACED_DIRTY_MASK) signal_set_mask(t, s->mask);
     s->known = false;
     flush(t);

@@ -13,7 +13,7 @@
 #ifndef USER_TRACED_H
 #define USER_TRACED_H
 
-#include "base/base.h"
+#include "user/abi.h"
 
 struct Thread;
 
@@ -25,7 +25,7 @@ typedef enum TracedKind { /* of a stop, as PTRACE_GET_SYSCALL_INFO tells them ap
 
 typedef enum TracedResume { TRACED_CONT, TRACED_SYSCALL } TracedResume;
 enum { TRACED_ON = 1, TRACED_SEIZED = 2 };
-enum { TRACED_DIRTY_REGS = 1, TRACED_DIRTY_FPREGS = 2, TRACED_DIRTY_MASK = 4, TRACED_DIRTY_CALL = 8 };
+enum { TRACED_DIRTY_REGS = 1, TRACED_DIRTY_FPREGS = 2, TRACED_DIRTY_MASK = 4, TRACED_DIRTY_CALL = 8, TRACED_DIRTY_EXTRA = 16 };
 enum { TRACED_FLUSH_MAX = 16 };
 
 typedef struct Traced {
@@ -49,8 +49,8 @@ typedef struct Traced {
     u64 mask, pc, sp;
     u64 nr, args[6];      /* TRACED_ENTRY, TRACED_SECCOMP */
     i64 result;           /* TRACED_EXIT */
-    u32 gregs_size, fpregs_size;
-    u8 gregs[33 * 8], fpregs[34 * 8]; /* as in a core dump */
+    u32 gregs_size, fpregs_size, extra_size; /* extra_size 0: it has none */
+    u8 gregs[33 * 8], fpregs[34 * 8], extra[ABI_EXTRA_MAX]; /* as in a core dump */
     u8 info[128], stop_info[128];
     /* The answer. */
     u32 signal;           /* to deliver; 0: none */

@@ -375,16 +375,42 @@ i64 do_process_vm_writev(Thread *t, u64 *a) {
 
 /* --- requests to a stopped thread -------------------------------------------------------------------------------------- */
 
-/* PTRACE_GETREGSET, PTRACE_SETREGSET: riscv64 has the two of a core dump here. */
-static i64 regset(Tracee *e, u64 type, u64 io_at, bool set) {
+static bool known(const Tracee *e) { return e->now.known && e->now.fpregs_size <= sizeof e->now.fpregs && e->now.extra_size <= sizeof e->now.extra; }
+
+/* The registers that only some threads have (Abi.extra_note). */
+static i64 set_extra(const Abi *abi, Tracee *e, const struct iovec *io) {
+    u8 extra[ABI_EXTRA_MAX];
+    u64 size = MIN(io->iov_len, e->now.extra_size);
+    memcpy(extra, e->now.extra, sizeof extra);
+    if (guest_read(extra, (u64)io->iov_base, size) < 0) return -EFAULT;
+    if (io->iov_len < abi->extra_header || !abi->core_extra_valid(extra)) return -EINVAL;
+    memcpy(e->now.extra, extra, sizeof extra);
+    e->now.dirty |= TRACED_DIRTY_EXTRA;
+    return 0;
+}
+
+static i64 regset_extra(const Abi *abi, Tracee *e, u64 io_at, bool set) {
+    struct iovec io;
+    if (guest_read(&io, io_at, sizeof io) < 0) return -EFAULT;
+    if (io.iov_len % 4) return -EINVAL;
+    if (!known(e)) return -EIO;
+    if (!e->now.extra_size) return -EINVAL;
+    io.iov_len = MIN(io.iov_len, abi->extra_max);
+    i64 r = set ? set_extra(abi, e, &io) : guest_write((u64)io.iov_base, e->now.extra, MIN(io.iov_len, e->now.extra_size));
+    return r < 0 ? r : guest_write(io_at + 8, &io.iov_len, 8);
+}
+
+/* PTRACE_GETREGSET, PTRACE_SETREGSET: those of a core dump. */
+static i64 regset(const Abi *abi, Tracee *e, u64 type, u64 io_at, bool set) {
     struct iovec io;
     bool general = type == NT_PRSTATUS;
+    if (type == abi->extra_note) return regset_extra(abi, e, io_at, set);
     if (!general && type != NT_PRFPREG) return -EINVAL;
     u32 have = general ? e->now.gregs_size : e->now.fpregs_size;
     u8 *regs = general ? e->now.gregs : e->now.fpregs;
     if (guest_read(&io, io_at, sizeof io) < 0) return -EFAULT;
     if (io.iov_len % 8) return -EINVAL;
-    if (!e->now.known || have > sizeof e->now.fpregs) return -EIO; /* it stands somewhere in the middle */
+    if (!known(e)) return -EIO; /* it stands somewhere in the middle */
     io.iov_len = MIN(io.iov_len, have);
     if (set ? guest_read(regs, (u64)io.iov_base, io.iov_len) < 0 : guest_write((u64)io.iov_base, regs, io.iov_len) < 0)
         return -EFAULT;
@@ -475,8 +501,8 @@ static i64 request_stopped(Thread *t, Tracer *r, Tracee *e, const u64 *a) {
         if (done >= 0) *e = r->tracees.at[--r->tracees.len];
         return done;
     }
-    case PTRACE_GETREGSET: return regset(e, addr, data, false);
-    case PTRACE_SETREGSET: return regset(e, addr, data, true);
+    case PTRACE_GETREGSET: return regset(t->process->abi, e, addr, data, false);
+    case PTRACE_SETREGSET: return regset(t->process->abi, e, addr, data, true);
     case PTRACE_SETOPTIONS: return set_options(e, data);
     case PTRACE_GETEVENTMSG: return guest_write(data, &e->now.message, 8);
     case PTRACE_GETSIGINFO: return group ? host_ptrace(PTRACE_GETSIGINFO, e->pid, 0, data) : guest_write(data, e->now.info, 128);

@@ -25,6 +25,8 @@ typedef struct RunOptions {
     int exec_fd;             /* the program, already open (binfmt_misc flag O), or -1 */
     u64 as_limit;            /* the guest's RLIMIT_AS as its parent left it; 0: the host's */
     int filters_fd;          /* seccomp filters of the parent: see seccomp_restore; -1: none */
+    u64 vector_control;      /* of vectors, as the parent left it (prctl); 0: everybody may use them */
+    bool no_vectors;         /* -cpu v=false: there are none */
     const char *traced;      /* the parent was traced: see traced_start; NULL: it was not */
     bool child;              /* started by execve of a guest: argv is exact */
     bool secure;             /* AT_SECURE: the kernel gave us more rights than our caller has */

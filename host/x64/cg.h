@@ -19,16 +19,18 @@ typedef struct Val {
     i16 hint;  /* slot it is put to, -1 */
 } Val;
 
-typedef enum LateKind { LATE_EXIT, LATE_POLL, LATE_TRAP, LATE_RET, LATE_LOOKUP, LATE_CALL_LOOKUP, LATE_NAN, LATE_SOFT, LATE_UNBOX, LATE_TLB, LATE_FAR } LateKind;
+typedef enum LateKind { LATE_EXIT, LATE_POLL, LATE_TRAP, LATE_RET, LATE_LOOKUP, LATE_CALL_LOOKUP, LATE_NAN, LATE_SOFT, LATE_UNBOX, LATE_TLB, LATE_FAR, LATE_VEC } LateKind;
 
 typedef struct Late { /* code to be emitted behind the block */
     u8 kind, reg, type, trap;
     u8 *from;        /* rel32 that leads there */
+    u8 *also;        /* LATE_VEC: another one; NULL */
     const u8 *back;  /* where it goes on, host writable address */
     u64 pc;          /* exits, traps */
-    u32 exit;        /* index into HostCode.exits */
-    u32 insn;        /* LATE_SOFT, LATE_TLB: IR instruction */
-    u8 operand[3];   /* LATE_SOFT: registers of the operands */
+    u32 exit;        /* index into HostCode.exits; LATE_VEC in a region: what region_vec_trap said */
+    u32 insn;        /* LATE_SOFT, LATE_TLB, LATE_VEC: IR instruction */
+    u8 operand[3];   /* LATE_SOFT, LATE_VEC: registers of the operands; NO_REG: a constant */
+    u32 borrowed;    /* LATE_VEC in a region: registers that are to be given back if it fails */
     u32 frame;       /* guest instruction it belongs to */
 } Late;
 
@@ -115,11 +117,15 @@ void cg_lower_crypto(Cg *g, IrInsn *i);
 bool cg_crypto_native(const IrInsn *i); /* false: it becomes a call, which loses the scratch registers */
 /* Calls one of our own helpers; its result is in rax, locked. */
 void cg_call_soft(Cg *g, u32 helper, u32 a, u32 b, u32 what);
+void cg_lower_vec(Cg *g, IrInsn *i);
+void cg_late_vec(Cg *g, const Late *l);
+void cg_lower_state(Cg *g, const IrInsn *i); /* peek, poke */
 void cg_lower_call(Cg *g, IrInsn *i);
 void cg_lower_leave(Cg *g, IrInsn *i);
 void cg_emit_late(Cg *g);
 void cg_count_block(Cg *g); /* the head of a block, where blocks count (IrFunc.counted) */
 void cg_late_tlb(Cg *g, const Late *l);
+void cg_retry(Cg *g, u32 frame, u64 pc); /* leaves with TRAP_RETRY, before that instruction */
 void cg_late_fp(Cg *g, const Late *l); /* LATE_NAN, LATE_UNBOX, LATE_SOFT */
 /* Linkable exits: an unconditional one, one on a condition, the call of a guest function; what leaves for TRAP_POLL; a trap. */
 void cg_jump_to(Cg *g, u64 pc);

@@ -40,6 +40,8 @@ void cg_lower(Cg *g, IrInsn *i) {
         break;
     case IR_crypto: cg_lower_crypto(g, i); break;
     case IR_call: cg_lower_call(g, i); break;
+    case IR_vec: cg_lower_vec(g, i); break;
+    case IR_peek: case IR_poke: cg_lower_state(g, i); break;
     case IR_mode: case IR_exit_if: case IR_trap_if: case IR_exit: case IR_exit_ind: case IR_trap: cg_lower_leave(g, i); break;
     case IR_param: case IR_jmp: case IR_br: case IR_poll: case IR_count: BUG("quick tier: operation needs a control-flow graph");
     case IR_OP_COUNT: BUG("bad operation");

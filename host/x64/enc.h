@@ -23,7 +23,7 @@ typedef struct X64Buf {
     i64 rx_delta;  /* executable address = at + rx_delta */
     u32 insns;     /* instructions written, no-operations apart */
 } X64Buf;
-enum { X64_SLACK = 256 };
+enum { X64_SLACK = 2048 }; /* an operation on eight vector registers needs the most */
 
 static inline const u8 *x64_here(const X64Buf *b) { return b->at + b->rx_delta; }
 static inline void x64_u8(X64Buf *b, unsigned v) { *b->at++ = (u8)v; }

@@ -18,7 +18,7 @@ static void take_away(const char *list) {
         size_t offset;
     } names[] = {{"avx", offsetof(X64Features, avx)}, {"fma", offsetof(X64Features, fma)}, {"bmi1", offsetof(X64Features, bmi1)},
         {"bmi2", offsetof(X64Features, bmi2)}, {"lzcnt", offsetof(X64Features, lzcnt)}, {"avx2", offsetof(X64Features, avx2)}, {"avx512", offsetof(X64Features, avx512)},
-        {"aes", offsetof(X64Features, aes)}, {"clmul", offsetof(X64Features, clmul)}};
+        {"aes", offsetof(X64Features, aes)}, {"clmul", offsetof(X64Features, clmul)}, {"sha", offsetof(X64Features, sha)}};
     for (size_t k = 0; k < ARRAY_LEN(names); k++) {
         size_t len = strlen(names[k].name);
         for (const char *s = list; (s = strchr(s, '-')); s++)
@@ -44,6 +44,7 @@ const char *x64_init(const char *without) {
         .avx2 = os_avx && (b7 & bit_AVX2),
         .aes = c & bit_AES,
         .clmul = c & bit_PCLMUL,
+        .sha = b7 & bit_SHA,
         .avx512 = os_avx && (xcr0() & 0xe6) == 0xe6 && (b7 & bit_AVX512F) && (b7 & bit_AVX512VL) && (b7 & bit_AVX512DQ),
     };
     if (without) take_away(without);

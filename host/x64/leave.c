@@ -253,6 +253,11 @@ void cg_trap(Cg *g, unsigned code, u64 pc, u64 arg) {
     x64_jmp_mem(&g->b, STUB_MEM(STUB_EXIT_TRAP));
 }
 
+void cg_retry(Cg *g, u32 frame, u64 pc) {
+    give_back(g, frame);
+    cg_trap(g, TRAP_RETRY, pc, 0);
+}
+
 /* The tag by an atomic operation: engine_kick may spoil it just now, and must not be undone. */
 static void enter_mode(Cg *g, u32 mode) {
     unsigned change = cg_temp(g, false);
@@ -279,6 +284,7 @@ void cg_lower_leave(Cg *g, IrInsn *i) {
 
 static void emit_one(Cg *g, const Late *l) {
     x64_fix_rel32(&g->b, l->from);
+    if (l->also) x64_fix_rel32(&g->b, l->also);
     if (g->guest->paged) cg_note_pc(g, l->frame);
     switch ((LateKind)l->kind) {
     case LATE_EXIT:
@@ -311,6 +317,7 @@ static void emit_one(Cg *g, const Late *l) {
         cg_jump_to(g, l->pc);
         break;
     case LATE_TLB: cg_late_tlb(g, l); break;
+    case LATE_VEC: cg_late_vec(g, l); break;
     case LATE_NAN:
     case LATE_UNBOX:
     case LATE_SOFT: cg_late_fp(g, l); break;

@@ -116,7 +116,8 @@ typedef struct Move {
 typedef enum RLateKind { RLATE_EXIT, RLATE_POLL, RLATE_TRAP, RLATE_EDGE } RLateKind;
 typedef struct RLate { /* code behind the region that needs the places of values at `id` */
     u8 kind, trap;
-    u8 *from;        /* rel32 that leads there */
+    u8 *from;        /* rel32 that leads there; NULL: somebody who will look for `at` */
+    const u8 *at;    /* where it is, writable */
     u32 id;
     u32 block, to;   /* RLATE_EDGE */
     u64 pc;
@@ -295,6 +296,9 @@ void region_point(Cg *g); /* before code that can fault */
 RLate *region_late(Region *r, RLateKind kind, u8 *from);
 void region_emit_late(Region *r);
 void region_align(Cg *g, IrInsn *i);
+/* A vector instruction: where it leaves if it fails; and the way there, with registers to give back (Region.borrowed). */
+u32 region_vec_trap(Cg *g);
+void region_vec_failed(Cg *g, u32 late, u32 borrowed);
 
 /* region.c */
 void region_jump(Region *r, u32 block);                 /* to a block, or nothing if it is next */

@@ -113,6 +113,18 @@ void region_align(Cg *g, IrInsn *i) {
     trap_unless(g->region, CC_NE, TRAP_MISALIGNED);
 }
 
+/* A vector instruction that C cannot do leaves before it, for the interpreter. */
+u32 region_vec_trap(Cg *g) {
+    region_late(g->region, RLATE_TRAP, NULL)->trap = TRAP_RETRY;
+    return g->region->late.len - 1;
+}
+
+void region_vec_failed(Cg *g, u32 late, u32 borrowed) {
+    g->region->borrowed = borrowed;
+    region_restore(g);
+    x64_jmp(&g->b, g->region->late.at[late].at + g->b.rx_delta);
+}
+
 void region_leave(Cg *g, IrInsn *i) {
     switch (i->op) {
     case IR_exit: leave_direct(g->region, i); break;
@@ -129,7 +141,7 @@ void region_leave(Cg *g, IrInsn *i) {
 
 static void emit_late(Region *r, const RLate *l) {
     Cg *g = r->g;
-    x64_fix_rel32(&g->b, l->from);
+    if (l->from) x64_fix_rel32(&g->b, l->from);
     g->cur = l->id;
     if (l->kind == RLATE_EDGE) region_edge_moves(r, l->block, l->to);
     else state_moves(r, region_frame(r, l->id), l->id);
@@ -147,6 +159,7 @@ void region_emit_late(Region *r) {
     for (u32 k = 0; k < r->late.len; k++) {
         if (r->g->b.end - r->g->b.at < X64_SLACK) r->g->full = true;
         if (r->g->full) return;
+        r->late.at[k].at = r->g->b.at;
         RLate l = r->late.at[k];
         emit_late(r, &l);
     }

@@ -90,9 +90,9 @@ unsigned cg_temp(Cg *g, bool xmm) {
     return r;
 }
 
-/* A scratch register that holds nothing needed, other than those to be avoided; NO_REG if there is none. */
-static unsigned free_scratch(const Cg *g, u32 avoid) {
-    for (u32 s = X64_SCRATCH_GPR & ~(g->locked | avoid); s; s &= s - 1) {
+/* A scratch register of a kind that holds nothing needed, other than those to be avoided; NO_REG if there is none. */
+static unsigned free_scratch(const Cg *g, bool xmm, u32 avoid) {
+    for (u32 s = (xmm ? X64_SCRATCH_XMM : X64_SCRATCH_GPR) & ~(g->locked | avoid); s; s &= s - 1) {
         unsigned r = __builtin_ctz(s);
         if (!needed(g, g->reg_val[r]) || g->val.at[g->reg_val[r]].reg != r) return r;
     }
@@ -106,7 +106,7 @@ void cg_take(Cg *g, unsigned reg) {
     }
     u32 id = g->reg_val[reg];
     if (needed(g, id) && g->val.at[id].reg == reg && !has_place(g, id)) {
-        unsigned to = free_scratch(g, 1u << RAX | 1u << RDX | 1u << reg);
+        unsigned to = free_scratch(g, is_xmm(reg), 1u << RAX | 1u << RDX | 1u << reg);
         if (to == NO_REG) {
             spill(g, id, reg);
         } else {

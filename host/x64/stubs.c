@@ -213,13 +213,13 @@ static void make_helper_keep(X64Buf *b, const u8 *table) {
 
 /* Called; softfp's operation in cpu->arg, result in cpu->result; all registers survive. */
 static void make_soft(X64Buf *b) {
-    store64(b, x64_mem(RBP, CPU_OFF(save) + 8 * 24), RAX);
+    store64(b, x64_mem(RBP, CPU_OFF(save) + 8 * SAVE_RAX), RAX);
     keep_save(b);
     x64_mov_imm(b, RAX, (u64)x64_soft_fp);
     call_c(b);
     store64(b, CPU_MEM(result), RAX);
     keep_load(b);
-    load64(b, RAX, x64_mem(RBP, CPU_OFF(save) + 8 * 24));
+    load64(b, RAX, x64_mem(RBP, CPU_OFF(save) + 8 * SAVE_RAX));
     x64_ret(b);
 }
 
@@ -241,6 +241,29 @@ static void make_tlb(X64Buf *b, const Guest *g, const u8 *leave) {
     x64_here_short(b, trap);
     save_all(b, g);
     x64_rm(b, I_MOV_R_RM, RAX, CPU_MEM(trap));
+    x64_jmp(b, leave);
+}
+
+/* Called with the code of a vector instruction in rax, its operands in cpu->arg, and what rax had been in its place of Vcpu.save: all registers survive.
+ * Comes back with the zero flag if that is done; else a paged guest leaves here, before the instruction. */
+static void make_vector(X64Buf *b, const Guest *g, const u8 *leave) {
+    store64(b, x64_mem(RBP, CPU_OFF(arg)), RAX);
+    keep_save(b);
+    x64_mov_imm(b, RAX, (u64)g->vector);
+    call_c(b);
+    keep_load(b);
+    x64_rr(b, INSN(0, 0, 0x85), RAX, RAX); /* test eax, eax */
+    u8 *failed = g->paged ? x64_jcc_short(b, CC_NE) : NULL;
+    load64(b, RAX, x64_mem(RBP, CPU_OFF(save) + 8 * SAVE_RAX)); /* keeps the flag */
+    x64_ret(b);
+    if (!failed) return;
+    x64_here_short(b, failed);
+    x64_alu_ri(b, ALU_CMP, 0, RAX, TRAP_ILLEGAL);
+    x64_mov_imm_keep_flags(b, RCX, TRAP_RETRY);
+    x64_rr(b, I_CMOV(CC_E), RAX, RCX);
+    x64_pop(b, RCX);
+    store64(b, CPU_MEM(exit_site), RCX);
+    save_all(b, g);
     x64_jmp(b, leave);
 }
 
@@ -300,6 +323,8 @@ void x64_make_stubs(const Guest *guest, u8 *rw, const u8 *rx, HostStubs *out) {
     make_helper_keep(b, table);
     out->tlb = begin(b);
     make_tlb(b, guest, leave);
+    out->vector = begin(b);
+    if (guest->vector) make_vector(b, guest, leave);
     begin(b);
     make_probe(b, out);
     out->size = (size_t)(b->at - rw);
@@ -348,7 +373,10 @@ static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
         /* to unsigned: 2^32, 2^63 as f32; 2^32 - 1 (rounding might reach 2^32), 2^63 as f64 */
         [VCPU_K_LIMIT] = {0x4f800000, 0}, {0x5f000000, 0}, {0x41efffffffe00000, 0}, {0x43e0000000000000, 0},
     };
+    static const VcpuConst bit[] = {{0x8040201008040201, 0x8040201008040201}, {0x0008000400020001, 0x0080004000200010}, {0x0000000200000001, 0x0000000800000004}, {1, 2},
+        {0, 0x0101010101010101}};
     memcpy(cpu->k, k, sizeof k);
+    memcpy(cpu->bit, bit, sizeof bit);
     cpu->stub[STUB_EXIT_LINK] = stubs->exit_link;
     cpu->stub[STUB_EXIT_POLL] = stubs->exit_poll;
     cpu->stub[STUB_EXIT_TRAP] = stubs->exit_trap;
@@ -359,6 +387,8 @@ static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
     cpu->stub[STUB_HELPER_KEEP] = stubs->helper_keep;
     cpu->stub[STUB_SM4] = ir_sm4_sbox;
     cpu->stub[STUB_TLB] = stubs->tlb;
+    cpu->stub[STUB_VECTOR] = stubs->vector;
+    memset(cpu->tail, 0xff, sizeof cpu->tail / 2);
     for (u32 m = 0; m < 64; m++) cpu->flag_map[m] = (u8)flags_of_mxcsr(m);
     cpu->mxcsr = mxcsr_for_mode(cpu->mode);
 }

@@ -22,7 +22,7 @@ static const u8 x64_xmm_pins[X64_PIN_COUNT] = {22, 23, 24, 25, 26, 27, 28, 29, 3
 #define X64_SCRATCH_XMM (0x3fu << X64_XMM)
 
 typedef struct X64Features {
-    bool avx, fma, bmi1, bmi2, lzcnt, avx2, avx512, aes, clmul;
+    bool avx, fma, bmi1, bmi2, lzcnt, avx2, avx512, aes, clmul, sha;
 } X64Features;
 extern X64Features x64_features;
 /* Host.init */
@@ -30,7 +30,8 @@ const char *x64_init(const char *without);
 
 /* Index into Vcpu.stub. */
 enum { STUB_EXIT_LINK, STUB_EXIT_POLL, STUB_EXIT_TRAP, STUB_LOOKUP, STUB_RET_SLOW, STUB_HELPER, STUB_SOFT, STUB_HELPER_KEEP,
-    STUB_SM4, /* ir_sm4_sbox: a table, no code */ STUB_TLB };
+    STUB_SM4, /* ir_sm4_sbox: a table, no code */ STUB_TLB, STUB_VECTOR };
+enum { SAVE_RAX = 24 }; /* place in Vcpu.save for rax, behind those of keep_save */
 #define STUB_MEM(n) x64_mem(RBP, CPU_OFF(stub) + 8 * (n))
 /* Helpers as generated code numbers them, for STUB_HELPER: these, then the guest's. */
 enum { HELPER_SOFT_AMO, HELPER_SOFT_CRYPTO, HELPER_GUEST };

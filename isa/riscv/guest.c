@@ -2,6 +2,7 @@
 /* The guest `riscv_guest`: how the engine sees RISC-V. Slots, helpers, and the translation of one instruction: decode,
  * fetch the registers that its row reads, call its semantics. */
 #include "isa/riscv/sem.h"
+#include "isa/riscv/vector.h"
 
 #define XSLOT(n, name) {name, IR_I64, offsetof(RvState, x) + 8 * n}
 #define FSLOT(n, name) {name, IR_F64, offsetof(RvState, f) + 8 * n}
@@ -48,7 +49,23 @@ static SemFn *const semantics[RV_OPS] = {
 #undef SEMANTICS_ROW
 };
 
-static u32 mode(const Vcpu *cpu) { return ((const RvState *)cpu->state)->frm & 7; }
+static bool is_vector(u32 bits) {
+    RvInsn i;
+    return riscv_decode(bits, &i) && (riscv_ops[i.op].facts & RV_IS_VECTOR);
+}
+
+static unsigned vector(Vcpu *cpu, u64 code, u64 a, u64 b) { return riscv_vector_known(cpu, (u32)code, (u16)(code >> 32), code >> 48, a, b); }
+
+/* All elements, whatever vl is: the last round of a loop may be the one that is translated. */
+static u32 guess(const Vcpu *cpu) {
+    u64 key = ((const RvState *)cpu->state)->vkey;
+    return key == RV_VKEY_NONE ? 0 : (u32)key | RV_VKEY_FULL;
+}
+
+static u32 mode(const Vcpu *cpu) {
+    const RvState *s = (const RvState *)cpu->state;
+    return (s->frm & 7) | ((s->vector_control & 3) == RV_VECTOR_OFF ? RV_MODE_NO_VECTOR : 0);
+}
 
 static u32 system_mode(const Vcpu *cpu) {
     const RvSystem *s = (const RvSystem *)cpu->state;
@@ -56,8 +73,8 @@ static u32 system_mode(const Vcpu *cpu) {
 }
 
 static unsigned system_tlb_set(u32 mode) {
-    static const u8 of_priv[] = {[RV_U] = RV_TLB_U, [RV_S] = RV_TLB_S, [RV_M_MPRV] = RV_TLB_MPRV, [RV_M] = RV_TLB_M};
-    return rv_mode_sum(mode) ? RV_TLB_SUM : of_priv[rv_mode_priv(mode)];
+    static const u8 of_who[RV_WHOS] = {[RV_U] = RV_TLB_U, [RV_S] = RV_TLB_S, [RV_M_MPRV] = RV_TLB_MPRV, [RV_M] = RV_TLB_M, [RV_WHO_SUM] = RV_TLB_SUM};
+    return of_who[rv_mode_who(mode)];
 }
 
 /* The instruction at code in *bits, and its length; 0 if it does not lie within avail bytes. */
@@ -85,10 +102,13 @@ static inline Ref read_register(IrBuilder *b, unsigned file, unsigned n) {
 
 /* Floating-point instructions are illegal where mstatus.FS is off, and make it dirty where it is not yet: the runtime sees to both. */
 static bool float_is_ready(u32 mode, const RvOpInfo *op) {
-    bool uses = false;
+    bool uses = op->facts & RV_IS_FP;
     for (unsigned k = 0; k < 4; k++) uses |= op->file[k] == RV_FILE_F;
     return !uses || rv_mode_fs(mode) == 2 || (rv_mode_fs(mode) && (op->facts & RV_IS_STORE));
 }
+
+/* Likewise mstatus.VS; every one of them makes it dirty, if only by setting vstart. */
+static bool vector_is_ready(u32 mode, const RvOpInfo *op) { return rv_mode_vs(mode) || !(op->facts & RV_IS_VECTOR); }
 
 static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
     u32 bits;
@@ -101,8 +121,12 @@ static unsigned lift(IrBuilder *b, u64 pc, const u8 *code, size_t avail) {
         return len;
     }
     const RvOpInfo *op = &riscv_ops[i.op];
-    if (b->guest->paged && !float_is_ready(b->mode, op)) {
+    if (b->guest->paged && (!float_is_ready(b->mode, op) || !vector_is_ready(b->mode, op))) {
         ir_trap(b, TRAP_PRIV, i.bits);
+        return len;
+    }
+    if (!b->guest->paged && (b->mode & RV_MODE_NO_VECTOR) && (op->facts & RV_IS_VECTOR)) {
+        sem_illegal(b, &i);
         return len;
     }
     if (op->facts & RV_HAS_RM) {
@@ -133,7 +157,8 @@ static unsigned disasm(u64 pc, const u8 *code, size_t avail, Text *out) {
 
 #define BOTH_GUESTS                                                                                                  \
     .name = "riscv64", .elf_machine = 243 /* EM_RISCV */, .hot_slots = hot_slots, .hot_count = ARRAY_LEN(hot_slots), .hot_fslots = hot_fslots,  \
-    .hot_fcount = ARRAY_LEN(hot_fslots), .helpers = helpers, .helper_count = HELPER_COUNT, .insn_align = 2, .insn_max = 4, .lift = lift, .disasm = disasm
+    .hot_fcount = ARRAY_LEN(hot_fslots), .helpers = helpers, .helper_count = HELPER_COUNT, .insn_align = 2, .insn_max = 4, .lift = lift, .disasm = disasm,  \
+    .vectors = offsetof(RvState, v), .vector_key = offsetof(RvState, vkey), .vector_length = offsetof(RvState, vl), .vector_result = offsetof(RvState, vresult), .vector_rounding = offsetof(RvState, vxrm), .vector = vector, .is_vector = is_vector, .guess = guess
 
 const Guest riscv_guest = {
     BOTH_GUESTS,

@@ -3,6 +3,7 @@
 #include "base/softfp.h"
 #include "base/clock.h"
 #include "isa/riscv/sem.h"
+#include "isa/riscv/vector.h"
 
 /* fcvtmod.w.d [unpriv zfa]. */
 u64 riscv_help_fcvtmod(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) { return softfp_to_int32_modular(a, &cpu->fflags); }
@@ -22,6 +23,21 @@ u64 riscv_help_counter(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
 #else
     return riscv_help_time(cpu, a, b, c, d);
 #endif
+}
+
+/* a: the elements asked for, b: vtype. */
+u64 riscv_help_vsetvl(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
+    RvState *s = vcpu_state(cpu);
+    riscv_vector_set(s, a, b, 0);
+    return s->vl;
+}
+
+/* A write of vstart. */
+u64 riscv_help_vstart(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
+    RvState *s = vcpu_state(cpu);
+    s->vstart = a;
+    s->vkey = riscv_vector_key(s);
+    return 0;
 }
 
 /* 128 bits at p: if they equal `expected`, `desired` is stored; returns what was there. */

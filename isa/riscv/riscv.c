@@ -60,6 +60,16 @@ static const char *const fli_names[32] = {
 };
 static const char *const rm_names[8] = {"rne", "rtz", "rdn", "rup", "rmm", "unknown", "unknown", "dyn"};
 
+/* What vsetvli sets: four names, or the number if a field is reserved [unpriv v, "vector type register"]. */
+static void print_vtype(Text *t, u32 vtype) {
+    static const char *const groups[8] = {"m1", "m2", "m4", "m8", NULL, "mf8", "mf4", "mf2"};
+    if (vtype >> 8 || (vtype >> 3 & 7) > 3 || !groups[vtype & 7]) {
+        text_print(t, "%d", vtype);
+        return;
+    }
+    text_print(t, "e%d,%s,%s,%s", 8 << (vtype >> 3 & 7), groups[vtype & 7], vtype & 0x40 ? "ta" : "tu", vtype & 0x80 ? "ma" : "mu");
+}
+
 static void print_operand(Text *t, const RvInsn *i, unsigned how, u64 pc) {
     switch (how) {
     case PRINT_X_RD: text_print(t, "%s", riscv_xreg_names[i->rd]); break;
@@ -69,6 +79,14 @@ static void print_operand(Text *t, const RvInsn *i, unsigned how, u64 pc) {
     case PRINT_F_RS1: text_print(t, "%s", riscv_freg_names[i->rs1]); break;
     case PRINT_F_RS2: text_print(t, "%s", riscv_freg_names[i->rs2]); break;
     case PRINT_F_RS3: text_print(t, "%s", riscv_freg_names[i->rs3]); break;
+    case PRINT_V_RD: text_print(t, "v%d", i->rd); break;
+    case PRINT_V_RS1: text_print(t, "v%d", i->rs1); break;
+    case PRINT_V_RS2: text_print(t, "v%d", i->rs2); break;
+    case PRINT_V_RS3: text_print(t, "v%d", i->rs3); break;
+    case PRINT_OPT_N_VM:
+        if (!i->vm) text_print(t, ",v0.t");
+        break;
+    case PRINT_IMM_VTYPE: print_vtype(t, i->imm); break;
     case PRINT_N_RS1: text_print(t, "%d", i->rs1); break;
     case PRINT_OPT_N_RM:
         if (i->rm != 7) text_print(t, ",%s", rm_names[i->rm]);
@@ -93,12 +111,12 @@ static void print_operand(Text *t, const RvInsn *i, unsigned how, u64 pc) {
     }
 }
 
-/* {uimm} in a name is the immediate: mop.r.7. */
+/* {uimm} in a name is the immediate: mop.r.7; {uimm+1} the number after it: vlseg2e8.v. */
 static void print_name(Text *t, const RvInsn *i, const char *name) {
     for (; *name; name++) {
         if (*name == '{') {
-            text_print(t, "%d", i->imm);
-            while (*name != '}') name++;
+            while (name[1] != '}') name++;
+            text_print(t, "%d", i->imm + (*name++ == '1'));
         } else {
             text_char(t, *name);
         }

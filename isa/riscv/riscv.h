@@ -65,6 +65,8 @@ bool riscv_disasm(u32 bits, u64 pc, char *buf, size_t size);
 /* A random legal encoding of the row; *seed (not 0) is the state of the generator. */
 u32 riscv_row_random(unsigned row, u64 *seed);
 
+enum { RV_VLEN = 128, RV_VLENB = RV_VLEN / 8 }; /* a vector register, in bits and bytes */
+
 /* The registers of a hart at user level: what stands at Vcpu.state. The accrued exception flags do not: they
  * live in the host's FPU and in Vcpu.fflags (engine_fflags_get). */
 typedef struct RvState {
@@ -73,9 +75,18 @@ typedef struct RvState {
     u64 frm;        /* dynamic rounding mode 0..7 (5..7 reserved); also the translation mode */
     u64 resv_addr;  /* reservation of lr; RV_NO_RESERVATION if none */
     u64 resv_value; /* what lr loaded there */
-    u64 pad[5];
+    u64 vector_control; /* of a process: its prctl; low two bits RV_VECTOR_* */
+    u64 pad[4];
+    /* From here on no slots: generated code reaches it by vec, peek and poke (ir/ops.def), isa/riscv/vector.h has the rest. */
+    u8 v[32][RV_VLENB] __attribute__((aligned(16)));
+    u64 vl, vtype, vstart;
+    u64 vxrm, vxsat;
+    u64 vkey;    /* what translations guard by: riscv_vector_key */
+    u64 vresult; /* of the last vector instruction that writes an x or f register */
+    u64 vpad;
 } RvState;
 #define RV_NO_RESERVATION (~0ull)
+enum { RV_VECTOR_OFF = 1, RV_VECTOR_ON = 2 };
 #define RV_TIME_HZ 1000000000ull /* frequency of the time CSR, for hwprobe and the vDSO */
 
 /* Privilege modes [priv "privilege levels"]. In a translation mode RV_M_MPRV stands for M-mode whose loads and stores are done as another mode's. */
@@ -102,7 +113,7 @@ enum { RV_U, RV_S, RV_M_MPRV, RV_M };
 #define RV_SXL (3ull << 34)
 #define RV_SD (1ull << 63)
 #define RV_SSTATUS (RV_SIE | RV_SPIE | RV_SPP | RV_VS | RV_FS | RV_XS | RV_SUM | RV_MXR | RV_UXL | RV_SD)
-#define RV_SSTATUS_WRITABLE (RV_SIE | RV_SPIE | RV_SPP | RV_FS | RV_SUM | RV_MXR)
+#define RV_SSTATUS_WRITABLE (RV_SIE | RV_SPIE | RV_SPP | RV_VS | RV_FS | RV_SUM | RV_MXR)
 
 /* What the privilege mode that runs may do (RvSystem.allow). */
 enum { RV_ALLOW_TIME = 1, RV_ALLOW_ZERO = 2, RV_ALLOW_CLEAN = 4, RV_ALLOW_INVAL = 8 };
@@ -118,15 +129,27 @@ typedef struct RvSystem {
     u64 pad[7];
 } RvSystem;
 
-/* The translation mode of a hart: floating-point state (0 off, 1 not dirty, 2 dirty), SUM (S-mode only), privilege, rounding mode. */
-static inline u32 rv_make_mode(unsigned fs, bool sum, unsigned priv, u64 frm) { return fs << 6 | (u32)sum << 5 | priv << 3 | (u32)(frm & 7); }
+/* SD says whether one of these is dirty. */
+static inline u64 rv_with_sd(u64 mstatus) { return (mstatus & RV_FS) == RV_FS || (mstatus & RV_VS) == RV_VS ? mstatus | RV_SD : mstatus & ~RV_SD; }
+
+/* The translation mode of a process: the rounding mode, and */
+enum { RV_MODE_NO_VECTOR = 8 };
+
+/* The translation mode of a hart: rounding mode; who runs: privilege, with SUM for S-mode; floating-point state (0 off, 1 not dirty, 2 dirty); whether the
+ * vector state is dirty. As one number below 256, which is what keys of the code cache have room for. */
+enum { RV_WHO_SUM = 4, RV_WHOS = 5, RV_FLOATS = 3 };
+static inline u32 rv_make_mode(unsigned fs, bool vs, bool sum, unsigned priv, u64 frm) {
+    return ((vs * RV_FLOATS + fs) * RV_WHOS + (sum ? RV_WHO_SUM : priv)) << 3 | (u32)(frm & 7);
+}
 static inline u32 rv_system_mode(u64 mstatus, unsigned priv, u64 frm) {
     unsigned fs = mstatus >> 13 & 3;
-    return rv_make_mode(fs == 3 ? 2 : fs != 0, priv == RV_S && (mstatus & RV_SUM), priv, frm);
+    return rv_make_mode(fs == 3 ? 2 : fs != 0, (mstatus & RV_VS) == RV_VS, priv == RV_S && (mstatus & RV_SUM), priv, frm);
 }
-static inline unsigned rv_mode_fs(u32 mode) { return mode >> 6; }
-static inline unsigned rv_mode_priv(u32 mode) { return mode >> 3 & 3; }
-static inline bool rv_mode_sum(u32 mode) { return mode >> 5 & 1; }
+static inline unsigned rv_mode_who(u32 mode) { return (mode >> 3) % RV_WHOS; }
+static inline unsigned rv_mode_fs(u32 mode) { return (mode >> 3) / RV_WHOS % RV_FLOATS; }
+static inline bool rv_mode_vs(u32 mode) { return (mode >> 3) / (RV_WHOS * RV_FLOATS); }
+static inline bool rv_mode_sum(u32 mode) { return rv_mode_who(mode) == RV_WHO_SUM; }
+static inline unsigned rv_mode_priv(u32 mode) { return rv_mode_sum(mode) ? RV_S : rv_mode_who(mode); }
 enum { RV_TLB_U, RV_TLB_S, RV_TLB_SUM, RV_TLB_M, RV_TLB_MPRV }; /* Guest.tlb_set */
 
 /* The guest as the engine sees it (ir/guest.h), at user level, and a whole hart; guest.c and sem_*.c. */

@@ -54,12 +54,21 @@ static inline void sem_need(IrBuilder *b, unsigned allow) {
 enum CsrHow { CSR_SWAP, CSR_SET, CSR_CLEAR };
 bool sem_system_csr(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, bool writes, Ref v);
 
+/* CSRs 0xC00 and up [unpriv zicsr]. */
+static inline bool sem_is_read_only(unsigned csr) { return (csr & 0xc00) == 0xc00; }
+/* sem_vset.c: those of vectors. */
+bool sem_is_vector_csr(unsigned csr);
+Ref sem_vector_csr_read(IrBuilder *b, unsigned csr);
+void sem_vector_csr_write(IrBuilder *b, unsigned csr, Ref v);
+
 static inline void sem_illegal(IrBuilder *b, const RvInsn *i) { ir_trap(b, TRAP_ILLEGAL, i->bits); }
 
 /* The helpers: X(name, result type, facts); functions u64 riscv_help_NAME(Vcpu *, u64, u64, u64, u64) in help_*.c. */
 #define RV_EACH_HELPER(X)                                                                                            \
     X(fcvtmod, IR_I64, HELPER_FLAGS)                                                                                 \
     X(amocas_q, IR_VOID, HELPER_READS | HELPER_WRITES | HELPER_FAULTS)                                               \
+    X(vsetvl, IR_I64, 0)                                                                                             \
+    X(vstart, IR_VOID, 0)                                                                                            \
     X(time, IR_I64, 0)                                                                                               \
     X(system_time, IR_I64, 0)                                                                                               \
     X(counter, IR_I64, 0)

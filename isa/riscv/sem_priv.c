@@ -18,7 +18,7 @@ static void plain(IrBuilder *b, const RvInsn *i, u32 slot, u64 mask, enum CsrHow
 
 /* Bits that are written here: those that change by themselves only, and those that mean another translation mode. The rest means another TLB. */
 #define STATUS_PLAIN (RV_SIE | RV_SPIE | RV_SPP)
-#define STATUS_MODE (RV_SUM | RV_FS)
+#define STATUS_MODE (RV_SUM | RV_FS | RV_VS)
 
 /* SIE is not set here while an interrupt waits for it. */
 static void trap_if_waiting(IrBuilder *b, Ref next) {
@@ -26,33 +26,40 @@ static void trap_if_waiting(IrBuilder *b, Ref next) {
     ir_trap_if(b, ir_imm(b, IR_ne, waits, 0), TRAP_PRIV);
 }
 
-/* The bits `written` of next. SD says whether FS is 3. */
+/* 1 if all bits of the field are set. */
+static Ref is_full(IrBuilder *b, Ref v, u64 field) { return ir_zext(b, 1, ir_imm(b, IR_eq, ir_imm(b, IR_and, v, field), field)); }
+
+/* The bits `written` of next. SD says whether FS or VS is 3. */
 static Ref put_status(IrBuilder *b, Ref old, Ref next, u64 written) {
-    bool sums = written & RV_FS;
+    bool sums = written & (RV_FS | RV_VS);
     Ref kept = ir_imm(b, IR_and, old, ~(written | (sums ? RV_SD : 0)));
-    Ref taken = ir_imm(b, IR_and, next, written), all = ir_or(b, kept, taken);
+    Ref all = ir_or(b, kept, ir_imm(b, IR_and, next, written));
     if (sums) {
-        Ref dirty = ir_imm(b, IR_eq, ir_imm(b, IR_and, next, RV_FS), RV_FS);
-        all = ir_or(b, all, ir_imm(b, IR_shl, ir_zext(b, 1, dirty), 63));
+        Ref fs = is_full(b, all, RV_FS), vs = is_full(b, all, RV_VS);
+        all = ir_or(b, all, ir_imm(b, IR_shl, ir_or(b, fs, vs), 63));
     }
     ir_put(b, SLOT_MSTATUS, all);
     return all;
 }
 
+/* Neither all of the field nor nothing of it. */
+static bool is_part(u64 mask, u64 field) { return (mask & field) && (mask & field) != field; }
+
 /* In S-mode, setting or clearing bits of `mask`: the mode afterwards, if that can be told now. */
 static bool mode_after(const IrBuilder *b, enum CsrHow how, u64 mask, u32 *mode) {
-    bool sum = rv_mode_sum(b->mode);
+    bool sum = rv_mode_sum(b->mode), vs = rv_mode_vs(b->mode);
     unsigned fs = rv_mode_fs(b->mode);
-    if (how == CSR_SWAP || rv_mode_priv(b->mode) != RV_S || (mask & RV_MXR) || ((mask & RV_FS) && (mask & RV_FS) != RV_FS)) return false;
+    if (how == CSR_SWAP || rv_mode_priv(b->mode) != RV_S || (mask & RV_MXR) || is_part(mask, RV_FS) || is_part(mask, RV_VS)) return false;
     if (mask & RV_SUM) sum = how == CSR_SET;
     if (mask & RV_FS) fs = how == CSR_SET ? 2 : 0;
-    *mode = rv_make_mode(fs, sum, RV_S, b->mode & IR_MODE_ROUNDING);
+    if (mask & RV_VS) vs = how == CSR_SET;
+    *mode = rv_make_mode(fs, vs, sum, RV_S, b->mode & IR_MODE_ROUNDING);
     return true;
 }
 
 static u64 next_pc(const IrBuilder *b, const RvInsn *i) { return b->frames.at[b->frames.len - 1].pc + i->len; }
 
-/* Of a constant: kernels set SUM around each access to a process's memory, and clear it with FS on each way in. The mode that follows is known, so its code
+/* Of a constant: kernels set SUM around each access to a process's memory, and clear it with FS and VS on each way in. The mode that follows is known, so its code
  * can be linked. */
 static void status_mode(IrBuilder *b, const RvInsn *i, enum CsrHow how, u64 mask, u32 mode) {
     Ref old = ir_get(b, SLOT_MSTATUS), seen = ir_imm(b, IR_and, old, RV_SSTATUS);
@@ -105,6 +112,9 @@ bool sem_system_csr(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, 
     switch (csr) {
     case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR:
         if (rv_mode_fs(b->mode) == 2 || (rv_mode_fs(b->mode) && !writes)) return false;
+        break;
+    case CSR_VSTART: case CSR_VXSAT: case CSR_VXRM: case CSR_VCSR: case CSR_VL: case CSR_VTYPE: case CSR_VLENB:
+        if (rv_mode_vs(b->mode)) return false;
         break;
     case CSR_TIME:
         if (writes) break;

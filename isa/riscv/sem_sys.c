@@ -60,12 +60,12 @@ SEM(priv) { sem_privileged(b, i); }
 
 /* --- CSRs [unpriv zicsr, f, zicntr] */
 
-static bool csr_exists(unsigned csr, bool write) {
+static bool csr_exists(const IrBuilder *b, unsigned csr, bool write) {
     switch (csr) {
     case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR: return true;
     case CSR_CYCLE: case CSR_TIME: case CSR_INSTRET: return !write;
     }
-    return false;
+    return sem_is_vector_csr(csr) && !(write && sem_is_read_only(csr)) && (b->guest->paged || !(b->mode & RV_MODE_NO_VECTOR));
 }
 
 /* frm is the translation mode, hence known. */
@@ -76,6 +76,7 @@ static Ref csr_read(IrBuilder *b, unsigned csr) {
     case CSR_FCSR: return ir_imm(b, IR_or, ir_getflags(b), (b->mode & IR_MODE_ROUNDING) << 5);
     case CSR_TIME: return ir_call(b, b->guest->paged ? HELPER_system_time_ID : HELPER_time_ID, 0, NULL);
     }
+    if (sem_is_vector_csr(csr)) return sem_vector_csr_read(b, csr);
     return ir_call(b, HELPER_counter_ID, 0, NULL);
 }
 
@@ -88,6 +89,10 @@ static void put_frm(IrBuilder *b, Ref v) {
 }
 
 static void csr_write(IrBuilder *b, unsigned csr, Ref v) {
+    if (sem_is_vector_csr(csr)) {
+        sem_vector_csr_write(b, csr, v);
+        return;
+    }
     if (csr != CSR_FRM) ir_setflags(b, v);
     if (csr == CSR_FRM) put_frm(b, v);
     if (csr == CSR_FCSR) put_frm(b, ir_imm(b, IR_shr, v, 5));
@@ -98,7 +103,7 @@ static void csr_write(IrBuilder *b, unsigned csr, Ref v) {
 static void csr_op(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, bool writes, Ref v) {
     unsigned csr = i->imm;
     if (b->guest->paged && sem_system_csr(b, i, how, reads, writes, v)) return;
-    if (!csr_exists(csr, writes)) {
+    if (!csr_exists(b, csr, writes)) {
         sem_illegal(b, i);
         return;
     }

@@ -2,11 +2,12 @@
 /* Control and status registers [priv, "control and status registers"]. The number says who may access one (bits 9:8) and whether it is read-only
  * (11:10); the rest of the checks, the values and their legal bits are here. What generated code does by itself is in sem_priv.c. */
 #include "machine/riscv/hart.h"
+#include "isa/riscv/vector.h"
 #include "machine/machine.h"
 #include "machine/trace.h"
 
-/* I, M, A, F, D, C, B, S, U; 64 bits. */
-#define MISA (2ull << 62 | 1u << 8 | 1u << 12 | 1u << 0 | 1u << 5 | 1u << 3 | 1u << 2 | 1u << 1 | 1u << 18 | 1u << 20)
+/* I, M, A, F, D, C, B, S, U, V; 64 bits. */
+#define MISA (2ull << 62 | 1u << 21 | 1u << 8 | 1u << 12 | 1u << 0 | 1u << 5 | 1u << 3 | 1u << 2 | 1u << 1 | 1u << 18 | 1u << 20)
 #define MSTATUS_WRITABLE (RV_SSTATUS_WRITABLE | RV_MIE | RV_MPIE | RV_MPP | RV_MPRV | RV_TVM | RV_TW | RV_TSR)
 #define MEDELEG_WRITABLE 0xb3ffull
 #define SENVCFG_WRITABLE (1 | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE | ENVCFG_PMM)
@@ -62,9 +63,7 @@ static void status_write(Hart *h, u64 v, u64 writable) {
     u64 old = h->s->mstatus;
     u64 next = (old & ~writable) | (v & writable);
     if ((next & RV_MPP) >> 11 == 2) next = (next & ~RV_MPP) | (old & RV_MPP); /* no such mode */
-    next &= ~RV_SD;
-    if ((next & RV_FS) == RV_FS) next |= RV_SD;
-    h->s->mstatus = next;
+    h->s->mstatus = rv_with_sd(next);
     if ((old ^ next) & RV_MXR) hart_flush_all(h);
     if ((old ^ next) & (RV_MPRV | RV_MPP | RV_SUM)) hart_flush_set(h, RV_TLB_MPRV);
     hart_settle(h);
@@ -102,6 +101,39 @@ static bool float_write(Hart *h, u32 csr, u64 v) {
     if (csr == CSR_FRM) h->s->user.frm = v & 7;
     else engine_fflags_set(h->cpu, v & 31);
     if (csr == CSR_FCSR) h->s->user.frm = v >> 5 & 7;
+    return true;
+}
+
+/* --- vectors ------------------------------------------------------------------------------------------------- */
+
+static bool is_vector(u32 csr) { return (csr >= CSR_VSTART && csr <= CSR_VCSR) || (csr >= CSR_VL && csr <= CSR_VLENB); }
+
+static bool vector_read(Hart *h, u32 csr, u64 *v) {
+    const RvState *u = &h->s->user;
+    if (!(h->s->mstatus & RV_VS)) return false;
+    switch (csr) {
+    case CSR_VSTART: *v = u->vstart; return true;
+    case CSR_VXSAT: *v = u->vxsat; return true;
+    case CSR_VXRM: *v = u->vxrm; return true;
+    case CSR_VCSR: *v = riscv_vcsr(u); return true;
+    case CSR_VL: *v = u->vl; return true;
+    case CSR_VTYPE: *v = u->vtype; return true;
+    case CSR_VLENB: *v = RV_VLENB; return true;
+    }
+    return false;
+}
+
+static bool vector_write(Hart *h, u32 csr, u64 v) {
+    RvState *u = &h->s->user;
+    if (!(h->s->mstatus & RV_VS)) return false;
+    switch (csr) {
+    case CSR_VSTART: riscv_vector_set(u, u->vl, u->vtype, v); break;
+    case CSR_VXSAT: u->vxsat = v & 1; break;
+    case CSR_VXRM: u->vxrm = v & 3; break;
+    case CSR_VCSR: riscv_set_vcsr(u, v); break;
+    default: return false;
+    }
+    h->s->mstatus |= RV_VS | RV_SD;
     return true;
 }
 
@@ -217,6 +249,7 @@ static bool accessible(const Hart *h, u32 csr) { return h->s->priv >= (csr >> 8 
 bool csr_read(Hart *h, u32 csr, u64 *v) {
     if (!accessible(h, csr)) return false;
     if (csr <= CSR_FCSR) return csr && float_read(h, csr, v);
+    if (is_vector(csr)) return vector_read(h, csr, v);
     if (is_counter(csr)) return read_counter(h, csr, v);
     return (csr >> 8 & 3) == 1 ? read_supervisor(h, csr, v) : read_machine(h, csr, v);
 }
@@ -323,6 +356,7 @@ static bool write_machine(Hart *h, u32 csr, u64 v) {
 bool csr_write(Hart *h, u32 csr, u64 v) {
     if (!accessible(h, csr) || csr >> 10 == 3) return false;
     if (csr <= CSR_FCSR) return csr && float_write(h, csr, v);
+    if (is_vector(csr)) return vector_write(h, csr, v);
     return (csr >> 8 & 3) == 1 ? write_supervisor(h, csr, v) : write_machine(h, csr, v);
 }
 

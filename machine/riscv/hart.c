@@ -2,6 +2,7 @@
 /* A hart's loop: runs the engine until that comes back, and does what it came back for. */
 #include "machine/riscv/hart.h"
 #include "base/sys.h"
+#include "isa/riscv/vector.h"
 #include "machine/counted.h"
 #include "machine/machine.h"
 #include <linux/futex.h>
@@ -17,6 +18,7 @@ void hart_reset(Hart *h) {
     memset(&h->mie, 0, offsetof(Hart, cause) - offsetof(Hart, mie));
     h->cpu->fflags = 0;
     s->user.resv_addr = RV_NO_RESERVATION;
+    riscv_vector_reset(&s->user);
     s->priv = RV_M;
     s->mstatus = 2ull << 32 | 2ull << 34; /* UXL, SXL: 64 bits */
     __atomic_store_n(&h->stimecmp, ~0ull, __ATOMIC_SEQ_CST);
@@ -263,19 +265,23 @@ static bool do_fence(Hart *h, const RvInsn *i) {
     return true;
 }
 
-/* Floating point while its state is not dirty: it will be. */
-static bool do_float(Hart *h) {
-    if (!(h->s->mstatus & RV_FS)) return false;
-    h->s->mstatus |= RV_FS | RV_SD;
+/* The fields of mstatus that say whether it may be done. */
+static u64 state_used(const RvInsn *i) {
+    const RvOpInfo *op = &riscv_ops[i->op];
+    u64 used = (op->facts & RV_IS_VECTOR ? RV_VS : 0) | (op->facts & RV_IS_FP ? RV_FS : 0);
+    for (unsigned k = 0; k < 4; k++)
+        if (op->file[k] == RV_FILE_F) used |= RV_FS;
+    return used;
+}
+
+/* Floating point or vectors, while their state is not dirty: it will be, unless it is off. */
+static bool do_dirty(Hart *h, u64 used) {
+    u64 status = h->s->mstatus;
+    if (!used || ((used & RV_FS) && !(status & RV_FS)) || ((used & RV_VS) && !(status & RV_VS))) return false;
+    h->s->mstatus = rv_with_sd(status | used);
     h->traps++; /* it will be begun once more */
     h->cpu->pc -= 4;
     return true;
-}
-
-static bool uses_float(const RvInsn *i) {
-    for (unsigned k = 0; k < 4; k++)
-        if (riscv_ops[i->op].file[k] == RV_FILE_F) return true;
-    return false;
 }
 
 static bool do_privileged(Hart *h, const RvInsn *i) {
@@ -292,7 +298,7 @@ static bool do_privileged(Hart *h, const RvInsn *i) {
     case RV_sfence_vma: case RV_sinval_vma: return do_fence(h, i);
     case RV_sfence_w_inval: case RV_sfence_inval_ir: return h->s->priv != RV_U;
     }
-    return uses_float(i) && do_float(h);
+    return do_dirty(h, state_used(i));
 }
 
 /* All of them are 4 bytes long but compressed loads and stores of floating point, which are done again. */

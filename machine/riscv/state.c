@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A hart as bytes. Its registers are loaded by writing them as M-mode would, so nothing gets into them that an instruction could not put there. */
 #include "machine/riscv/hart.h"
+#include "isa/riscv/vector.h"
 
 /* In this order: what others depend on comes first, addresses of PMP before the entries that may lock them. */
 static const u16 registers[] = {
@@ -46,6 +47,19 @@ static void user_state(Hart *h, State *s) {
     engine_fflags_set(h->cpu, flags);
 }
 
+static void vector_state(Hart *h, State *s) {
+    RvState *u = &h->s->user;
+    u64 vl = u->vl, vtype = u->vtype, vstart = u->vstart, vcsr = riscv_vcsr(u);
+    state_bytes(s, u->v, sizeof u->v);
+    state_u64(s, &vl);
+    state_u64(s, &vtype);
+    state_u64(s, &vstart);
+    state_u64(s, &vcsr);
+    if (!s->loading) return;
+    riscv_vector_set(u, vl, vtype, vstart);
+    riscv_set_vcsr(u, vcsr);
+}
+
 static void run_state(Hart *h, State *s) {
     u32 state = h->state;
     state_below(s, &state, HART_SUSPENDED + 1);
@@ -58,9 +72,10 @@ static void run_state(Hart *h, State *s) {
 u64 hart_digest(const Hart *h) {
     const RvSystem *s = h->s;
     const u64 rest[] = {s->user.frm, s->user.resv_addr, s->user.resv_value, s->priv, s->mstatus, s->sscratch, s->sepc, s->scause, s->stval, h->cpu->pc, engine_fflags_get(h->cpu), h->mie, h->mip, h->lines,
-                        h->satp, h->stimecmp};
+                        h->satp, h->stimecmp, s->user.vl, s->user.vtype, s->user.vstart, riscv_vcsr(&s->user)};
     u64 d = hash_bytes(s->user.x, sizeof s->user.x, 0);
     d = hash_bytes(s->user.f, sizeof s->user.f, d);
+    d = hash_bytes(s->user.v, sizeof s->user.v, d);
     return hash_bytes(rest, sizeof rest, d);
 }
 
@@ -69,6 +84,7 @@ void hart_state(Hart *h, State *s) {
     u32 priv = (u32)h->s->priv;
     if (s->loading) hart_reset(h);
     user_state(h, s);
+    vector_state(h, s);
     h->s->priv = RV_M;
     registers_state(h, s);
     state_below(s, &priv, RV_M + 1);

@@ -15,7 +15,8 @@ atexit.register(shutil.rmtree, WORK, True)
 
 # What objdump shall know: no more than riscv.isa has, so that it names nothing that we do not.
 ARCH = ('rv64imafdc_zicsr2p0_zifencei2p0_zicntr_zihpm_zihintpause_zihintntl_zicbom_zicbop_zicboz_zimop_zcmop_zcb_zawrs_'
-        'zicond_zacas_zabha_zfh_zfhmin_zfa_zba_zbb_zbc_zbs_zbkb_zbkc_zbkx_zknd_zkne_zknh_zksed_zksh_svinval')
+        'zicond_zacas_zabha_zfh_zfhmin_zfa_zba_zbb_zbc_zbs_zbkb_zbkc_zbkx_zknd_zkne_zknh_zksed_zksh_svinval_'
+        'v_zvbb_zvbc_zvkg_zvkned_zvknhb_zvksed_zvksh')
 
 
 def build_tool():

@@ -5,6 +5,7 @@
 The decoder must call illegal exactly what GNU objdump does, but for the exceptions that are listed with their reasons.
 """
 import random
+import re
 import sys
 
 import common
@@ -28,6 +29,9 @@ def illegal_but_known_to_binutils(word, theirs):
         return True  # round numbers above 10 [unpriv zkne]
     if theirs.startswith('amocas.q') and (word >> 7 & 1 or word >> 20 & 1):
         return True  # odd register of a pair [unpriv zacas]
+    group = re.match(r'v(?:l|s|mv)([248])r', theirs)
+    if group and (word >> 7 | ('vmv' in theirs and word >> 20)) % int(group[1]):
+        return True  # a group of whole registers that does not start at a multiple of its size [unpriv v]
     return False
 
 

@@ -163,6 +163,18 @@ def counters(t):
         t.boot("counters, recorded", script, words[:4], (*NONE, "--share", share, "--record", share + "/record"))
 
 
+def vectors(t):
+    """Linux finds them, keeps them for whom they belong to, and shows them to programs as the process VM does: it is that one's oracle."""
+    guest = os.path.join(HERE, "..", "guest")
+    expected = open(guest + "/vector_env.stdout", encoding="utf-8").read().replace("\n", "\r\n")
+    words = ["vectors: kept, switched", expected, "_zvbb_zvbc_zve32f_zve32x_zve64d_zve64f_zve64x_zvfh_zvfhmin_zvkb_zvkg_zvkned_zvknha_zvkt_"]
+    with tempfile.TemporaryDirectory() as share:
+        for name in HERE + "/vectors.c", guest + "/vector_env.c":
+            subprocess.run(["riscv64-linux-gnu-gcc", "-O2", "-static", "-pthread", name, "-o", share + "/" + os.path.basename(name)[:-2]], check=True)
+        for name, options in (("two harts", ("--smp", "2")), ("firmware", ("--firmware", t.kernel.sbi)), ("recorded", ("--record", share + "/record"))):
+            t.boot("vectors, " + name, "mount -t 9p -o trans=virtio share /mnt\n/mnt/vectors\n/mnt/vector_env\nhead -3 /proc/cpuinfo", words, (*NONE, "--share", share, *options))
+
+
 def disks(t):
     for rings in "off", "on":
         disks_with(t, rings)
@@ -337,7 +349,7 @@ def main():
     if not sys.argv[1:]:
         slow.start()
     only = sys.argv[1:]
-    for part in (engines, firmware, flash, controllers, counters, disks, network, tap, cable, shares, slow_share, console, menu):
+    for part in (engines, firmware, flash, controllers, counters, vectors, disks, network, tap, cable, shares, slow_share, console, menu):
         if not only or part.__name__ in only:
             part(t)
     if slow.ident:

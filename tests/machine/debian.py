@@ -31,6 +31,11 @@ class Tests:
             print("FAILED %s: status %s, wanted %s and %r in:\n%s" % (name, code, status, expect, out[-3000:]))
 
 
+# The kernel has ciphers that use vectors, and tests them itself when they are loaded.
+CIPHERS = "for m in aes chacha ghash sha256; do modprobe $m-riscv64; done; n=0; until [ $(grep -c zv /proc/crypto) -ge 10 ] && ! grep -q 'selftest.*unknown' /proc/crypto || [ $n = 50 ]; do sleep 0.2; n=$((n+1)); done; " \
+          "grep -A4 'driver.*riscv64-zv' /proc/crypto | grep -E '^(driver|selftest)' | cut -d: -f2 | paste -d' ' - -"
+
+
 def main():
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
     missing = [n for n in NEEDED if not shutil.which(n, path=path)]
@@ -49,6 +54,9 @@ def main():
     t.check("exit status", ["debian", "--exec", "uname -m; echo to-stderr >&2; exit 7"], 7, ["riscv64", "to-stderr"], seconds=1500)
     t.check("services and network", ["debian", "--smp", "2", "--exec", "systemctl --failed --no-legend | wc -l; nproc; ip -4 -o addr show scope global"], 0, ["0\n2\n", "10.0.2.15"])
     t.check("input", ["debian", "--exec", "read line; echo got:$line:; wc -c"], 0, ["got:a line:", "100000"], stdin=b"a line\n" + bytes(100000))
+    passed = ["%s  passed" % c for c in ("aes-riscv64-zvkned", "cbc-aes-riscv64-zvkned", "chacha20-riscv64-zvkb", "ctr-aes-riscv64-zvkned-zvkb", "ghash-riscv64-zvkg", "sha256-riscv64-zvknha_or_zvknhb-zvkb",
+                                         "xts-aes-riscv64-zvkned-zvbb-zvkg")]
+    t.check("the kernel's ciphers", ["debian", "--exec", CIPHERS], 0, passed)
     with tempfile.TemporaryDirectory() as tmp:
         t.check("recorded", ["debian", "--record", tmp + "/record", "--exec", "echo once; exit 5"], 5, ["once"])
         t.check("replayed", ["--replay", tmp + "/record"], 5, ["once"])

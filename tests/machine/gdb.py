@@ -37,12 +37,12 @@ def debugger(kernel):
         image = open(kernel.image, "rb").read(8)
         target = 0x80200002 + jump(image)
         commands = ["set pagination off", "set confirm off", f"target remote {tmp}/gdb", "info threads", "p/x $pc", "x/xg $pc", "stepi", "p/x $pc", "p $priv", "p/x $a0",
-                    f"break *{target:#x}", "continue", "p/x $pc", "stepi", "stepi", "p/x $pc - 0x80200000 > 0x100", "set $t0=0x1234", "p/x $t0", "p/x $mhartid", "thread 2", "p/x $mhartid",
+                    f"break *{target:#x}", "continue", "p/x $pc", "stepi", "stepi", "p/x $pc - 0x80200000 > 0x100", "set $t0=0x1234", "p/x $t0", "set $v3.w[1] = 0xabcd", "p/x $v3.l", "p/x $vtype", "set $vcsr = 5", "p $vxrm", "p $vlenb", "p/x $mhartid", "thread 2", "p/x $mhartid",
                     "thread 1", "set *(long*)0x80000100=0x55aa", "x/xg 0x80000100", "x/xg 0x10000000", "delete", "detach"]
         r = subprocess.run(["gdb-multiarch", "-nx", "-batch", *[x for c in commands for x in ("-ex", c)]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            text=True, timeout=60 * boot.SLACK, check=False)
         values = re.findall(r"\$\d+ = (.*)", r.stdout)
-        want = ["0x80200000", "0x80200002", "1", "0x0", hex(target), "0x1", "0x1234", "0x0", "0x1"]
+        want = ["0x80200000", "0x80200002", "1", "0x0", hex(target), "0x1", "0x1234", "{0xabcd00000000, 0x0}", "0x8000000000000000", "2", "16", "0x0", "0x1"]
         check(values == want, f"gdb's values are {values}, wanted {want}:\n{r.stdout[-2500:]}")
         for text in ("hart 0", "hart 1", "0x%016x" % int.from_bytes(image, "little"), "55aa", "Cannot access memory at address 0x10000000"):
             check(text in r.stdout, f"gdb does not show {text}:\n{r.stdout[-2500:]}")

@@ -304,6 +304,57 @@ static void stateen(void) {
     WRITE(0x30c, ~0ul);
 }
 
+/* --- units that can be off: mstatus.FS and VS, for those who have vectors --- */
+
+#define UNITS (3ul << 13 | 3ul << 9 | 1ul << 63)
+#define V_ON() __asm__ volatile("csrs mstatus, %0" ::"r"(3ul << 13 | 3ul << 9))
+
+static const u32 uses[] = {
+    0x0c05f557, 0xcd027057, 0x022180d7, 0x522180d7, 0xa623a0f7, 0x42202557, 0x0205e087, 0x0205e127, /* vsetvli vsetivli vadd.vv vror.vv vaesz.vs vmv.x.s vle32.v vse32.v */
+    0x02858087, 0x028580a7, 0x022190d7, 0x42201557, 0x0005a507, 0x02a57553, 0x00a5a027, 0x001020f3, /* vl1re8.v vs1r.v vfadd.vv vfmv.f.s flw fadd.d sw csrrs fflags */
+    0xc2002573, 0xc2102573, 0xc2202573, 0x00802573, 0x00902573, 0x00a02573, 0x00f02573, 0x00b02573, /* csrr vl vtype vlenb vstart vxsat vxrm vcsr, and none */
+    0x00861073, 0x00961073, 0x00a61073, 0x00f61073, 0xc2061073, 0x00301573, 0x1000a573, 0x10003573, /* csrw vstart vxsat vxrm vcsr vl fcsr; csrrs, csrrc sstatus (a0 is left) */
+};
+
+static void vector_state(void) {
+    static u32 data[4] __attribute__((aligned(16)));
+    u64 sum = 0;
+    V_ON();
+    text(" vl"), hex(READ(0xc20)), hex(READ(0xc21)), hex(READ(0x008)), hex(READ(0x00f));
+    WRITE(0x008, 0);
+    register void *a1 __asm__("a1") = data;
+    __asm__ volatile(".insn 4, 0x028580a7" ::"r"(a1) : "memory"); /* vs1r.v v1 */
+    for (int k = 0; k < 4; k++) sum = sum * 31 + data[k];
+    hex(sum);
+}
+
+static void units(void) {
+    static u32 data[4] __attribute__((aligned(16))) = {0x3f800000, 0x40000000, 0x40400000, 5};
+    u64 priv = pick(3), n = pick(sizeof uses / sizeof *uses), unit = rnd() & UNITS, status = rnd();
+    priv = priv == 2 ? 3 : priv;
+    WRITE(mstatus, (READ(mstatus) & ~UNITS) | unit);
+    text("units"), hex(READ(mstatus) & UNITS), hex(READ(sstatus) & UNITS);
+    V_ON();
+    register void *a1 __asm__("a1") = data;
+    __asm__ volatile(".insn 4, 0xcd027057; .insn 4, 0x0205e087; .insn 4, 0x0205e107; .insn 4, 0x0205e187; csrw 0x00f, zero" ::"r"(a1)); /* e32, 4 of them; v1 v2 v3 */
+    code[0] = uses[n];
+    code[1] = code[2] = 0x73;
+    WRITE(medeleg, 0);
+    WRITE(satp, 0);
+    FENCE();
+    outcome.s_cause = ~0ul, outcome.a0 = 0;
+    enter(priv, status & ~0xaul);
+    __asm__ volatile("csrc mstatus, %0" ::"r"(UNITS));
+    __asm__ volatile("csrs mstatus, %0" ::"r"(unit & ~(1ul << 63)));
+    go((u64)code, 0, (u64)data, 1 + pick(3));
+    if (n == 10 && (outcome.status & 3ul << 13)) outcome.status |= 3ul << 13 | 1ul << 63; /* it accrues flags, which not everybody takes for a change */
+    hex(uses[n]), hex(priv), hex(outcome.status & UNITS);
+    if (outcome.tval - (u64)data < 64) outcome.tval -= (u64)data;
+    if (uses[n] == 0x1000a573 || uses[n] == 0x10003573) outcome.a0 = 0;
+    vector_state();
+    report("", (u64)code);
+}
+
 /* --- memory protection: rules for parts of a page --- */
 
 static void protection(void) {
@@ -368,6 +419,7 @@ int main(void) {
         translation();
         for (int n = 0; n < 4 * (PARTS > 0); n++) protection();
         for (int n = 0; n < 4 * (PARTS > 1); n++) masking(), stateen();
+        for (int n = 0; n < 8 * (PARTS > 1); n++) units();
         for (int n = 0; n < 4; n++) interrupts();
     }
     if (!ROUNDS) own();

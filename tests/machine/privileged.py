@@ -17,7 +17,7 @@ ENGINES = {"quick": [], "interpreter": ["--engine", "interp"], "one instruction 
 
 
 def oracle():
-    """Its path, and what it can be asked: 1: it holds each instruction against PMP, older ones do so only by page; 2: it knows pointer masking, too."""
+    """Its path, and what it can be asked: 1: it holds each instruction against PMP, older ones do so only by page; 2: it knows pointer masking and vectors, too."""
     newest = subprocess.run([os.path.join(HERE, "..", "tools", "newest-qemu"), "system"], stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
     path = newest or shutil.which("qemu-system-riscv64")
     version = re.search(r"version (\d+)", subprocess.run([path, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout) if path else None
@@ -60,7 +60,7 @@ def main():
         for seed in range(SEED * 1000, SEED * 1000 + 4):
             image = tmp + "/image"
             build(image, seed, 60, 5, parts)
-            expected = run([qemu, "-M", "virt", "-m", "128M", "-cpu", "rv64,svinval=true,svnapot=true,svpbmt=true,h=false" + ",smnpm=true,ssnpm=true,smmpm=true,smstateen=true,sscofpmf=true" * (parts > 1), "-display", "none", "-serial", "stdio", "-monitor", "none", "-bios", image])
+            expected = run([qemu, "-M", "virt", "-m", "128M", "-cpu", "rv64,svinval=true,svnapot=true,svpbmt=true,h=false" + ",smnpm=true,ssnpm=true,smmpm=true,smstateen=true,sscofpmf=true,v=true,vlen=128,zvbb=true,zvkned=true" * (parts > 1), "-display", "none", "-serial", "stdio", "-monitor", "none", "-bios", image])
             for name, options in ENGINES.items():
                 seen = run(machine(image, options))
                 good = seen == expected and "end" in seen

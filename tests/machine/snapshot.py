@@ -21,6 +21,7 @@ mount -t 9p -o trans=virtio share /mnt
 ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
 exec 3< /mnt/text
 read -u 3 line; echo "read $line"
+/mnt/vectors 300 & vectors=$!
 x=0; (while true; do x=$((x+1)); done) &
 i=0
 while [ $i -lt 25 ]; do
@@ -32,6 +33,7 @@ while [ $i -lt 25 ]; do
 done
 read -u 3 line; echo "read $line"
 ping -c 1 -W 5 10.0.2.2 | grep -o '1 packets received'
+wait $vectors
 echo "END $(wc -l < /mnt/text)"
 """
 
@@ -42,6 +44,7 @@ class Case:
         kernel.initrd(tmp + "/initrd", WORK)
         os.makedirs(tmp + "/share", exist_ok=True)
         open(tmp + "/share/text", "w").write("one\ntwo\n")
+        subprocess.run(["riscv64-linux-gnu-gcc", "-O2", "-static", "-pthread", os.path.dirname(os.path.abspath(__file__)) + "/vectors.c", "-o", tmp + "/share/vectors"], check=True)
         subprocess.run(["truncate", "-s", "8M", tmp + "/disk"], check=True)
         self.command = [boot.VM, "--kernel", kernel.image, "--initrd", tmp + "/initrd", "--append", "console=ttyS0 quiet panic=-1", "--no-reboot", "--memory", "256M",
                         "--disk", tmp + "/disk,format=raw", "--share", tmp + "/share", *options]
@@ -83,7 +86,7 @@ def goes_on(kernel, name, *options):
         before = case.run_until("count 8", snapshot)
         r = case.resume()
         after = r.stdout.decode(errors="replace")
-        check("read one" in before and r.returncode == 0 and "count 25" in after and "read two" in after and "1 packets received" in after and "END 2" in after
+        check("read one" in before and r.returncode == 0 and "count 25" in after and "read two" in after and "1 packets received" in after and "END 2" in after and "vectors: kept" in before + after
               and "WRONG" not in before + after and "count 7" not in after, f"{name}: status {r.returncode}; before:\n{before[-600:]}\nafter:\n{after[-1500:]}")
 
 

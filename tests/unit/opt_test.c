@@ -50,7 +50,7 @@ static u32 some_register(void) { return pick(4) ? 5 + pick(8) : 0; }
 
 /* A random row that computes, loads or stores; addresses are BASE plus an immediate. */
 static void emit_random(void) {
-    const u32 never = RV_IS_AMO | RV_IS_BRANCH | RV_IS_CBO | RV_IS_CSR | RV_IS_FENCE | RV_IS_JUMP | RV_IS_PRIV | RV_IS_SYS;
+    const u32 never = RV_IS_AMO | RV_IS_BRANCH | RV_IS_CBO | RV_IS_CSR | RV_IS_FENCE | RV_IS_JUMP | RV_IS_PRIV | RV_IS_SYS | RV_IS_VECTOR;
     for (;;) {
         u32 row = pick(RV_ROWS);
         const RvOpInfo *op = &riscv_ops[riscv_rows[row].op];
