@@ -30,6 +30,8 @@ typedef struct Late { /* code to be emitted behind the block */
     u32 exit;        /* index into HostCode.exits; LATE_VEC in a region: what region_vec_trap said */
     u32 insn;        /* LATE_SOFT, LATE_TLB, LATE_VEC: IR instruction */
     u8 operand[3];   /* LATE_SOFT, LATE_VEC: registers of the operands; NO_REG: a constant */
+    u8 kept_xmm;     /* LATE_VEC: to be loaded before it goes back; NO_REG: none */
+    i64 kept_disp;   /* from there */
     u32 borrowed;    /* LATE_VEC in a region: registers that are to be given back if it fails */
     u32 frame;       /* guest instruction it belongs to */
 } Late;
@@ -52,6 +54,11 @@ typedef struct Cg {
     u8 pin[160];
     VEC(Val) val;
     VEC(Late) late;
+    struct { /* a vector register that an xmm register holds as well, where code goes on at `at` and nowhere else */
+        i64 disp;
+        u8 xmm;
+        const u8 *at;
+    } kept;
     bool full;
     struct Region *region; /* NULL: the quick tier */
     void *region_memory;   /* the Region of this HostCode, once there was one */

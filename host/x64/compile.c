@@ -58,7 +58,7 @@ Cg *cg_begin(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     g->late.len = 0;
     g->b = (X64Buf){.at = code->rw, .end = code->rw + code->cap, .rx_delta = code->rx - code->rw};
     g->f = f, g->guest = f->guest, g->stubs = stubs, g->code = code, g->start = code->rw;
-    g->frame = ~0u, g->full = false;
+    g->frame = ~0u, g->full = false, g->kept.at = NULL;
     vec_reserve(&g->val, f->insns.len);
     return g;
 }

@@ -47,7 +47,7 @@ static const u32 equal_insn[] = {P(1, 0x74), P(1, 0x75), P(1, 0x76), P(2, 0x29)}
 
 static void rr(Vec *v, u32 insn, unsigned dst, unsigned src) { x64_rr(v->b, insn, dst, src); }
 static void rr_imm(Vec *v, u32 insn, unsigned dst, unsigned src, unsigned imm) { x64_rr(v->b, insn, dst, src), x64_u8(v->b, imm); }
-static void load(Vec *v, unsigned reg, X64Mem m) { x64_rm(v->b, I_MOVDQA, reg, m); }
+static void load(Vec *v, unsigned reg, X64Mem m) { vec_rm(v, I_MOVDQA, reg, m); }
 static void move(Vec *v, unsigned dst, unsigned src) { x64_rr(v->b, I_MOVDQA, dst, src); }
 
 void vec_load_part(Vec *v, X64Mem m) {
@@ -70,7 +70,9 @@ void vec_store(Vec *v, unsigned k) {
         rr(v, insn[v->fraction], v->w, v->x);
         if (v->fraction == 3) x64_u8(v->b, 1);
     }
-    x64_rm(v->b, I_MOVDQA_STORE, part ? v->w : v->x, vec_d(v, k));
+    v->stored = part ? v->w : v->x;
+    v->stored_disp = vec_d(v, k).disp;
+    x64_rm(v->b, I_MOVDQA_STORE, v->stored, vec_d(v, k));
 }
 
 /* Elements of x that are not in w become those of d's register k. */
@@ -132,7 +134,7 @@ static void load_s1(Vec *v, unsigned reg, unsigned k) {
 }
 static void with_s1(Vec *v, u32 insn, unsigned reg, unsigned k) {
     if (v->scalar) x64_rr(v->b, insn, reg, v->y);
-    else x64_rm(v->b, insn, reg, vec_s1(v, k));
+    else vec_rm(v, insn, reg, vec_s1(v, k));
 }
 
 /* A constant: two halves. */
@@ -852,8 +854,9 @@ static void sha2_rounds(Vec *v) {
         load(v, state, vec_d(v, k));
         x64_rm(v->b, I_PSHUFD, v->x, message); /* x is xmm0, which the instruction reads */
         x64_u8(v->b, v->i->aux == VEC_SHA2CH ? 0x0e : 0x04);
-        x64_rm(v->b, INSN(2, 0, 0xcb), state, vec_s2(v, k));
+        vec_rm(v, INSN(2, 0, 0xcb), state, vec_s2(v, k));
         x64_rm(v->b, I_MOVDQA_STORE, state, vec_d(v, k));
+        v->stored = state, v->stored_disp = vec_d(v, k).disp;
     }
 }
 

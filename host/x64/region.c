@@ -241,6 +241,7 @@ static bool emit_block(Region *r, u32 n) {
     Cg *g = r->g;
     RBlock *b = &r->blocks[n];
     r->cur_block = n;
+    g->kept.at = NULL;
     if (b->thread != n) return true;
     place_block(r, n);
     head(r, b);

@@ -30,6 +30,10 @@ typedef struct Vec {
     unsigned w;          /* masked, partial, a fraction: another vector register */
     unsigned r, q;       /* general registers; q: of comparisons only */
     u8 *give_up;         /* rel32 of a branch to what C does instead; NULL */
+    unsigned kept;       /* register that holds what is at kept_disp in the state, too; NO_REG */
+    i64 kept_disp;
+    unsigned stored;     /* likewise, of what was stored last */
+    i64 stored_disp;
 } Vec;
 
 /* Register k of an operand, in the guest's state. */
@@ -43,6 +47,12 @@ void vec_load_part(Vec *v, X64Mem m);
 void vec_store_part(Vec *v, X64Mem m);
 /* Stores x, or that part of it, to d's register k: always all of a register, because who reads it next would have to wait for a store of less. */
 void vec_store(Vec *v, unsigned k);
+
+/* An instruction whose operand is a vector register, in memory or where it was kept. */
+static inline void vec_rm(const Vec *v, u32 insn, unsigned reg, X64Mem m) {
+    if (v->kept != NO_REG && m.disp == v->kept_disp) x64_rr(v->b, insn, reg, v->kept);
+    else x64_rm(v->b, insn, reg, m);
+}
 
 /* Is there code for the operation on this processor? */
 bool vec_has_code(const Vec *v);
