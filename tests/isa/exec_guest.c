@@ -5,18 +5,8 @@
  * Each case ends in a signal; the handler, on its own stack, takes the state out of the signal frame and returns
  * to the loop by rewriting it. Hence this is a test of signal frames too.
  */
+#include "bare.h"
 #include "exec_case.h"
-
-typedef unsigned long u64;
-
-enum { SYS_read = 63, SYS_write = 64, SYS_exit = 93, SYS_sigaltstack = 132, SYS_sigaction = 134, SYS_mmap = 222 };
-
-static long call(long n, long a, long b, long c, long d, long e, long f) {
-    register long a7 __asm__("a7") = n, a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c;
-    register long a3 __asm__("a3") = d, a4 __asm__("a4") = e, a5 __asm__("a5") = f;
-    __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
-    return a0;
-}
 
 /* struct ucontext of the riscv64 kernel, as far as it matters. */
 struct context {
@@ -30,7 +20,6 @@ struct context {
 static ExecCase current;
 static ExecResult result;
 static u64 home_regs[16]; /* ra sp gp tp s0..s11 of the caller of enter() */
-static unsigned char signal_stack[65536] __attribute__((aligned(16)));
 
 _Static_assert(__builtin_offsetof(ExecCase, fcsr) == 256, "enter() knows it");
 
@@ -70,29 +59,11 @@ static void handler(int sig, void *info, void *frame) {
     c->fcsr = 0;
 }
 
-static int read_all(void *to, u64 size) {
-    for (char *at = to; size;) {
-        long n = call(SYS_read, 0, (long)at, size, 0, 0, 0);
-        if (n <= 0) return 0;
-        at += n, size -= n;
-    }
-    return 1;
-}
-
-static void copy(void *to, const void *from, u64 size) {
-    volatile unsigned char *t = to;
-    for (const unsigned char *f = from; size--;) *t++ = *f++;
-}
-
 static void run(void) {
-    struct { void *handler; u64 flags, mask; } action = {(void *)handler, 0x08000000 | 4, 0}; /* SA_ONSTACK | SA_SIGINFO */
-    struct { void *sp; int flags; u64 size; } stack = {signal_stack, 0, sizeof signal_stack};
-    call(SYS_sigaltstack, (long)&stack, 0, 0, 0, 0, 0);
-    static const int signals[] = {4, 5, 7, 11};
-    for (int n = 0; n < 4; n++) call(SYS_sigaction, signals[n], (long)&action, 0, 8, 0, 0);
-    call(SYS_mmap, CASE_CODE, 4096, 7, 0x32, -1, 0); /* MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE */
-    call(SYS_mmap, CASE_X31, 4096, 3, 0x32, -1, 0);
-    call(SYS_mmap, CASE_MEMORY, 4096, 3, 0x32, -1, 0);
+    catch_signals((void *)handler);
+    map_page(CASE_CODE, 7);
+    map_page(CASE_X31, 3);
+    map_page(CASE_MEMORY, 3);
     while (read_all(&current, sizeof current)) {
         copy((void *)CASE_CODE, (unsigned[]){CASE_PROLOGUE}, 8);
         copy((void *)CASE_CODE_AT, current.code, sizeof current.code);
@@ -103,9 +74,4 @@ static void run(void) {
         copy(result.memory, (void *)CASE_MEMORY, sizeof result.memory);
         call(SYS_write, 1, (long)&result, sizeof result, 0, 0, 0);
     }
-}
-
-void _start(void) {
-    run();
-    call(SYS_exit, 0, 0, 0, 0, 0, 0);
 }

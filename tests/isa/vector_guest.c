@@ -3,9 +3,8 @@
  *
  * As exec_guest.c, but with the vector state, and without a signal where nothing goes wrong: a case's code ends in a jump to `done`, by x30; x31 points to
  * the result. Cases leave these two alone. After a fault the handler finds the vector registers live. */
-typedef unsigned long u64;
+#include "bare.h"
 
-enum { SYS_read = 63, SYS_write = 64, SYS_exit = 93, SYS_sigaltstack = 132, SYS_sigaction = 134, SYS_mmap = 222 };
 enum { WINDOW_SIZE = 512, CODE_SIZE = 128 };
 #define CODE 0x20000000ul         /* a page */
 #define TRAMPOLINE 0x20000400ul   /* what a case jumps to at its end */
@@ -34,14 +33,6 @@ _Static_assert(__builtin_offsetof(State, x) == 64 && __builtin_offsetof(State, f
 static Case current;
 State result;
 u64 home[14]; /* ra sp s0..s11 of enter()'s caller */
-static unsigned char signal_stack[65536] __attribute__((aligned(16)));
-
-static long call(long n, long a, long b, long c, long d, long e, long f) {
-    register long a7 __asm__("a7") = n, a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c;
-    register long a3 __asm__("a3") = d, a4 __asm__("a4") = e, a5 __asm__("a5") = f;
-    __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
-    return a0;
-}
 
 void enter(const State *s); /* loads the state and runs the code */
 void done(void);
@@ -102,28 +93,10 @@ void take_frame(int sig, struct info *info, struct context *c) {
     c->pc = (u64)back;
 }
 
-static int read_all(void *to, u64 size) {
-    for (char *at = to; size;) {
-        long n = call(SYS_read, 0, (long)at, size, 0, 0, 0);
-        if (n <= 0) return 0;
-        at += n, size -= n;
-    }
-    return 1;
-}
-
-static void copy(void *to, const void *from, u64 size) {
-    volatile unsigned char *t = to;
-    for (const unsigned char *f = from; size--;) *t++ = *f++;
-}
-
 static void run(void) {
-    struct { void *handler; u64 flags, mask; } action = {(void *)caught, 0x08000000 | 4, 0}; /* SA_ONSTACK | SA_SIGINFO */
-    struct { void *sp; int flags; u64 size; } stack = {signal_stack, 0, sizeof signal_stack};
-    call(SYS_sigaltstack, (long)&stack, 0, 0, 0, 0, 0);
-    static const int signals[] = {4, 5, 7, 11};
-    for (int n = 0; n < 4; n++) call(SYS_sigaction, signals[n], (long)&action, 0, 8, 0, 0);
-    call(SYS_mmap, CODE, 4096, 7, 0x32, -1, 0); /* MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE */
-    call(SYS_mmap, MEMORY, 4096, 3, 0x32, -1, 0);
+    catch_signals((void *)caught);
+    map_page(CODE, 7);
+    map_page(MEMORY, 3);
     copy((void *)TRAMPOLINE, (unsigned[]){0x410f3f03, 0x000f0067}, 8); /* ld t5,0x410(t5); jr t5: cases leave CODE there */
     *(volatile u64 *)(CODE + 0x410) = (u64)done;
     while (read_all(&current, sizeof current)) {
@@ -135,9 +108,4 @@ static void run(void) {
         copy(result.memory, (void *)WINDOW, WINDOW_SIZE);
         call(SYS_write, 1, (long)&result, sizeof result, 0, 0, 0);
     }
-}
-
-void _start(void) {
-    run();
-    call(SYS_exit, 0, 0, 0, 0, 0, 0);
 }
