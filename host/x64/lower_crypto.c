@@ -10,19 +10,9 @@
 #define I_AESDECLAST INSN(2, 1, 0xdf)
 #define I_AESIMC INSN(2, 1, 0xdb)
 #define I_AESKEYGENASSIST INSN(3, 1, 0xdf)
-#define I_PCLMULQDQ INSN(3, 1, 0x44)
-#define I_PINSRQ (INSN(3, 1, 0x22) | W1)
 #define I_PEXTRQ (INSN(3, 1, 0x16) | W1)
-#define I_MOVQ_X_R (I_MOVD_X_R | W1)
-#define I_MOVQ_R_X (I_MOVD_R_X | W1)
-#define I_PSHUFB INSN(2, 1, 0x00)
-#define I_PSHUFD INSN(1, 1, 0x70)
-#define I_PUNPCKLBW INSN(1, 1, 0x60)
 #define I_PADDUSB INSN(1, 1, 0xdc)
 #define I_PSHIFTW INSN(1, 1, 0x71) /* /2 right, /6 left */
-#define I_PXOR INSN(1, 1, 0xef)
-#define I_PAND INSN(1, 1, 0xdb)
-#define I_POR INSN(1, 1, 0xeb)
 #define I_SHLD (INSN(1, 0, 0xa4) | W1)
 
 bool cg_crypto_native(const IrInsn *i) {

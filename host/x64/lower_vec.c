@@ -8,10 +8,10 @@
 /* a in all elements of y, those of s1. */
 static void broadcast(Vec *v) {
     unsigned width = v->width - v->factor;
-    x64_rr(v->b, I_MOVD_X_R | W1, v->y, v->a);
-    if (width == 0) x64_rr(v->b, INSN(1, 1, 0x60), v->y, v->y); /* punpcklbw */
-    if (width <= 1) x64_rr(v->b, INSN(1, 3, 0x70), v->y, v->y), x64_u8(v->b, 0); /* pshuflw */
-    x64_rr(v->b, INSN(1, 1, 0x70), v->y, v->y), x64_u8(v->b, width == 3 ? 0x44 : 0); /* pshufd */
+    x64_rr(v->b, I_MOVQ_X_R, v->y, v->a);
+    if (width == 0) x64_rr(v->b, I_PUNPCKLBW, v->y, v->y);
+    if (width <= 1) x64_rr(v->b, I_PSHUFLW, v->y, v->y), x64_u8(v->b, 0);
+    x64_rr(v->b, I_PSHUFD, v->y, v->y), x64_u8(v->b, width == 3 ? 0x44 : 0);
 }
 
 static void memory(Vec *v) {
@@ -36,8 +36,8 @@ static void masked_memory(Vec *v) {
             continue;
         }
         x64_vrm(v->b, INSN(2, 1, 0x8c) | w, v->x, v->w, m);
-        x64_rm(v->b, INSN(1, 1, 0xdf), v->w, vec_d(v, k)); /* pandn */
-        x64_rr(v->b, INSN(1, 1, 0xeb), v->x, v->w);        /* por */
+        x64_rm(v->b, I_PANDN, v->w, vec_d(v, k));
+        x64_rr(v->b, I_POR, v->x, v->w);
         x64_rm(v->b, I_MOVDQA_STORE, v->x, vec_d(v, k));
     }
 }
@@ -246,10 +246,10 @@ static unsigned operand(Cg *g, u32 id) { return cg_is_const(g, cg_root(g, id)) ?
 
 void cg_lower_vec(Cg *g, IrInsn *i) {
     Vec v = vec_of(g, i);
-    bool forwards = g->kept.at == g->b.at && reads_kept(&v) && (!g->region || region_is_free(g->region, X64_XMM + g->kept.xmm, g->cur));
+    bool in_line = is_inline(&v), forwards = g->kept.at == g->b.at && reads_kept(&v) && (!g->region || region_is_free(g->region, X64_XMM + g->kept.xmm, g->cur));
     u8 operands[2] = {(u8)operand(g, i->a), (u8)operand(g, i->b)};
     u8 *from;
-    if (is_inline(&v)) {
+    if (in_line) {
         if (forwards) take_kept(&v);
         take_registers(&v);
         x64_alu_mi(&g->b, ALU_CMP, 0, key_mem(g), (i32)(i->imm >> 48));
@@ -263,7 +263,7 @@ void cg_lower_vec(Cg *g, IrInsn *i) {
     l->pc = g->pc;
     memcpy(l->operand, operands, 2);
     if (g->region) l->exit = region_vec_trap(g);
-    if (is_inline(&v)) operate(&v);
+    if (in_line) operate(&v);
     g->late.at[late].back = g->b.at;
     g->late.at[late].also = v.give_up;
     keep(&v, &g->late.at[late]);

@@ -34,16 +34,7 @@ static const u32 swapped[VEC_OP_COUNT][4] = {
 
 static const u32 equal_insn[] = {P(1, 0x74), P(1, 0x75), P(1, 0x76), P(2, 0x29)};
 
-#define I_PAND P(1, 0xdb)
-#define I_PANDN P(1, 0xdf)
-#define I_POR P(1, 0xeb)
-#define I_PXOR P(1, 0xef)
-#define I_PSHUFD P(1, 0x70)
-#define I_PSHUFB P(2, 0x00)
 #define I_PALIGNR P(3, 0x0f)
-#define I_PCLMULQDQ P(3, 0x44)
-#define I_PINSRQ (P(3, 0x22) | W1)
-#define I_MOVQ (I_MOVD_X_R | W1)
 
 static void rr(Vec *v, u32 insn, unsigned dst, unsigned src) { x64_rr(v->b, insn, dst, src); }
 static void rr_imm(Vec *v, u32 insn, unsigned dst, unsigned src, unsigned imm) { x64_rr(v->b, insn, dst, src), x64_u8(v->b, imm); }
@@ -93,7 +84,7 @@ static void mask_elements(Vec *v, unsigned reg, unsigned k) {
     if (first % 8) x64_shift_ri(v->b, SH_SHR, 0, r, first % 8);
     x64_rr(v->b, I_MOVD_X_R, reg, r);
     if (v->width == 0) x64_rm(v->b, I_PSHUFB, reg, bit_mem(4));
-    if (v->width == 1) rr_imm(v, INSN(1, 3, 0x70), reg, reg, 0); /* pshuflw */
+    if (v->width == 1) rr_imm(v, I_PSHUFLW, reg, reg, 0);
     if (v->width > 0) rr_imm(v, I_PSHUFD, reg, reg, v->width == 3 ? 0x44 : 0);
     x64_rm(v->b, I_PAND, reg, bit_mem(v->width));
     x64_rm(v->b, equal_insn[v->width], reg, bit_mem(v->width));
@@ -140,7 +131,7 @@ static void with_s1(Vec *v, u32 insn, unsigned reg, unsigned k) {
 /* A constant: two halves. */
 static void load_const(Vec *v, unsigned reg, u64 low, u64 high) {
     x64_mov_imm_keep_flags(v->b, v->r, low);
-    x64_rr(v->b, I_MOVQ, reg, v->r);
+    x64_rr(v->b, I_MOVQ_X_R, reg, v->r);
     if (high != low) x64_mov_imm_keep_flags(v->b, v->r, high);
     rr_imm(v, I_PINSRQ, reg, v->r, 1);
 }
