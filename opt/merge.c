@@ -341,15 +341,11 @@ static u32 copy_insn(Merge *m, IrFunc *out, const u32 *map, u32 id) {
 }
 
 static void copy_all(Merge *m) {
-    IrFunc *f = m->f, *out = &m->o->other, old;
+    IrFunc *f = m->f, *out = &m->o->other;
     u32 *map = arena_alloc(&m->o->arena, f->insns.len * sizeof(u32));
     out->insns.len = 0;
     for (u32 id = 0; id < f->insns.len; id++) map[id] = copy_insn(m, out, map, id);
-    for (u32 k = 0; k < f->states.len; k++) f->states.at[k].value = map[f->states.at[k].value];
-    for (u32 k = 0; k < f->frames.len; k++) f->frames.at[k].insn = map[f->frames.at[k].insn];
-    old = *f;
-    f->insns = out->insns;
-    out->insns = old.insns;
+    opt_take_copy(m->o, f, map);
 }
 
 static bool has_bytes(const IrFunc *f) {

@@ -8,6 +8,14 @@ void opt_swap(Opt *o, IrFunc *f) {
     o->other = swap;
 }
 
+void opt_take_copy(Opt *o, IrFunc *f, const u32 *map) {
+    IrFunc old = *f;
+    for (u32 k = 0; k < f->states.len; k++) f->states.at[k].value = map[f->states.at[k].value];
+    for (u32 k = 0; k < f->frames.len; k++) f->frames.at[k].insn = map[f->frames.at[k].insn];
+    f->insns = o->other.insns;
+    o->other.insns = old.insns;
+}
+
 /* --- compaction ---------------------------------------------------------------------------------------- */
 
 /* Arguments of parameters that are gone go, too: what jumps to block number n keeps argument k if keep[first[n] + k]. */
@@ -93,9 +101,7 @@ void opt_reorder(Opt *o, IrFunc *f, const u32 *order) {
         vec_push(&out->insns, f->insns.at[order[to]]);
     }
     for (u32 id = 1; id < n; id++) opt_map_operands(f, &out->insns.at[id], map);
-    for (u32 k = 0; k < f->states.len; k++) f->states.at[k].value = map[f->states.at[k].value];
-    for (u32 k = 0; k < f->frames.len; k++) f->frames.at[k].insn = map[f->frames.at[k].insn];
-    memcpy(f->insns.at, out->insns.at, n * sizeof(IrInsn));
+    opt_take_copy(o, f, map);
 }
 
 /* --- the order ------------------------------------------------------------------------------------------ */

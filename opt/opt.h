@@ -57,6 +57,8 @@ void opt_extend(Opt *o, IrFunc *f);
 void opt_compact(Opt *o, IrFunc *f);
 /* Instruction order[n] becomes the n-th, for n from 1; references follow. */
 void opt_reorder(Opt *o, IrFunc *f, const u32 *order);
+/* Makes f's instructions those of o->other, a copy in which value v has number map[v]; states and frames follow. */
+void opt_take_copy(Opt *o, IrFunc *f, const u32 *map);
 /* Replaces f by o->other. */
 void opt_swap(Opt *o, IrFunc *f);
 

@@ -148,7 +148,7 @@ static bool has_exchange(Prefetch *p) {
 }
 
 static void copy_all(Prefetch *p) {
-    IrFunc *f = p->f, *out = &p->o->other, old;
+    IrFunc *f = p->f, *out = &p->o->other;
     u32 *map = arena_alloc(&p->o->arena, f->insns.len * sizeof(u32));
     out->insns.len = 0;
     for (u32 id = 0; id < f->insns.len; id++) {
@@ -160,11 +160,7 @@ static void copy_all(Prefetch *p) {
         emit_prefetches(p, out, map);
         p->stores++;
     }
-    for (u32 k = 0; k < f->states.len; k++) f->states.at[k].value = map[f->states.at[k].value];
-    for (u32 k = 0; k < f->frames.len; k++) f->frames.at[k].insn = map[f->frames.at[k].insn];
-    old = *f;
-    f->insns = out->insns;
-    out->insns = old.insns;
+    opt_take_copy(p->o, f, map);
 }
 
 void opt_prefetch(Opt *o, IrFunc *f) {
