@@ -3,10 +3,10 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "user/exec.h"
+#include "user/prctl.h"
 #include "user/signal.h"
 #include "user/syscall.h"
 #include <errno.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
@@ -136,17 +136,6 @@ i64 do_riscv_hwprobe(Thread *t, u64 *a) {
 }
 
 /* --- options of the process ----------------------------------------------------------------------------------- */
-
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#endif
-#ifndef PR_RISCV_V_SET_CONTROL
-#define PR_RISCV_V_SET_CONTROL 69
-#define PR_RISCV_V_GET_CONTROL 70
-#endif
-#ifndef PR_RISCV_SET_ICACHE_FLUSH_CTX
-#define PR_RISCV_SET_ICACHE_FLUSH_CTX 71
-#endif
 
 /* Who may use vectors: this thread, and what it executes. */
 static i64 vector_control(Thread *t, bool set, u64 control) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* user/trace_requests: bodies. The kernel's headers say what the names stand for. */
 #include "user/trace_requests.h"
+#include "user/prctl.h"
 #include "user/signal.h"
 #include "user/trace.h"
 #include <asm/ioctls.h>
@@ -19,7 +20,6 @@
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <linux/perf_event.h>
-#include <linux/prctl.h>
 #include <linux/random.h>
 #include <linux/rtc.h>
 #include <linux/seccomp.h>
@@ -47,16 +47,6 @@
 #define F_SET_RW_HINT 1036
 #define F_GET_FILE_RW_HINT 1037
 #define F_SET_FILE_RW_HINT 1038
-#endif
-#ifndef PR_SET_PTRACER
-#define PR_SET_PTRACER 0x59616d61
-#endif
-#ifndef PR_RISCV_V_SET_CONTROL
-#define PR_RISCV_V_SET_CONTROL 69
-#define PR_RISCV_V_GET_CONTROL 70
-#endif
-#ifndef PR_RISCV_SET_ICACHE_FLUSH_CTX
-#define PR_RISCV_SET_ICACHE_FLUSH_CTX 71
 #endif
 
 #define END {NULL, NULL, 0, 0, NULL}
