@@ -110,7 +110,6 @@ typedef enum VecOp {
     VEC_NSRL, VEC_NSRA,                    /* s2, of twice the width, by a constant */
     VEC_CLMUL, VEC_CLMULH,
     VEC_AESEM, VEC_AESEF, VEC_AESDM, VEC_AESDF, VEC_AESZ, /* rounds on d with the key s2; VEC_SCALAR: the same key, its first 16 bytes, for all */
-    VEC_AESKF1, VEC_AESKF2,                /* key schedule: round a */
     VEC_SHA2MS, VEC_SHA2CH, VEC_SHA2CL,
     VEC_GHSH, VEC_GMUL,
     VEC_OP_COUNT,

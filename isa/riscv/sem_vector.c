@@ -59,8 +59,7 @@ static const Inline inlines[RV_OPS] = {
     MASK_VX_VV(vmsltu, VEC_LTU), MASK_VX_VV(vmslt, VEC_LT), MASK_VX_VV(vmsleu, VEC_LEU), [RV_vmsleu_vi] = {VEC_LEU, MASK_I, W_ALL},
     MASK_VX_VV(vmsle, VEC_LE), [RV_vmsle_vi] = {VEC_LE, MASK_I, W_ALL}, [RV_vmsgtu_vx] = {VEC_GTU, MASK_X, W_ALL}, [RV_vmsgtu_vi] = {VEC_GTU, MASK_I, W_ALL},
     [RV_vmsgt_vx] = {VEC_GT, MASK_X, W_ALL}, [RV_vmsgt_vi] = {VEC_GT, MASK_I, W_ALL},
-    [RV_vle8_v] = {VEC_LOAD, MEM, W8}, [RV_vle16_v] = {VEC_LOAD, MEM, W16}, [RV_vle32_v] = {VEC_LOAD, MEM, W32}, [RV_vle64_v] = {VEC_LOAD, MEM, W64},
-    [RV_vse8_v] = {VEC_STORE, MEM, W8}, [RV_vse16_v] = {VEC_STORE, MEM, W16}, [RV_vse32_v] = {VEC_STORE, MEM, W32}, [RV_vse64_v] = {VEC_STORE, MEM, W64},
+    ACCESSES(vle, MEM, VEC_LOAD), ACCESSES(vse, MEM, VEC_STORE),
     ACCESSES(vlse, STRIDED, VEC_LOAD_STRIDED), ACCESSES(vsse, STRIDED, VEC_STORE_STRIDED), ACCESSES(vluxei, INDEXED, VEC_LOAD_INDEXED),
     ACCESSES(vloxei, INDEXED, VEC_LOAD_INDEXED), ACCESSES(vsuxei, INDEXED, VEC_STORE_INDEXED), ACCESSES(vsoxei, INDEXED, VEC_STORE_INDEXED),
     WHOLE_LOADS(1), WHOLE_LOADS(2), WHOLE_LOADS(4), WHOLE_LOADS(8),
@@ -90,15 +89,12 @@ static const Inline inlines[RV_OPS] = {
     VX_VV(vclmul, VEC_CLMUL, W64), VX_VV(vclmulh, VEC_CLMULH, W64),
     [RV_vaesem_vv] = {VEC_AESEM, UNARY, W32}, [RV_vaesem_vs] = {VEC_AESEM, GROUP_S, W32}, [RV_vaesef_vv] = {VEC_AESEF, UNARY, W32}, [RV_vaesef_vs] = {VEC_AESEF, GROUP_S, W32},
     [RV_vaesdm_vv] = {VEC_AESDM, UNARY, W32}, [RV_vaesdm_vs] = {VEC_AESDM, GROUP_S, W32}, [RV_vaesdf_vv] = {VEC_AESDF, UNARY, W32}, [RV_vaesdf_vs] = {VEC_AESDF, GROUP_S, W32},
-    [RV_vaesz_vs] = {VEC_AESZ, GROUP_S, W32}, [RV_vaeskf1_vi] = {VEC_AESKF1, VI, W32}, [RV_vaeskf2_vi] = {VEC_AESKF2, VI, W32},
+    [RV_vaesz_vs] = {VEC_AESZ, GROUP_S, W32},
     [RV_vsha2ms_vv] = {VEC_SHA2MS, VV, W32}, [RV_vsha2ch_vv] = {VEC_SHA2CH, VV, W32}, [RV_vsha2cl_vv] = {VEC_SHA2CL, VV, W32},
     [RV_vghsh_vv] = {VEC_GHSH, VV, W32}, [RV_vgmul_vv] = {VEC_GMUL, UNARY, W32},
 };
 
 /* --- may it be inline? ------------------------------------------------------------------------------------------------ */
-
-static unsigned width(u64 vtype) { return vtype >> 3 & 7; }
-static int log2_group(u64 vtype) { return (int)((vtype & 7) ^ 4) - 4; }
 
 static bool is_mask(const Inline *n) { return n->shape >= MASK && n->shape <= MASK_F; }
 static bool is_whole(const Inline *n) { return n->shape == WHOLE || n->shape == WHOLE_MEM; }
@@ -114,10 +110,10 @@ typedef struct Size { /* of the destination */
 } Size;
 
 static Size size_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
-    if (n->shape == FIRST || n->shape == SET_X || n->shape == SET_F) return (Size){n->widths >> width(b->guess) & 1, 0};
+    if (n->shape == FIRST || n->shape == SET_X || n->shape == SET_F) return (Size){n->widths >> riscv_vsew(b->guess) & 1, 0};
     if (is_whole(n)) return (Size){(i->bits >> (n->shape == WHOLE ? 15 : 29) & 7) + 1, 0};
-    int group = log2_group(b->guess);
-    unsigned sew = width(b->guess);
+    int group = riscv_vlmul(b->guess);
+    unsigned sew = riscv_vsew(b->guess);
     if (n->shape == MEM || n->shape == STRIDED) {
         group += __builtin_ctz(n->widths) - (int)sew;
     } else if (n->shape != INDEXED) {
@@ -139,8 +135,8 @@ static unsigned form_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
     unsigned form = is_scalar(n) || n->shape == GROUP_S ? VEC_SCALAR : 0;
     if (is_whole(n)) form |= VEC_WHOLE;
     else if (n->shape == MEM || n->shape == STRIDED) form |= (unsigned)__builtin_ctz(n->widths);
-    else if (n->shape == INDEXED) form |= width(b->guess) | (unsigned)__builtin_ctz(n->widths) << VEC_FACTOR_SHIFT;
-    else form |= width(b->guess) + n->wide;
+    else if (n->shape == INDEXED) form |= riscv_vsew(b->guess) | (unsigned)__builtin_ctz(n->widths) << VEC_FACTOR_SHIFT;
+    else form |= riscv_vsew(b->guess) + n->wide;
     if (!(i->bits >> 25 & 1) && !is_whole(n) && n->op != VEC_MERGE) form |= VEC_MASKED; /* the bit is 1 where there is no mask */
     return form | (unsigned)n->factor << VEC_FACTOR_SHIFT;
 }
@@ -149,7 +145,7 @@ static unsigned form_of(const IrBuilder *b, const RvInsn *i, const Inline *n) {
 
 /* An f register as riscv_vector wants it; if it is not NaN-boxed, as the value that it counts as [unpriv v, "vector floating-point instructions"]. */
 static Ref float_operand(IrBuilder *b, const Inline *n, Ref f) {
-    if (n->op && b->guess && width(b->guess) == 2) f = ir_box(b, ir_unbox(b, IR_F32, f));
+    if (n->op && b->guess && riscv_vsew(b->guess) == 2) f = ir_box(b, ir_unbox(b, IR_F32, f));
     return ir_bits(b, f);
 }
 

@@ -216,7 +216,7 @@ static bool is_memory(u32 bits) { return (bits & 0x7f) == OP_LOAD || (bits & 0x7
 static Vec unpack(RvState *s, u32 bits) {
     return (Vec){
         .s = s, .bits = bits, .vd = bits >> 7 & 31, .vs1 = bits >> 15 & 31, .vs2 = bits >> 20 & 31, .masked = !(bits >> 25 & 1),
-        .sew = s->vtype >> 3 & 7, .lmul = (i8)sext_bits(s->vtype, 3), .vl = (u32)s->vl, .start = (u32)s->vstart,
+        .sew = (u8)riscv_vsew(s->vtype), .lmul = (i8)riscv_vlmul(s->vtype), .vl = (u32)s->vl, .start = (u32)s->vstart,
     };
 }
 

@@ -25,10 +25,14 @@ unsigned riscv_vector(Vcpu *cpu, u32 bits, unsigned op, u64 x, u64 y);
 bool riscv_vector_is_legal(u32 bits, unsigned op, u64 vtype, unsigned frm);
 unsigned riscv_vector_known(Vcpu *cpu, u32 bits, unsigned op, u64 key, u64 x, u64 y);
 
+/* Fields of a vtype: log2 of the bytes of an element; log2 of the registers in a group, negative for a part of one. */
+static inline unsigned riscv_vsew(u64 vtype) { return vtype >> 3 & 7; }
+static inline int riscv_vlmul(u64 vtype) { return (int)((vtype & 7) ^ 4) - 4; }
+
 /* VLMAX of a vtype [unpriv v, "vector type register"]: 0 if it is reserved or not supported, which makes it vill: fractional groups hold elements up to
  * the same fraction of 64 bits. */
 static inline unsigned riscv_vlmax(u64 vtype) {
-    int sew = vtype >> 3 & 7, group = (int)((vtype & 7) ^ 4) - 4; /* log2: of the width in bytes, of the registers in a group */
+    int sew = (int)riscv_vsew(vtype), group = riscv_vlmul(vtype);
     if (vtype >> 8 || sew > 3 || group == -4 || sew > 3 + group) return 0;
     return RV_VLENB << (group + 3) >> (sew + 3);
 }

@@ -123,24 +123,19 @@ WIDE(wmaccus, i, i, u, d[k] + (W)a * b)
 SAME(merge, u, l->carry[k] ? b : a)
 SAME(copy, u, b)
 
-KERNEL(zext2, 16, u16, u8, u8, u, 32, a)
-KERNEL(zext2, 32, u32, u16, u16, u, 64, a)
-KERNEL(zext2, 64, u64, u32, u32, u, 128, a)
-TABLE(zext2, NULL, zext2_16, zext2_32, zext2_64)
-KERNEL(zext4, 32, u32, u8, u8, u, 64, a)
-KERNEL(zext4, 64, u64, u16, u16, u, 128, a)
-TABLE(zext4, NULL, NULL, zext4_32, zext4_64)
-KERNEL(zext8, 64, u64, u8, u8, u, 128, a)
-TABLE(zext8, NULL, NULL, NULL, zext8_64)
-KERNEL(sext2, 16, i16, i8, i8, i, 32, a)
-KERNEL(sext2, 32, i32, i16, i16, i, 64, a)
-KERNEL(sext2, 64, i64, i32, i32, i, 128, a)
-TABLE(sext2, NULL, sext2_16, sext2_32, sext2_64)
-KERNEL(sext4, 32, i32, i8, i8, i, 64, a)
-KERNEL(sext4, 64, i64, i16, i16, i, 128, a)
-TABLE(sext4, NULL, NULL, sext4_32, sext4_64)
-KERNEL(sext8, 64, i64, i8, i8, i, 128, a)
-TABLE(sext8, NULL, NULL, NULL, sext8_64)
+/* Of elements of half, a quarter and an eighth of the width. */
+#define EXTENSIONS(name, s)                                                                                                                  \
+    KERNEL(name##2, 16, s##16, s##8, s##8, s, 32, a)                                                                                         \
+    KERNEL(name##2, 32, s##32, s##16, s##16, s, 64, a)                                                                                       \
+    KERNEL(name##2, 64, s##64, s##32, s##32, s, 128, a)                                                                                      \
+    TABLE(name##2, NULL, name##2_16, name##2_32, name##2_64)                                                                                 \
+    KERNEL(name##4, 32, s##32, s##8, s##8, s, 64, a)                                                                                         \
+    KERNEL(name##4, 64, s##64, s##16, s##16, s, 128, a)                                                                                      \
+    TABLE(name##4, NULL, NULL, name##4_32, name##4_64)                                                                                       \
+    KERNEL(name##8, 64, s##64, s##8, s##8, s, 128, a)                                                                                        \
+    TABLE(name##8, NULL, NULL, NULL, name##8_64)
+EXTENSIONS(zext, u)
+EXTENSIONS(sext, i)
 
 /* --- bits ------------------------------------------------------------------------------------------------------------------ */
 
