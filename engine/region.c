@@ -598,7 +598,6 @@ static bool emit_all(Region *r, IrFunc *f, u64 pc, u32 mode) {
     return emit_once(r, f, pc, mode, &again) && (!again || emit_once(r, f, pc, mode, &again));
 }
 
-
 /* --------------------------------------------------------------------------------------------------------- */
 
 static void add_range(Region *r, u64 pc, u64 end) {

@@ -380,6 +380,14 @@ static bool is_settled(Engine *e, u64 pc, u32 mode) {
     return b && (b->region || b->cold);
 }
 
+/* May this head become a job? */
+static bool is_open(Tier *t, u64 head, u32 mode) { return t->jobs.len < JOBS_MAX && !was_tried(t, cache_key(head, mode)) && !is_settled(t->e, head, mode); }
+
+static void add_job(Tier *t, const Vcpu *cpu, u64 head) {
+    note_try(t, cache_key(head, cpu->mode));
+    vec_push(&t->jobs, ((Job){head, cpu->mode, engine_guess(t->e, cpu)}));
+}
+
 /* Where the call that returns to `ret` goes; 0: that is no direct call. */
 static u64 call_target(Tier *t, u64 ret, u32 mode) {
     t->copies.len = 0;
@@ -411,11 +419,10 @@ static u64 function_head(Tier *t, const Vcpu *cpu, u64 pc) {
 /* A region that is left soon each time is a loop of few rounds in a function that is called often: by code that does not count calls. The whole
  * function does better, as one region: registers are moved once for all of its loops. */
 static void consider_function(Tier *t, Vcpu *cpu) {
-    u64 head = function_head(t, cpu, cpu->pc), key = cache_key(head, cpu->mode);
-    if (!head || t->jobs.len == JOBS_MAX || was_tried(t, key) || is_settled(t->e, head, cpu->mode) || !has_budget(t)) return;
-    note_try(t, key);
+    u64 head = function_head(t, cpu, cpu->pc);
+    if (!head || !is_open(t, head, cpu->mode) || !has_budget(t)) return;
     t->e->stats.region_functions++;
-    vec_push(&t->jobs, ((Job){head, cpu->mode}));
+    add_job(t, cpu, head);
     start_work(t);
 }
 
@@ -449,18 +456,16 @@ void tier_note_given_up(Engine *e) {
 
 /* A head that is hot: a job, as soon as enough is known of where indirect jumps and calls go. */
 static void consider(Tier *t, Vcpu *cpu, u64 head) {
-    u64 key = cache_key(head, cpu->mode);
     u32 *count = &cpu->counts[vcpu_count_of(head)];
     *count = TRIED_COUNT;
-    if (t->jobs.len == JOBS_MAX || was_tried(t, key) || is_settled(t->e, head, cpu->mode)) return;
+    if (!is_open(t, head, cpu->mode)) return;
     profile_sample(&t->profile, cpu);
     u32 wait = t->e->options.hot ? 0 : profile_wait(&t->profile, head);
     if (wait) {
         *count = wait;
         return;
     }
-    note_try(t, key);
-    vec_push(&t->jobs, ((Job){head, cpu->mode, engine_guess(t->e, cpu)}));
+    add_job(t, cpu, head);
 }
 
 /* `count`: the one that has run out. */
