@@ -35,8 +35,7 @@ u64 riscv_help_vsetvl(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
 /* A write of vstart. */
 u64 riscv_help_vstart(Vcpu *cpu, u64 a, u64 b, u64 c, u64 d) {
     RvState *s = vcpu_state(cpu);
-    s->vstart = a;
-    s->vkey = riscv_vector_key(s);
+    riscv_vector_set(s, s->vl, s->vtype, a);
     return 0;
 }
 

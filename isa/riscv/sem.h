@@ -57,7 +57,6 @@ bool sem_system_csr(IrBuilder *b, const RvInsn *i, enum CsrHow how, bool reads, 
 /* CSRs 0xC00 and up [unpriv zicsr]. */
 static inline bool sem_is_read_only(unsigned csr) { return (csr & 0xc00) == 0xc00; }
 /* sem_vset.c: those of vectors. */
-bool sem_is_vector_csr(unsigned csr);
 Ref sem_vector_csr_read(IrBuilder *b, unsigned csr);
 void sem_vector_csr_write(IrBuilder *b, unsigned csr, Ref v);
 

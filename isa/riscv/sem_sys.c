@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Control transfer, fences, system instructions and CSRs at user level. */
 #include "isa/riscv/sem.h"
+#include "isa/riscv/vector.h"
 
 /* --- transfers */
 
@@ -65,7 +66,7 @@ static bool csr_exists(const IrBuilder *b, unsigned csr, bool write) {
     case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR: return true;
     case CSR_CYCLE: case CSR_TIME: case CSR_INSTRET: return !write;
     }
-    return sem_is_vector_csr(csr) && !(write && sem_is_read_only(csr)) && (b->guest->paged || !(b->mode & RV_MODE_NO_VECTOR));
+    return riscv_is_vector_csr(csr) && !(write && sem_is_read_only(csr)) && (b->guest->paged || !(b->mode & RV_MODE_NO_VECTOR));
 }
 
 /* frm is the translation mode, hence known. */
@@ -76,7 +77,7 @@ static Ref csr_read(IrBuilder *b, unsigned csr) {
     case CSR_FCSR: return ir_imm(b, IR_or, ir_getflags(b), (b->mode & IR_MODE_ROUNDING) << 5);
     case CSR_TIME: return ir_call(b, b->guest->paged ? HELPER_system_time_ID : HELPER_time_ID, 0, NULL);
     }
-    if (sem_is_vector_csr(csr)) return sem_vector_csr_read(b, csr);
+    if (riscv_is_vector_csr(csr)) return sem_vector_csr_read(b, csr);
     return ir_call(b, HELPER_counter_ID, 0, NULL);
 }
 
@@ -89,7 +90,7 @@ static void put_frm(IrBuilder *b, Ref v) {
 }
 
 static void csr_write(IrBuilder *b, unsigned csr, Ref v) {
-    if (sem_is_vector_csr(csr)) {
+    if (riscv_is_vector_csr(csr)) {
         sem_vector_csr_write(b, csr, v);
         return;
     }

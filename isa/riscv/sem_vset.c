@@ -78,13 +78,6 @@ SEM(vsetvl) {
 
 /* --- CSRs */
 
-bool sem_is_vector_csr(unsigned csr) {
-    switch (csr) {
-    case CSR_VSTART: case CSR_VXSAT: case CSR_VXRM: case CSR_VCSR: case CSR_VL: case CSR_VTYPE: case CSR_VLENB: return true;
-    }
-    return false;
-}
-
 Ref sem_vector_csr_read(IrBuilder *b, unsigned csr) {
     switch (csr) {
     case CSR_VSTART: return PEEK(vstart);

@@ -62,6 +62,12 @@ static inline void riscv_vector_set(RvState *s, u64 vl, u64 vtype, u64 vstart) {
     s->vkey = riscv_vector_key(s);
 }
 
+static inline bool riscv_is_vector_csr(unsigned csr) {
+    switch (csr) {
+    case CSR_VSTART: case CSR_VXSAT: case CSR_VXRM: case CSR_VCSR: case CSR_VL: case CSR_VTYPE: case CSR_VLENB: return true;
+    }
+    return false;
+}
 static inline u64 riscv_vcsr(const RvState *s) { return (s->vxrm & 3) << 1 | (s->vxsat & 1); }
 static inline void riscv_set_vcsr(RvState *s, u64 v) {
     s->vxrm = v >> 1 & 3;

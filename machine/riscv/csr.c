@@ -106,8 +106,6 @@ static bool float_write(Hart *h, u32 csr, u64 v) {
 
 /* --- vectors ------------------------------------------------------------------------------------------------- */
 
-static bool is_vector(u32 csr) { return (csr >= CSR_VSTART && csr <= CSR_VCSR) || (csr >= CSR_VL && csr <= CSR_VLENB); }
-
 static bool vector_read(Hart *h, u32 csr, u64 *v) {
     const RvState *u = &h->s->user;
     if (!(h->s->mstatus & RV_VS)) return false;
@@ -249,7 +247,7 @@ static bool accessible(const Hart *h, u32 csr) { return h->s->priv >= (csr >> 8 
 bool csr_read(Hart *h, u32 csr, u64 *v) {
     if (!accessible(h, csr)) return false;
     if (csr <= CSR_FCSR) return csr && float_read(h, csr, v);
-    if (is_vector(csr)) return vector_read(h, csr, v);
+    if (riscv_is_vector_csr(csr)) return vector_read(h, csr, v);
     if (is_counter(csr)) return read_counter(h, csr, v);
     return (csr >> 8 & 3) == 1 ? read_supervisor(h, csr, v) : read_machine(h, csr, v);
 }
@@ -356,7 +354,7 @@ static bool write_machine(Hart *h, u32 csr, u64 v) {
 bool csr_write(Hart *h, u32 csr, u64 v) {
     if (!accessible(h, csr) || csr >> 10 == 3) return false;
     if (csr <= CSR_FCSR) return csr && float_write(h, csr, v);
-    if (is_vector(csr)) return vector_write(h, csr, v);
+    if (riscv_is_vector_csr(csr)) return vector_write(h, csr, v);
     return (csr >> 8 & 3) == 1 ? write_supervisor(h, csr, v) : write_machine(h, csr, v);
 }
 
