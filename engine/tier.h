@@ -25,7 +25,7 @@ typedef struct Tier Tier;
 typedef struct RegionData {
     u32 size;       /* bytes of all */
     u32 point_count, entry_count, range_count, map_size;
-    u32 insns;      /* guest instructions taken in: no more are executed from one poll to the next */
+    u32 insns;      /* guest instructions taken in, and those of rounds left out: no more are executed from one poll to the next */
 } RegionData;
 
 void tier_init(Engine *e); /* without memory there is no tier */

@@ -121,6 +121,7 @@ static const Pass passes[] = {
     {"params again", opt_params, true},
     {"simplify again", opt_simplify, true},
     {"branches again", opt_branches, true},
+    {"skip", opt_skip, false},
     {"sink", opt_sink, false},
     {"licm", opt_licm, false},
     {"prefetch", opt_prefetch, false},
@@ -149,6 +150,7 @@ enum { ARENA_BYTES = 512 * 1024 }; /* one piece that mostly suffices, and is kep
 void opt_run(Opt *o, IrFunc *f) {
     arena_reserve(&o->arena, ARENA_BYTES);
     o->stats.functions++;
+    o->skipped = 0;
     o->stats.insns_before += f->insns.len;
     for (u32 k = 0; k < ARRAY_LEN(passes); k++) {
         if (passes[k].if_decided && !o->decided) continue;

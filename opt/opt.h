@@ -18,12 +18,13 @@ typedef struct OptStats { /* sums over all functions */
     u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
     u64 promoted;   /* gets and puts that became values */
     u64 params;     /* parameters that were always one value, or dead */
-    u64 folded, merged, loads, loads_merged, prefetches, extensions, sunk, hoisted, paired, dead, branches;
+    u64 folded, merged, loads, loads_merged, prefetches, skipped, extensions, sunk, hoisted, paired, dead, branches;
 } OptStats;
 
 typedef struct Opt {
     u32 pinned;     /* so many of Guest.hot_slots and of hot_fslots have their home in host registers */
     OptStats stats;
+    u32 skipped;    /* of the last function: guest instructions, at most, that one of its own stands for, as opt_skip left out their rounds and polls */
     /* private */
     IrFunc other;   /* where a copying pass writes */
     IrCfg cfg;
@@ -33,7 +34,7 @@ typedef struct Opt {
     const char *broken; /* the pass that made invalid IR; NULL: none did */
 } Opt;
 
-/* Promotes and optimises f. */
+/* Promotes and optimises f; sets o->skipped. */
 void opt_run(Opt *o, IrFunc *f);
 void opt_drop(Opt *o);
 
@@ -44,6 +45,7 @@ void opt_params(Opt *o, IrFunc *f);
 void opt_merge(Opt *o, IrFunc *f);
 void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_branches(Opt *o, IrFunc *f);
+void opt_skip(Opt *o, IrFunc *f);
 void opt_sink(Opt *o, IrFunc *f);
 void opt_licm(Opt *o, IrFunc *f);
 void opt_prefetch(Opt *o, IrFunc *f);
