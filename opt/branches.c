@@ -75,11 +75,7 @@ static void reorder(Opt *o, IrFunc *f, const u8 *reached) {
     memcpy(f->insns.at, out->insns.at, out->insns.len * sizeof(IrInsn));
 }
 
-void opt_branches(Opt *o, IrFunc *f) {
-    bool any = false;
-    for (u32 id = 1; id < f->insns.len; id++) any |= decide(o, f, id);
-    o->decided |= any;
-    if (!any) return;
+void opt_drop_blocks(Opt *o, IrFunc *f) {
     ir_cfg_make(&o->cfg, f);
     u8 *reached = arena_alloc(&o->arena, f->block_count);
     reach_all(o, f, reached);
@@ -88,4 +84,11 @@ void opt_branches(Opt *o, IrFunc *f) {
     ir_cfg_make(&o->cfg, f);
     reorder(o, f, reached);
     opt_compact(o, f);
+}
+
+void opt_branches(Opt *o, IrFunc *f) {
+    bool any = false;
+    for (u32 id = 1; id < f->insns.len; id++) any |= decide(o, f, id);
+    o->decided |= any;
+    if (any) opt_drop_blocks(o, f);
 }

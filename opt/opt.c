@@ -109,7 +109,7 @@ void opt_reorder(Opt *o, IrFunc *f, const u32 *order) {
 typedef struct Pass {
     const char *name;
     void (*run)(Opt *o, IrFunc *f);
-    bool if_decided; /* only if opt_merge or opt_branches changed something */
+    bool if_decided; /* only if opt_merge, opt_branches or opt_choose changed something */
 } Pass;
 
 static const Pass passes[] = {
@@ -118,6 +118,7 @@ static const Pass passes[] = {
     {"simplify", opt_simplify, false},
     {"merge", opt_merge, false},
     {"branches", opt_branches, false},
+    {"choose", opt_choose, false},
     {"params again", opt_params, true},
     {"simplify again", opt_simplify, true},
     {"branches again", opt_branches, true},

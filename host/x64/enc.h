@@ -205,6 +205,7 @@ enum {
 #define I_MOVD_X_R INSN(1, 1, 0x6e)
 #define I_MOVD_R_X INSN(1, 1, 0x7e)
 #define I_MOVQ_X_R (I_MOVD_X_R | W1)
+#define I_BLENDVPD INSN(3, 1, 0x4b) /* VEX; then the mask << 4 */
 #define I_MOVQ_R_X (I_MOVD_R_X | W1)
 #define I_PEXTRD INSN(3, 1, 0x16)
 #define I_PINSRQ (INSN(3, 1, 0x22) | W1)

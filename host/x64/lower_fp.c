@@ -206,6 +206,19 @@ unsigned cg_compare_fp(Cg *g, const IrInsn *i) {
     return i->op == IR_flt ? CC_A : CC_AE;
 }
 
+/* minss(x, y) is x < y ? x : y to the bit, flags included, and maxss(x, y) is y < x ? x : y [SDM vol. 2]. False: the choice i is neither. */
+bool cg_choose_extreme(Cg *g, const IrInsn *i) {
+    const IrInsn *c = cg_insn(g, i->a);
+    u32 x = cg_root(g, i->b), y = cg_root(g, i->c), p = cg_root(g, c->a), q = cg_root(g, c->b);
+    bool least = p == x && q == y, most = p == y && q == x;
+    if (!g->val.at[i->a].fused || c->op != IR_flt || c->aux2 & IR_QUIET || (!least && !most) || (i->type != IR_F64 && i->type != IR_F32)) return false;
+    if (g->region && region_is_silent(g->region, c)) return false;
+    unsigned a = cg_use(g, x), b = cg_use(g, y), dst = cg_target(g, true, avoid_second(b), a);
+    sse3(g, least ? I_MINS(scalar(i->type)) : I_MAXS(scalar(i->type)), dst, a, b);
+    cg_set(g, dst);
+    return true;
+}
+
 static void sign_operation(Cg *g, IrInsn *i) {
     unsigned a = cg_use(g, i->a), k = format(i->type);
     if (i->op != IR_fcopysign) {

@@ -289,21 +289,36 @@ static unsigned set_condition(Cg *g, u32 id) {
     return dst;
 }
 
+/* By a mask where the host blends, else by a branch, though which way that goes may be as good as random. dst is not x. */
+static void choose_xmm(Cg *g, unsigned dst, unsigned x, unsigned y, unsigned cc) {
+    if (!x64_features.avx) {
+        cg_mov_xmm(g, dst, y);
+        u8 *skip = x64_jcc_short(&g->b, cc ^ 1);
+        cg_mov_xmm(g, dst, x);
+        x64_here_short(&g->b, skip);
+        return;
+    }
+    unsigned t = cg_temp(g, false), mask = cg_temp(g, true);
+    x64_mov_imm_keep_flags(&g->b, t, 0);
+    x64_rr(&g->b, I_SETCC(cc), 0, t);
+    x64_group3(&g->b, 3, W1, t); /* neg */
+    x64_rr(&g->b, I_MOVQ_X_R, xn(mask), t);
+    x64_vrr(&g->b, I_BLENDVPD, xn(dst), xn(y), xn(x));
+    x64_u8(&g->b, xn(mask) << 4);
+}
+
 static void select_value(Cg *g, IrInsn *i) {
     bool xmm = cg_is_xmm_type(i->type);
-    u32 w = cg_w(i->type);
+    if (xmm && cg_choose_extreme(g, i)) return;
     unsigned cc = cg_condition(g, i->a);
     g->locked = 0; /* what was compared is not needed any more; only moves follow, which keep the flags */
     unsigned x = cg_use(g, i->b), y = cg_use(g, i->c);
     unsigned dst = cg_target(g, xmm, bit(x), y);
     if (xmm) {
-        cg_mov_xmm(g, dst, y);
-        u8 *skip = x64_jcc_short(&g->b, cc ^ 1);
-        cg_mov_xmm(g, dst, x);
-        x64_here_short(&g->b, skip);
+        choose_xmm(g, dst, x, y, cc);
     } else {
         x64_mov(&g->b, dst, y);
-        x64_rr(&g->b, I_CMOV(cc) | w, dst, x);
+        x64_rr(&g->b, I_CMOV(cc) | cg_w(i->type), dst, x);
     }
     cg_set(g, dst);
 }

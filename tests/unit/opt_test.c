@@ -280,7 +280,7 @@ static const char *round_trip(const IrFunc *f) {
 static IrFunc *regions[CODE];
 static bool tried[CODE];
 static u32 guessed;
-static u64 prefetches, skipped;
+static u64 prefetches, skipped, choices;
 
 static IrFunc *region_of(u64 pc, u64 number) {
     static Region r;
@@ -296,7 +296,7 @@ static IrFunc *region_of(u64 pc, u64 number) {
     const char *wrong = ir_verify(f, why, sizeof why);
     if (!wrong) opt_run(&o, f), wrong = ir_verify(f, why, sizeof why);
     if (!wrong) wrong = round_trip(f);
-    prefetches = o.stats.prefetches, skipped = o.stats.skipped;
+    prefetches = o.stats.prefetches, skipped = o.stats.skipped, choices = o.stats.choices;
     if (wrong) {
         printf("invalid IR: %s\n", wrong);
         exit(1);
@@ -379,7 +379,7 @@ int main(int argc, char **argv) {
         print_program();
         print_difference(want, got);
     }
-    if (count >= 1000 && (!guessed || !prefetches || !skipped)) failed++, printf("programs did not have what they are made to have\n");
-    printf("%u guesses of targets, %lu prefetches, %lu searches\n%u passed, %u failed\n", guessed, prefetches, skipped, passed, failed);
+    if (count >= 1000 && (!guessed || !prefetches || !skipped || !choices)) failed++, printf("programs did not have what they are made to have\n");
+    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices\n%u passed, %u failed\n", guessed, prefetches, skipped, choices, passed, failed);
     return failed != 0;
 }
