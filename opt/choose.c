@@ -19,16 +19,6 @@ typedef struct Choose {
 static const IrInsn *at(const Choose *c, u32 id) { return &c->f->insns.at[id]; }
 static const IrBlockInfo *block(const Choose *c, u32 n) { return &c->o->cfg.blocks.at[n]; }
 
-static bool is_cheap(const IrInsn *i) {
-    if (!(ir_op_facts[i->op] & F_PURE) || i->type == IR_I1) return false;
-    switch ((int)i->op) {
-    case IR_const: case IR_add: case IR_sub: case IR_and: case IR_or: case IR_xor: case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
-    case IR_sext: case IR_zext: case IR_trunc: case IR_select: case IR_fneg: case IR_fabs: case IR_bits: case IR_box: case IR_flow:
-        return true;
-    }
-    return false;
-}
-
 /* Operations of a side, but constants; too many if it cannot be one. */
 static u32 cost_of(const Choose *c, u32 n) {
     const IrBlockInfo *b = block(c, n);
@@ -37,7 +27,7 @@ static u32 cost_of(const Choose *c, u32 n) {
     for (u32 id = b->first + 1; id < b->last; id++) {
         const IrInsn *i = at(c, id);
         if (i->op == IR_insn || i->op == IR_nop) continue;
-        if (!is_cheap(i)) return OPERATIONS + 1;
+        if (!opt_is_cheap(i)) return OPERATIONS + 1;
         count += i->op != IR_const;
     }
     return count;

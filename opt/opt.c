@@ -16,6 +16,16 @@ void opt_take_copy(Opt *o, IrFunc *f, const u32 *map) {
     o->other.insns = old.insns;
 }
 
+bool opt_is_cheap(const IrInsn *i) {
+    if (!(ir_op_facts[i->op] & F_PURE) || i->type == IR_I1) return false;
+    switch ((int)i->op) {
+    case IR_const: case IR_add: case IR_sub: case IR_and: case IR_or: case IR_xor: case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
+    case IR_sext: case IR_zext: case IR_trunc: case IR_select: case IR_fneg: case IR_fabs: case IR_bits: case IR_box: case IR_flow:
+        return true;
+    }
+    return false;
+}
+
 /* --- compaction ---------------------------------------------------------------------------------------- */
 
 /* Arguments of parameters that are gone go, too: what jumps to block number n keeps argument k if keep[first[n] + k]. */
@@ -119,6 +129,7 @@ static const Pass passes[] = {
     {"merge", opt_merge, false},
     {"branches", opt_branches, false},
     {"choose", opt_choose, false},
+    {"join", opt_join, false},
     {"params again", opt_params, true},
     {"simplify again", opt_simplify, true},
     {"branches again", opt_branches, true},

@@ -18,7 +18,7 @@ typedef struct OptStats { /* sums over all functions */
     u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
     u64 promoted;   /* gets and puts that became values */
     u64 params;     /* parameters that were always one value, or dead */
-    u64 folded, merged, loads, loads_merged, prefetches, skipped, choices, extensions, sunk, hoisted, paired, dead, branches;
+    u64 folded, merged, loads, loads_merged, prefetches, skipped, choices, joins, extensions, sunk, hoisted, paired, dead, branches;
 } OptStats;
 
 typedef struct Opt {
@@ -47,6 +47,7 @@ void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_branches(Opt *o, IrFunc *f);
 void opt_skip(Opt *o, IrFunc *f);
 void opt_choose(Opt *o, IrFunc *f);
+void opt_join(Opt *o, IrFunc *f);
 void opt_sink(Opt *o, IrFunc *f);
 void opt_licm(Opt *o, IrFunc *f);
 void opt_prefetch(Opt *o, IrFunc *f);
@@ -62,6 +63,8 @@ void opt_compact(Opt *o, IrFunc *f);
 void opt_reorder(Opt *o, IrFunc *f, const u32 *order);
 /* Makes f's instructions those of o->other, a copy in which value v has number map[v]; states and frames follow. */
 void opt_take_copy(Opt *o, IrFunc *f, const u32 *map);
+/* May it be computed, though it is perhaps not wanted? */
+bool opt_is_cheap(const IrInsn *i);
 /* Drops the blocks that nothing reaches; the others are in order again. */
 void opt_drop_blocks(Opt *o, IrFunc *f);
 /* Replaces f by o->other. */

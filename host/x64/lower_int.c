@@ -246,6 +246,10 @@ static unsigned condition(unsigned op) {
 unsigned cg_compare(Cg *g, u32 id) {
     const IrInsn *i = cg_insn(g, id);
     if (i->op == IR_flt || i->op == IR_fle) return cg_compare_fp(g, i);
+    if (i->op == IR_quiet) {
+        x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
+        return CC_E;
+    }
     if (g->region && region_flags_hold(g, id)) return CC_B;
     if (g->region && region_is_recipe(g->region, cg_root(g, i->a))) {
         region_test(g, cg_root(g, i->a));
@@ -360,7 +364,7 @@ void cg_lower_int(Cg *g, IrInsn *i) {
     case IR_popcnt: popcnt(g, i); break;
     case IR_bswap: byte_swap(g, i); break;
     case IR_select: select_value(g, i); break;
-    case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu: cg_set(g, set_condition(g, g->cur)); break;
+    case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu: case IR_quiet: cg_set(g, set_condition(g, g->cur)); break;
     case IR_sext: case IR_zext: extend(g, i); break;
     default: BUG("not an integer operation");
     }

@@ -31,6 +31,15 @@ __attribute__((noinline)) static uint32_t crc(uint32_t x, int n) {
     return x;
 }
 
+/* gcc copies the end of the inner loop into both sides (opt/join.c). */
+__attribute__((noinline)) static uint16_t crc16(uint16_t x, int n) {
+    for (int r = 0; r < n; r++) {
+        x ^= (uint16_t)((r & 255) << 8);
+        for (int k = 0; k < 8; k++) x = (uint16_t)(x & 0x8000 ? x << 1 ^ 0x1021 : x << 1);
+    }
+    return x;
+}
+
 __attribute__((noinline)) static int64_t two(const int32_t *a, int n, int64_t *other) {
     int64_t low = 0, high = 1;
     for (int k = 0; k < n; k++)
@@ -80,7 +89,7 @@ int main(void) {
         }
         flags = flags * 31 + fetestexcept(FE_ALL_EXCEPT);
         sum = sum * 3 + (uint64_t)least_i(i, COUNT, 0) + least_u((uint32_t *)i, COUNT, ~0u) + (uint64_t)most_l(l, COUNT, 0) + (uint64_t)most_s(s, COUNT, -5);
-        sum = sum * 3 + crc((uint32_t)sum, 24) + (uint64_t)two(i, COUNT, &other) + (uint64_t)other;
+        sum = sum * 3 + crc((uint32_t)sum, 24) + crc16((uint16_t)sum, 16) + (uint64_t)two(i, COUNT, &other) + (uint64_t)other;
         sum = sum * 3 + bits(clamp(d, COUNT, 1));
         if (round % 80 == 79) printf("%016lx %08x\n", (unsigned long)sum, (unsigned)flags);
     }

@@ -161,6 +161,46 @@ static void emit_search(void) {
     emit(branch_bits(1, distance, 0, (i32)(head - code_len)), 4);
 }
 
+static void emit_plain(u32 rd) { /* of registers of their own */
+    static const u32 ops[] = {0x33, 0x40000033, 0x4033, 0x6033, 0x3b}; /* add sub xor or addw */
+    if (pick(3)) emit(three(ops[pick(5)], rd, 5 + pick(4), 5 + pick(4)), 4);
+    else emit(0x1013 | rd << 7 | (5 + pick(4)) << 15 | pick(4) << 20, 4); /* slli */
+}
+
+/* The end of a loop, counted down in register 11: where it is not over, back to `head`; else falls through. */
+static void emit_loop_end(u32 head, bool odd) {
+    emit(0x13 | 11 << 7 | 11 << 15 | -1u << 20, 4);
+    if (!pick(3)) emit_plain(9);
+    emit(branch_bits(odd ? 4 : 1, odd ? 0 : 11, odd ? 11 : 0, (i32)(head - code_len)), 4); /* blt zero; bnez */
+}
+
+/* A branch whose sides end with copies of the end of the loop around it: what opt/join.c is for, or nearly. */
+static void emit_copied_end(void) {
+    u32 sides[2] = {pick(3), pick(3)}, c = 5 + pick(4);
+    bool odd = !pick(8), jumps_in = pick(2);
+    emit(0x13 | 11 << 7 | (1 + pick(12)) << 20, 4);
+    u32 head = code_len;
+    for (u32 k = pick(3); k; k--) emit_plain(5 + pick(4));
+    emit(0x7013 | 10 << 7 | c << 15 | (1 + pick(3)) << 20, 4); /* andi */
+    u32 kept = seed, from = code_len;
+    for (int pass = 0; pass < 2; pass++) { /* to know how long the first side is */
+        u32 second = code_len - from;
+        seed = kept, code_len = from;
+        emit(branch_bits(pick(2), 10, 0, pass ? (i32)second : 8), 4);
+        for (u32 k = sides[0]; k; k--) emit_plain(5 + pick(4));
+        emit_loop_end(head, false);
+        emit(jal_bits(0, 4), 4); /* to the end, written below */
+    }
+    u32 over = code_len - 4;
+    for (u32 k = sides[1]; k; k--) emit_plain(5 + pick(4));
+    if (jumps_in) emit_plain(12);
+    emit_loop_end(head, odd);
+    u32 end = code_len;
+    code_len = over;
+    emit(jal_bits(0, (i32)(end - over)), 4);
+    code_len = end;
+}
+
 /* Calls one of two leaves, as a register says: its address is made of both. Or a far call. */
 static void emit_indirect(void) {
     enum { AUIPC = 0x17, ADDI = 0x13, XOR = 0x4033, AND = 0x7033, SUB = 0x40000033, JALR = 0x67 };
@@ -208,6 +248,7 @@ static void emit_pass(void) {
         for (u32 k = pick(5) ? 0 : 1 + pick(2); k; k--) emit_product();
         if (!pick(5)) emit_exchange();
         if (!pick(5)) emit_search();
+        if (!pick(3)) emit_copied_end();
         emit_end(n);
     }
     block_at[BLOCKS] = code_len;
@@ -280,7 +321,7 @@ static const char *round_trip(const IrFunc *f) {
 static IrFunc *regions[CODE];
 static bool tried[CODE];
 static u32 guessed;
-static u64 prefetches, skipped, choices;
+static u64 prefetches, skipped, choices, joins;
 
 static IrFunc *region_of(u64 pc, u64 number) {
     static Region r;
@@ -296,7 +337,7 @@ static IrFunc *region_of(u64 pc, u64 number) {
     const char *wrong = ir_verify(f, why, sizeof why);
     if (!wrong) opt_run(&o, f), wrong = ir_verify(f, why, sizeof why);
     if (!wrong) wrong = round_trip(f);
-    prefetches = o.stats.prefetches, skipped = o.stats.skipped, choices = o.stats.choices;
+    prefetches = o.stats.prefetches, skipped = o.stats.skipped, choices = o.stats.choices, joins = o.stats.joins;
     if (wrong) {
         printf("invalid IR: %s\n", wrong);
         exit(1);
@@ -379,7 +420,7 @@ int main(int argc, char **argv) {
         print_program();
         print_difference(want, got);
     }
-    if (count >= 1000 && (!guessed || !prefetches || !skipped || !choices)) failed++, printf("programs did not have what they are made to have\n");
-    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices\n%u passed, %u failed\n", guessed, prefetches, skipped, choices, passed, failed);
+    if (count >= 1000 && (!guessed || !prefetches || !skipped || !choices || !joins)) failed++, printf("programs did not have what they are made to have\n");
+    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins\n%u passed, %u failed\n", guessed, prefetches, skipped, choices, joins, passed, failed);
     return failed != 0;
 }
