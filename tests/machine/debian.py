@@ -13,9 +13,11 @@ CACHE = os.environ.get("ISOMER_TEST_CACHE") or os.path.expanduser("~/.cache/isom
 NEEDED = ["mmdebstrap", "mke2fs", "unshare"]
 
 
+MIRROR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools", "mirror-suite")
+
 class Tests:
     def __init__(self):
-        self.passed = self.failed = 0
+        self.passed = self.failed = self.skipped = 0
         self.env = dict(os.environ, ISOMER_IMAGES=CACHE + "/images")
 
     def check(self, name, options, status, expect, seconds=300, stdin=b""):
@@ -45,6 +47,11 @@ def main():
         return 0
     t = Tests()
     made = os.path.exists(t.env["ISOMER_IMAGES"] + "/debian-trixie-riscv64/disk.img")
+    fault = subprocess.run([MIRROR, "-q", "trixie"], check=False, stdout=subprocess.PIPE, text=True).stdout.strip()
+    if not made and fault:
+        print(f"skipped: no image, and {fault}")
+        print("0 passed, 0 failed, 1 skipped")
+        return 0
     if not made and subprocess.run(["unshare", "--user", "--mount", "true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
         print("skipped: no image, and none can be made where there are no user namespaces (in a chroot, for example)")
         print("0 passed, 0 failed, 1 skipped")
@@ -60,8 +67,12 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         t.check("recorded", ["debian", "--record", tmp + "/record", "--exec", "echo once; exit 5"], 5, ["once"])
         t.check("replayed", ["--replay", tmp + "/record"], 5, ["once"])
-    t.check("packages", ["debian", "--smp", "2", "--exec", "apt-get -q update && apt-get -q -y install hello && hello"], 0, ["Hello, world!"], seconds=600)
-    print("%d passed, %d failed" % (t.passed, t.failed))
+    if not fault:
+        t.check("packages", ["debian", "--smp", "2", "--exec", "apt-get -q update && apt-get -q -y install hello && hello"], 0, ["Hello, world!"], seconds=600)
+    else:
+        print(f"skipped: packages: {fault}")
+        t.skipped += 1
+    print("%d passed, %d failed" % (t.passed, t.failed) + (", %d skipped" % t.skipped if t.skipped else ""))
     return t.failed != 0
 
 

@@ -13,6 +13,7 @@ import time
 ISOMER = os.environ["ISOMER"]
 SLACK = float(os.environ.get("SLACK", "1"))
 USER = 4321
+MIRROR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools", "mirror-suite")
 
 
 class Tests:
@@ -70,7 +71,8 @@ def interrupted(t, work):
 
 def main():
     missing = [n for n in ("mmdebstrap", "newuidmap", "unshare", "setpriv") if not shutil.which(n)]
-    lack = f"{', '.join(missing)} is not installed" if missing else os.geteuid() != 0 and "it wants user 0" or subprocess.run([ISOMER, "binfmt", "run", "true"], stderr=subprocess.DEVNULL, check=False).returncode and "no user namespaces with a binfmt_misc (Linux 6.7) here"
+    lack = f"{', '.join(missing)} is not installed" if missing else os.geteuid() != 0 and "it wants user 0" or subprocess.run([ISOMER, "binfmt", "run", "true"], stderr=subprocess.DEVNULL, check=False).returncode and "no user namespaces with a binfmt_misc (Linux 6.7) here" \
+        or subprocess.run([MIRROR, "-q", "trixie"], check=False, stdout=subprocess.PIPE, text=True).stdout.strip()
     if lack:
         print(f"skipped: {lack}\n0 passed, 0 failed, 1 skipped")
         return 0
