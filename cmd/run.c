@@ -190,6 +190,11 @@ static bool opt_one_insn(Run *r, const char *arg) { return r->o.engine.one_insn 
 static bool opt_host_features(Run *r, const char *arg) { return r->o.engine.host_features = arg, true; }
 static bool opt_perfmap(Run *r, const char *arg) { return r->o.engine.perfmap = true; }
 static bool opt_lockstep(Run *r, const char *arg) { return r->o.engine.lockstep = true; }
+static bool opt_libc(Run *r, const char *arg) {
+    if (strcmp(arg, "own") != 0 && strcmp(arg, "guest") != 0) return refuse(arg, "-libc wants own or guest");
+    r->o.engine.guest_libc = !strcmp(arg, "guest");
+    return true;
+}
 static bool opt_stats(Run *r, const char *arg) { return r->o.stats = true; }
 static bool opt_strace(Run *r, const char *arg) { return r->o.strace = true; }
 static bool opt_tb_size(Run *r, const char *arg) {
@@ -339,6 +344,7 @@ static const Option options[] = {
     {"cache", "CACHE", "FOLDER|off", true, opt_cache, "keep translations there (isomer cache -h)"},
     {"cache-size", "CACHE_SIZE", "SIZE", true, opt_cache_size, "how much to keep (2G)"},
     {"lockstep", "LOCKSTEP", NULL, true, opt_lockstep, "check generated code against the interpreter"},
+    {"libc", "LIBC", "own|guest", true, opt_libc, "who does short memcpy and the like in hot loops: Isomer (own, default), or the guest's C library"},
     {"child", NULL, NULL, false, opt_child, NULL},
     {"seccomp", NULL, "FD", false, opt_seccomp, NULL},
     {"traced", NULL, "STATE", false, opt_traced, NULL},
@@ -452,6 +458,8 @@ int cmd_run(int argc, char **argv) {
     vec_push(&r->inherit, NULL);
     r->o.envp = r->env.at;
     r->o.inherit = r->inherit.at;
+    EngineOptions *e = &r->o.engine;
+    e->guest_libc |= r->o.gdb || e->lockstep || e->one_insn || e->trace_insn; /* these want to see each of the guest's instructions */
     fflush(stdout);
     return user_run(&r->o);
 }

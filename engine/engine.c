@@ -476,14 +476,28 @@ static TrapCode last_step(Vcpu *cpu, Left *left) {
     return cpu->budget > 0 ? engine_step(cpu) : TRAP_POLL;
 }
 
-/* Code does a vector instruction's accesses all at once: the interpreter finds out which element it is that faults. */
-static bool is_vector_fault(const Engine *e, const Vcpu *cpu) {
+/* The four bytes at the cpu's pc; 0: none that can be read, or the guest is paged. */
+static u32 bits_at_pc(const Engine *e, const Vcpu *cpu) {
     size_t avail;
     bool pristine;
     u32 bits = 0;
-    if (!e->guest->is_vector || e->guest->paged) return false;
-    const u8 *code = e->hooks.fetch(e->hooks.ctx, cpu->pc, &avail, &pristine);
-    return code && avail >= sizeof bits && guard_copy(&bits, code, sizeof bits) == sizeof bits && e->guest->is_vector(bits);
+    const u8 *code = e->guest->paged ? NULL : e->hooks.fetch(e->hooks.ctx, cpu->pc, &avail, &pristine);
+    return code && avail >= sizeof bits && guard_copy(&bits, code, sizeof bits) == sizeof bits ? bits : 0;
+}
+
+/* Code does a vector instruction's accesses all at once: the interpreter finds out which element it is that faults. And a function that was done in its stub's place is
+ * the guest's own to do when it faults. */
+static bool is_for_interp(const Engine *e, const Vcpu *cpu) {
+    u32 bits = bits_at_pc(e, cpu);
+    return bits && (bits == e->guest->stub_jump || (e->guest->is_vector && e->guest->is_vector(bits)));
+}
+
+static TrapCode once_more(Engine *e, Vcpu *cpu) {
+    u64 pc = cpu->pc;
+    bool stub = e->hooks.known && bits_at_pc(e, cpu) == e->guest->stub_jump;
+    TrapCode trap = engine_step(cpu);
+    if (stub && trap == TRAP_NONE) known_came_by(e, cpu, pc - e->guest->stub_jump_at);
+    return trap;
 }
 
 TrapCode engine_run(Vcpu *cpu) {
@@ -493,7 +507,7 @@ TrapCode engine_run(Vcpu *cpu) {
         settle_mode(e, cpu);
         TrapCode trap = UNLIKELY(e->options.counted && cpu->budget < BLOCK_MAX_INSNS) ? last_step(cpu, &left) : step(e, cpu, &left);
         e->stats.dispatches++;
-        if (trap == TRAP_RETRY || (trap == TRAP_FAULT && is_vector_fault(e, cpu))) trap = engine_step(cpu);
+        if (trap == TRAP_RETRY || (trap == TRAP_FAULT && is_for_interp(e, cpu))) trap = once_more(e, cpu);
         if (trap == TRAP_NONE || trap == TRAP_MODE) continue;
         if (trap == TRAP_POLL && !e->options.counted && tier_hot(cpu)) continue;
         if (trap == TRAP_POLL) __atomic_store_n(&cpu->poll, 0, __ATOMIC_SEQ_CST);
@@ -600,6 +614,7 @@ void engine_invalidate(Engine *e, u64 start, u64 size) {
     kill_in_half(e, cache_half(&e->cache), start, size);
     image_invalidate(e, start, size);
     tier_invalidate(e, start, size);
+    known_invalidate(e, start, size);
     if (e->region_died) kick_all(e); /* who goes round in one leaves at the next poll */
     lock_give(&e->lock);
 }

@@ -42,6 +42,7 @@ typedef struct EngineOptions {
     bool trace_block;    /* log every block entered (implies no_link) */
     const char *host_features; /* what generated code must not use although the host has it ("-avx,-bmi2"); NULL: use all */
     const char *store;   /* folder of the persistent translation cache (engine/store.h); NULL: none */
+    bool guest_libc;     /* the guest's functions are never done by code of ours (engine/known.c) */
     bool save_all;       /* engine_save saves whatever is new */
     u64 store_size;      /* bytes of images to keep there; 0: default */
     int log_fd;          /* where dumps and traces go; 2 by default */
@@ -69,6 +70,11 @@ typedef struct EngineHooks {
     void (*translating)(void *ctx, Vcpu *cpu, u64 physical);
     /* Appends the name of the function at pc, with the distance from its start. False: unknown. May be NULL. */
     bool (*symbol)(void *ctx, u64 pc, Text *out);
+    /* The function (KNOWN_*, ir/guest.h) that the stub at pc leads to, by what its file says; 0: another, or no stub. NULL: nobody wants to know. The engine's
+     * lock is held, here and below. */
+    u32 (*known)(void *ctx, u64 pc);
+    /* Does the guest have its C library at `target`, unchanged? If so, a stub of that name leads to that function. */
+    bool (*is_library)(void *ctx, u64 target);
     /* Runs fn(arg) on a new thread of the process, no signals let in, that ends when fn returns; *alive is its id until it has ended, and
      * then 0 (a futex). False: there is none to be had. NULL: likewise. */
     bool (*spawn)(void *ctx, void (*fn)(void *arg), void *arg, u32 *alive);
@@ -78,7 +84,7 @@ typedef struct EngineStats {
     u64 blocks, guest_insns, ir_insns, guest_bytes, host_bytes, host_insns; /* translated */
     u64 translate_ns;
     u64 images, image_blocks, images_refused, images_written; /* of the persistent cache */
-    u64 regions, regions_failed, regions_demoted, region_insns, region_guesses, region_functions, region_host_bytes, region_ns; /* optimised: guest instructions taken in; indirect jumps and calls with a target taken in; asked for because a loop in them was short */
+    u64 regions, regions_failed, regions_demoted, region_insns, region_guesses, region_known, region_functions, region_host_bytes, region_ns; /* optimised: guest instructions taken in; indirect jumps and calls with a target taken in; calls of functions done in place; asked for because a loop in them was short */
     u64 flushes, links, dispatches, lookups_missed, invalidated;
 } EngineStats;
 

@@ -61,7 +61,7 @@ void image_init(Engine *e) {
     bool usual = o->tier != ENGINE_INTERP && !o->one_insn && (!o->no_link || o->lockstep) && !o->trace_insn && !o->trace_block && !o->dump;
     Digest build = build_digest();
     if (!o->store || !usual || !(build.lo | build.hi)) return;
-    u64 options[] = {e->host->features(), e->guest->elf_machine, o->tier};
+    u64 options[] = {e->host->features(), e->guest->elf_machine, o->tier, o->guest_libc};
     e->store_context = digest_bytes(build, options, sizeof options);
     e->saved_ns = clock_ns();
     store_open(&e->store, o->store, o->store_size);

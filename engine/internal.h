@@ -28,6 +28,7 @@ struct Engine {
     EngineStats stats;
     u32 epoch;          /* goes up when code is not to be returned to any more, though its generation lives */
     Tier *tier;         /* NULL: nothing is optimised */
+    u64 refused[64];    /* known.c: a stub's pc << 8 | how often it did not lead where it says, by hash */
     bool region_died;   /* since engine_invalidate last began */
     struct Lockstep *lockstep; /* lockstep.c; NULL: nothing is compared */
     Store store;
@@ -79,6 +80,13 @@ void dump_code(Engine *e, const u8 *code, u32 size);
 
 /* IrFunc.guess of what this cpu comes to. */
 static inline u32 engine_guess(const Engine *e, const Vcpu *cpu) { return e->guest->guess ? e->guest->guess(cpu) : 0; }
+
+/* engine/known.c. The function that the stub at pc leads to and that regions do in place; 0: none. The lock is held. */
+u32 known_at(Engine *e, u64 pc);
+/* The jump of the stub at pc was done by the interpreter: a region found that it does not lead where it says, or could not do the function. */
+void known_came_by(Engine *e, Vcpu *cpu, u64 pc);
+/* Nobody knows any more what is in [start, start + size). The lock is held. */
+void known_invalidate(Engine *e, u64 start, u64 size);
 
 /* Gives every cpu's poll a push, so that it comes by. */
 void kick_all(Engine *e);

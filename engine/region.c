@@ -40,24 +40,25 @@ struct RegionNode {
 
 static const IrInsn *last_insn(const IrFunc *f) { return &f->insns.at[f->insns.len - 1]; }
 
-/* Lifts one instruction to f. Its length; 0: there is none. */
-static unsigned lift_one(Region *r, IrFunc *f, u64 pc) {
+/* Lifts one instruction of an inlined call to f. Its length; 0: there is none. */
+static unsigned lift_one(Region *r, IrFunc *f, u64 pc, u32 context) {
     size_t avail;
     const u8 *code = r->source->fetch(r->source->ctx, pc, &avail);
     if (!code || avail < r->guest->insn_align) return 0;
+    f->known = r->contexts.at[context].known;
     return r->guest->lift(f, pc, code, avail);
 }
 
 /* Lifts the instruction at pc to `scratch`. An indirect jump or call is lifted with the instruction before it, `before` bytes long (0: there is
  * none): auipc and jalr are a direct one. */
-static unsigned lift_scratch(Region *r, u64 pc, unsigned before, u32 mode) {
+static unsigned lift_scratch(Region *r, u64 pc, unsigned before, u32 mode, u32 context) {
     IrFunc *f = &r->scratch;
     ir_reset(f, r->guest, pc, mode);
-    unsigned len = lift_one(r, f, pc);
+    unsigned len = lift_one(r, f, pc, context);
     const IrInsn *last = last_insn(f);
     if (!len || !before || last->op != IR_exit_ind || last->aux == EXIT_RET) return len;
     ir_reset(f, r->guest, pc - before, mode);
-    return lift_one(r, f, pc - before) ? lift_one(r, f, pc) : 0;
+    return lift_one(r, f, pc - before, context) ? lift_one(r, f, pc, context) : 0;
 }
 
 /* Helpers that look at the state behind the IR's back stay outside: they want every slot in place. */
@@ -98,7 +99,7 @@ static u32 callee_insns(Region *r, u64 pc, u32 mode) {
         unsigned before = 0;
         for (bool open = true; open && (at == r->scan.at[k].pc || !is_scanned(r, at)); total++) {
             if (total > r->limits.inline_loop_insns) return NONE;
-            unsigned len = lift_scratch(r, at, before, mode);
+            unsigned len = lift_scratch(r, at, before, mode, 0);
             if (!len || touches_state(&r->scratch, 1)) return NONE;
             const IrInsn *last = last_insn(&r->scratch);
             if (last->op == IR_exit_if && is_reached(r, last->imm)) scan_push(r, last->imm), loop |= last->imm <= at;
@@ -192,8 +193,8 @@ static u32 node_at(Region *r, u64 pc, u32 context) {
     return new_node(r, pc, context);
 }
 
-static u32 enter_context(Region *r, u32 parent, u64 entry, u64 return_pc) {
-    vec_push(&r->contexts, ((RegionContext){.parent = parent, .entry = entry, .return_pc = return_pc, .depth = r->contexts.at[parent].depth + 1}));
+static u32 enter_context(Region *r, u32 parent, u64 entry, u64 return_pc, u32 known) {
+    vec_push(&r->contexts, ((RegionContext){.parent = parent, .entry = entry, .return_pc = return_pc, .depth = r->contexts.at[parent].depth + 1, .known = known}));
     r->inlined++;
     return r->contexts.len - 1;
 }
@@ -211,12 +212,31 @@ static void lead(Region *r, u32 n, u32 k, u64 pc, u32 context) {
     r->nodes.at[n].next[k] = to;
 }
 
+/* IrFunc.known of the stub at `target`, which node n calls; 0: none, or not one that is done in place: the node must say how many bytes the call is about. */
+static u32 known_call(Region *r, u32 n, u64 target) {
+    const RegionNode *a = &r->nodes.at[n];
+    IrFunc *f = &r->scratch;
+    u32 kind = r->source->known ? r->source->known(r->source->ctx, target) : 0;
+    u64 pc = a->pc;
+    if (!kind) return 0;
+    ir_reset(f, r->guest, pc, f->mode);
+    for (u32 k = 0; k < a->count; k++) pc += lift_one(r, f, pc, a->context);
+    const IrInsn *size = &f->insns.at[f->slot_value[r->guest->stub_size]];
+    return size->op == IR_const && size->imm - 1 < KNOWN_SIZE_MAX ? kind | (u32)size->imm << KNOWN_SIZE_SHIFT : 0;
+}
+
 /* Node n is complete but for where it leads: its last instruction is the last of `scratch`, of length len at pc. */
 static void end_call(Region *r, u32 n, u64 target, u64 return_pc) {
     u32 context = r->nodes.at[n].context;
     r->nodes.at[n].kind = END_CALL;
+    u32 known = known_call(r, n, target);
+    if (known) {
+        r->known++;
+        lead(r, n, 0, target, enter_context(r, context, target, return_pc, known));
+        return;
+    }
     if (is_inlinable(r, target, context, r->scratch.mode)) {
-        lead(r, n, 0, target, enter_context(r, context, target, return_pc));
+        lead(r, n, 0, target, enter_context(r, context, target, return_pc, 0));
         return;
     }
     note_callee(r, target);
@@ -244,7 +264,7 @@ static void end_indirect(Region *r, u32 n, u64 site, bool call, u64 return_pc) {
     r->guarded += count > 0;
     r->nodes.at[n].kind = count ? END_GUESS : call ? END_CALL : END_LEAVE;
     for (u32 k = 0; k < count; k++)
-        lead(r, n, k ? k + 1 : 0, targets[k].pc, call ? enter_context(r, context, targets[k].pc, return_pc) : context);
+        lead(r, n, k ? k + 1 : 0, targets[k].pc, call ? enter_context(r, context, targets[k].pc, return_pc, 0) : context);
     if (call && covered + RARE < REGION_ALWAYS && is_reached(r, return_pc)) lead(r, n, 1, return_pc, context);
 }
 
@@ -279,7 +299,7 @@ static void discover(Region *r, u32 n, u32 mode) {
     bool ended = false;
     r->nodes.at[n].lens = r->lens.len;
     while (!ended && count < NODE_INSNS && (!count || find_node(r, pc, context) == NONE)) {
-        len = lift_scratch(r, pc, len, mode);
+        len = lift_scratch(r, pc, len, mode, context);
         if (!len || touches_state(&r->scratch, 1)) break;
         vec_push(&r->lens, (u8)len);
         pc += len;
@@ -550,7 +570,7 @@ static bool emit_node(Emit *e, const RegionNode *a) {
     ir_block(f);
     f->guess = a->guess ? a->guess : e->r->source->guess;
     for (u32 k = 0; k < a->count; k++) {
-        unsigned len = lift_one(e->r, f, pc);
+        unsigned len = lift_one(e->r, f, pc, a->context);
         if (len != e->r->lens.at[a->lens + k]) return false; /* other bytes than a moment ago */
         pc += len;
         if (f->closed && (k + 1 < a->count || a->kind == END_FALL)) return true; /* a side exit that folding made sure of */
@@ -621,7 +641,7 @@ bool region_build(Region *r, const RegionSource *source, const RegionLimits *lim
     r->guest = guest;
     r->limits = *limits;
     r->ranges.len = r->callees.len = r->nodes.len = r->contexts.len = r->lens.len = r->work.len = 0;
-    r->insns = r->loops = r->inlined = r->guarded = r->entry = 0;
+    r->insns = r->loops = r->inlined = r->guarded = r->known = r->entry = 0;
     r->recursive = false;
     memset(r->cells, 0, sizeof r->cells);
     r->round++;

@@ -35,6 +35,8 @@ typedef struct RegionSource {
     /* Where the indirect jump or call at pc went, most often first; how many there are. May be any number. NULL: nothing is known. */
     u32 (*targets)(void *ctx, u64 pc, RegionTarget out[REGION_TARGETS]);
     u32 guess; /* IrFunc.guess of all blocks */
+    /* The function that the stub at pc leads to (KNOWN_*, ir/guest.h), by its file; 0: none, or an unknown one. May be NULL. */
+    u32 (*known)(void *ctx, u64 pc);
 } RegionSource;
 
 typedef struct RegionLimits {
@@ -59,6 +61,7 @@ typedef struct RegionContext { /* an inlined call */
     u64 entry;      /* pc of the callee */
     u64 return_pc;
     u32 depth;
+    u32 known;      /* IrFunc.known in a stub that does the function itself */
 } RegionContext;
 
 enum { REGION_ANSWERS = 512 };
@@ -78,6 +81,7 @@ typedef struct Region {
     VEC(RegionRange) ranges;  /* sorted, disjoint; valid until the next region_build */
     VEC(u64) callees;         /* targets of direct calls that were not taken in */
     u32 insns, loops, inlined; /* guest instructions; back edges; calls taken in */
+    u32 known;                /* calls of the C library's functions that are done in place */
     u32 guarded;              /* indirect jumps and calls with a target taken in */
     bool recursive;           /* calls its own head */
     const char *why;          /* of failure */

@@ -8,7 +8,6 @@
 #include "opt/opt.h"
 #include <linux/futex.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <time.h>
 
 enum { HOT_DEFAULT = 1 << 18, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
@@ -93,20 +92,12 @@ u64 tier_entry_pc(const Pool *p, const Block *b, u64 at) {
 
 /* --- guest code -------------------------------------------------------------------------------------------------- */
 
-/* Reads by the kernel: the page may be gone by the time, and a fault must not happen here. Bytes read. */
-static u32 read_guest(const void *from, u8 *to, u32 size) {
-    struct iovec local = {to, size}, remote = {(void *)from, size};
-    long self = sys_call(SYS_getpid);
-    long n = sys_call(SYS_process_vm_readv, self, &local, 1, &remote, 1, 0);
-    return n > 0 ? (u32)n : 0;
-}
-
 static const Copy *copy_page(Tier *t, u64 page, const u8 *code) {
     for (u32 k = 0; k < t->copies.len; k++)
         if (t->copies.at[k].page == page) return &t->copies.at[k];
     Copy c = {.page = page, .bytes = arena_alloc(&t->arena, PAGE_BYTES + COPY_SLACK)};
-    c.size = read_guest(code, c.bytes, PAGE_BYTES + COPY_SLACK);
-    if (c.size < PAGE_BYTES) c.size = read_guest(code, c.bytes, PAGE_BYTES);
+    c.size = (u32)sys_read_memory(c.bytes, code, PAGE_BYTES + COPY_SLACK); /* the page may be gone by now */
+    if (c.size < PAGE_BYTES) c.size = (u32)sys_read_memory(c.bytes, code, PAGE_BYTES);
     vec_push(&t->copies, c);
     return &t->copies.at[t->copies.len - 1];
 }
@@ -127,6 +118,8 @@ static bool reached(void *ctx, u64 pc) {
     Tier *t = ctx;
     return cache_lookup(&t->e->cache, t->e->cache.generation, pc, t->job.mode) != NULL;
 }
+
+static u32 known(void *ctx, u64 pc) { return known_at(((Tier *)ctx)->e, pc); }
 
 /* Only in the same file: an image holds regions of its own file's code (tier_lies_in), and a region that no other process gets costs more than it gains. */
 static u32 targets(void *ctx, u64 pc, RegionTarget out[REGION_TARGETS]) {
@@ -228,7 +221,7 @@ static void follow_generation(Tier *t) {
 
 /* The lock is held. */
 static bool build(Tier *t, Job job) {
-    RegionSource source = {.ctx = t, .fetch = fetch, .reached = reached, .targets = targets, .guess = job.guess};
+    RegionSource source = {.ctx = t, .fetch = fetch, .reached = reached, .targets = targets, .known = known, .guess = job.guess};
     t->job = job;
     t->copies.len = 0;
     arena_reset(&t->arena);
@@ -283,6 +276,7 @@ static const char *finish(Tier *t, bool compiled, u64 start_ns) {
     e->stats.regions++;
     e->stats.region_insns += t->region.insns;
     e->stats.region_guesses += t->region.guarded;
+    e->stats.region_known += t->region.known;
     e->stats.region_host_bytes += t->code.size;
     if (UNLIKELY(e->options.dump)) dump(e, t, b);
     note_perf(e, h, b, "region", start_ns);
@@ -632,7 +626,7 @@ void tier_fini(Engine *e) {
 
 void tier_print_stats(const Engine *e, Text *out) {
     const EngineStats *s = &e->stats;
-    text_print(out, "regions: %lu\nregions_failed: %lu\nregions_demoted: %lu\nregion_insns: %lu\nregion_guesses: %lu\nregion_functions: %lu\nregion_host_bytes: %lu\nregion_ns: %lu\n", s->regions, s->regions_failed, s->regions_demoted, s->region_insns, s->region_guesses, s->region_functions,
+    text_print(out, "regions: %lu\nregions_failed: %lu\nregions_demoted: %lu\nregion_insns: %lu\nregion_guesses: %lu\nregion_known: %lu\nregion_functions: %lu\nregion_host_bytes: %lu\nregion_ns: %lu\n", s->regions, s->regions_failed, s->regions_demoted, s->region_insns, s->region_guesses, s->region_known, s->region_functions,
                s->region_host_bytes, s->region_ns);
     text_print(out, "region_ns_per_insn: %lu\n", s->region_ns / MAX(s->region_insns, 1ul));
     if (!e->tier) return;

@@ -14,7 +14,7 @@ void ir_reset(IrFunc *f, const Guest *guest, u64 pc, u32 mode) {
     f->promoted = f->counted = false;
     f->block_count = 0;
     f->closed = true;
-    f->guess = f->length.full = 0;
+    f->guess = f->length.full = f->known = 0;
     vec_push(&f->insns, ((IrInsn){.op = IR_nop}));
     ir_block(f);
 }

@@ -30,6 +30,14 @@ typedef struct GuestHelper {
     u8 facts;
 } GuestHelper;
 
+/* Functions of the C library, by the names that it gives them, that calls of stubs in a procedure linkage table are recognised as (engine/known.c). */
+#define KNOWN_EACH(X) X(memcpy) X(mempcpy) X(memset)
+#define KNOWN_ENUM_(name) KNOWN_##name,
+enum { KNOWN_NONE, KNOWN_EACH(KNOWN_ENUM_) KNOWN_COUNT };
+#undef KNOWN_ENUM_
+_Static_assert((u32)KNOWN_COUNT <= VCPU_KNOWN, "Vcpu.known is too short");
+enum { KNOWN_SIZE_SHIFT = 8, KNOWN_SIZE_MAX = 64 /* bytes that a call may be about: it becomes that many loads and stores, by eight */ };
+
 struct Guest {
     const char *name; /* "riscv64" */
     u16 elf_machine;
@@ -42,6 +50,11 @@ struct Guest {
     u32 hot_fcount;
     const GuestHelper *helpers;
     u32 helper_count;
+    /* A stub of a procedure linkage table ends, stub_jump_at bytes from its start, in a jump with this encoding, of insn_max bytes; 0: none is known. Lifted with IrFunc.known
+     * set, the jump does what the function does, and returns. The functions' third argument is in slot stub_size. */
+    u32 stub_jump;
+    u8 stub_jump_at;
+    u16 stub_size;
     u8 insn_align;   /* bytes: 2 */
     u8 insn_max;     /* longest instruction: 4 */
     /* Paged: translations are of physical pages, and know where they run by a slot (ir.h); Vcpu.mmu is there. */

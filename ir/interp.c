@@ -306,6 +306,7 @@ TrapCode ir_interp(IrInterp *in, const IrFunc *f, Vcpu *cpu) {
             cpu->pc = i->imm;
             return TRAP_POLL;
         case IR_quiet: v[id] = !__atomic_load_n(&cpu->poll, __ATOMIC_RELAXED); break;
+        case IR_stray: v[id] = cpu->known[i->imm] != a; break;
         case IR_mode: cpu->mode = (u32)i->imm; break;
         case IR_count: cpu->insns += i->imm; break;
         case IR_exit_ind: cpu->pc = a & -(u64)f->guest->insn_align; return TRAP_NONE;

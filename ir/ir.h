@@ -203,6 +203,7 @@ typedef struct IrFunc {
     u32 slot_value[160];   /* builder: value that slot n holds now, 0: unknown (forwarding) */
     u32 block_start;       /* builder: first instruction of the current block */
     struct { u32 full, most, block; } length; /* builder: `vset` has said it in this block (block_start): whether it is `most`, as the key's bit */
+    u32 known;             /* builder: the function (KNOWN_*, ir/guest.h) that the instruction lifted next jumps to, and above it (KNOWN_SIZE_SHIFT) its third argument; 0: who knows */
     u32 guess;             /* builder: the key of vectors that code had better expect from here on; 0: nobody knows */
 } IrFunc;
 typedef IrFunc IrBuilder; /* the same thing while it is being built */

@@ -49,6 +49,7 @@ typedef struct VcpuMmu { /* what a paged guest's accesses need of the runtime; f
 enum { VCPU_STUBS = 12 };
 enum { VCPU_COUNTS = 1024, VCPU_WEIGHT_MAX = 16, VCPU_SITES = 256 };
 
+enum { VCPU_KNOWN = 4 };
 enum { VCPU_SAVES = 96 };
 enum { VCPU_SPILLS = 128 }; /* why they suffice: host/x64/regs.c, spill */
 
@@ -79,6 +80,7 @@ typedef struct Vcpu {
     u64 context;     /* of a paged guest: a number for the address space and privilege that it runs in; jump_tag is made of it and the mode */
     u64 jump_tag;    /* of a paged guest: keys of jumps[] and of the shadow stack are pc ^ jump_tag; what it is tells one mode and address space from
                       * others; engine_kick spoils it */
+    u64 known[VCPU_KNOWN]; /* by KNOWN_* (ir/guest.h): where the guest has that function; 0: not seen yet */
     void *interp;    /* scratch memory of the interpreter, made at first use */
     struct IrLog *log; /* while the interpreter keeps stores in a log: what an instruction in C goes through (ir_log_copy); else NULL */
     u32 counts[VCPU_COUNTS]; /* by target of a backward branch: down from what is hot; negative: generated code leaves at the poll */

@@ -74,6 +74,7 @@ static bool check_types(Check *c, const IrInsn *i) {
     case IR_exit_ind: case IR_setflags: return a == IR_I64 || fail(c, "operand is no i64");
     case IR_call: return (i->imm < f->guest->helper_count && t == f->guest->helpers[i->imm].result && i->b <= 4) || fail(c, "helper call");
     case IR_quiet: return t == IR_I1 || fail(c, "quiet type");
+    case IR_stray: return (t == IR_I1 && a == IR_I64 && i->imm && i->imm < VCPU_KNOWN) || fail(c, "stray");
     case IR_getflags: return t == IR_I64 || fail(c, "getflags type");
     case IR_peek: return (t == IR_I64 && i->imm + 8 <= f->guest->state_size) || fail(c, "peek");
     case IR_poke: return (a == IR_I64 && i->imm + 8 <= f->guest->state_size) || fail(c, "poke");

@@ -5,6 +5,7 @@
 #include "user/busy.h"
 #include "user/exec.h"
 #include "user/gdb.h"
+#include "user/known.h"
 #include "user/proc.h"
 #include "user/program.h"
 #include "user/signal.h"
@@ -237,6 +238,8 @@ static bool on_symbol(void *ctx, u64 pc, Text *out) {
     Process *p = ctx;
     return p->symbols && symbols_print(p->symbols, pc, out);
 }
+static u32 on_known(void *ctx, u64 pc) { return known_stub(&((Process *)ctx)->space, pc); }
+static bool on_is_library(void *ctx, u64 pc) { return known_is_library(&((Process *)ctx)->space, pc); }
 static u64 on_place(void *ctx, int fd, u64 size, unsigned attempt) { return engine_file_place(((Process *)ctx)->engine, fd, size, attempt); }
 const u8 *process_fetch(void *ctx, u64 pc, size_t *avail, bool *pristine) {
     return space_fetch(&((Process *)ctx)->space, pc, avail, pristine);
@@ -289,6 +292,7 @@ static int start_engine(Start *s) {
     Process *p = s->process;
     const char *error = NULL;
     EngineHooks hooks = {.ctx = p, .fetch = process_fetch, .symbol = on_symbol, .spawn = thread_spawn};
+    if (!s->options->engine.guest_libc) hooks.known = on_known, hooks.is_library = on_is_library;
     if (s->options->engine.perfmap || s->options->engine.jitdump) p->symbols = symbols_new();
     p->engine = engine_new(p->abi->guest, &s->options->engine, &hooks, &error);
     if (!p->engine) return fail(s->options->program, EXIT_NOT_EXECUTABLE, error);

@@ -23,7 +23,7 @@ void cg_lower(Cg *g, IrInsn *i) {
     case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu:
         if (!g->val.at[g->cur].fused) cg_lower_int(g, i);
         break;
-    case IR_quiet:
+    case IR_quiet: case IR_stray:
     case IR_add: case IR_sub: case IR_mul: case IR_mulhs: case IR_mulhu: case IR_mulhsu: case IR_divs: case IR_divu: case IR_rems: case IR_remu:
     case IR_and: case IR_or: case IR_xor: case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
     case IR_clz: case IR_ctz: case IR_popcnt: case IR_bswap: case IR_select: case IR_sext:

@@ -250,6 +250,10 @@ unsigned cg_compare(Cg *g, u32 id) {
         x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
         return CC_E;
     }
+    if (i->op == IR_stray) {
+        x64_alu_rm(&g->b, ALU_CMP, W1, cg_use(g, i->a), CPU_MEM(known[i->imm]));
+        return CC_NE;
+    }
     if (g->region && region_flags_hold(g, id)) return CC_B;
     if (g->region && region_is_recipe(g->region, cg_root(g, i->a))) {
         region_test(g, cg_root(g, i->a));
@@ -364,7 +368,7 @@ void cg_lower_int(Cg *g, IrInsn *i) {
     case IR_popcnt: popcnt(g, i); break;
     case IR_bswap: byte_swap(g, i); break;
     case IR_select: select_value(g, i); break;
-    case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu: case IR_quiet: cg_set(g, set_condition(g, g->cur)); break;
+    case IR_eq: case IR_ne: case IR_lts: case IR_les: case IR_ltu: case IR_leu: case IR_quiet: case IR_stray: cg_set(g, set_condition(g, g->cur)); break;
     case IR_sext: case IR_zext: extend(g, i); break;
     default: BUG("not an integer operation");
     }

@@ -24,6 +24,7 @@ static bool can_wait(const Region *r, u32 id, u32 user) {
 /* A comparison that one branch, select or extension of the same block wants: the flags need no register. */
 static bool fuses_comparison(const Region *r, const IrInsn *i, u32 id) {
     bool fp = i->op == IR_flt || i->op == IR_fle;
+    if (i->op == IR_stray) return i->uses == 1 && i->last == id + 1 && cg_insn(r->g, id + 1)->op == IR_trap_if;
     if (i->op == IR_quiet) return i->uses == 1 && i->last == id + 1 && cg_insn(r->g, id + 1)->op == IR_br;
     if ((!fp && (i->op < IR_eq || i->op > IR_leu)) || i->uses != 1 || !i->last || r->block_of[i->last] != r->block_of[id]) return false;
     if (fp && ((cg_insn(r->g, i->a)->type != IR_F64 && cg_insn(r->g, i->a)->type != IR_F32) || (!r->silent[id] && !can_wait(r, id, i->last)))) return false;

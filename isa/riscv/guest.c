@@ -163,6 +163,9 @@ static unsigned disasm(u64 pc, const u8 *code, size_t avail, Text *out) {
 const Guest riscv_guest = {
     BOTH_GUESTS,
     .slots = slots,
+    .stub_jump = 0x000e0367, /* jalr t1, t3 [psABI, "procedure linkage table"] */
+    .stub_jump_at = 8,
+    .stub_size = 11 /* a2 */,
     .slot_count = SLOT_COUNT,
     .state_size = sizeof(RvState),
     .mode = mode,

@@ -15,7 +15,41 @@ SEM(jal) {
 
 /* Calls and returns are told apart as the return-address stacks of processors do [unpriv rv32, table of hints];
  * "pop, then push" is a plain jump here. The IR clears the low bit of the target. */
+/* `size` bytes at disp of `to`, out of value[]: by eight; what is left by overlapping words of a power of two. Loads come before all stores: then
+ * what was done when one of them faults may be done again. */
+typedef struct Piece {
+    u8 bytes;
+    i16 at;
+} Piece;
+
+static unsigned cut(unsigned size, Piece *out) {
+    unsigned n = 0, at = 0;
+    for (unsigned bytes = 8; at < size; bytes /= 2)
+        while (size - at >= bytes) out[n++] = (Piece){(u8)bytes, (i16)at}, at += bytes;
+    return n;
+}
+
+/* A stub's jump to a function that is done here, as if it had been called and had returned. It changes no register but its result's: the others that functions may
+ * change by the calling convention [psABI], they need not. If that is not where the jump leads, or memory refuses, the guest's own function does it. */
+static void call_known(IrBuilder *b, Ref target) {
+    enum { RA = 1, A0 = 10, WORDS = KNOWN_SIZE_MAX / 8 + 3 };
+    unsigned kind = low_bits(b->known, KNOWN_SIZE_SHIFT), size = b->known >> KNOWN_SIZE_SHIFT;
+    Piece pieces[WORDS];
+    Ref values[WORDS], to = sem_get_x(b, A0), from = sem_get_x(b, A0 + 1);
+    unsigned count = cut(size, pieces);
+    ir_trap_if(b, ir_emit(b, IR_stray, IR_I1, 0, 0, target, (Ref){0}, (Ref){0}, kind), TRAP_RETRY);
+    Ref filled = kind == KNOWN_memset ? ir_mul(b, ir_zext(b, 8, from), ir_i64(b, ~0ull / 255)) : (Ref){0};
+    for (unsigned k = 0; k < count; k++) values[k] = kind == KNOWN_memset ? filled : ir_loadu(b, pieces[k].bytes * 8u, from, pieces[k].at);
+    for (unsigned k = 0; k < count; k++) ir_store(b, pieces[k].bytes * 8u, to, pieces[k].at, values[k]);
+    if (kind == KNOWN_mempcpy) sem_put_x(b, A0, ir_imm(b, IR_add, to, size));
+    ir_exit_ind(b, sem_get_x(b, RA), EXIT_RET, 0);
+}
+
 SEM(jalr) {
+    if (b->known) {
+        call_known(b, rs1);
+        return;
+    }
     Ref target = ir_imm(b, IR_add, rs1, IMM);
     bool call = is_link(i->rd), ret = is_link(i->rs1) && i->rs1 != i->rd;
     RD(sem_pc(b, NEXT_PC));
