@@ -12,7 +12,7 @@
 
 enum { HOT_DEFAULT = 1 << 18, TRIED_COUNT = 1 << 16 /* until the same target is looked at again */ };
 enum { BUDGET_PART = 30, JOB_NS = 600000 /* one region, about */, THREAD_NS = 60000 /* to start and end one, and what else of it nobody sees */ };
-enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 120 /* for each entry, or more */, SHORT_NS = 10000, NEVER_COUNT = 1 << 30 };
+enum { TRIAL_COUNT = 1 << 12, TRIAL_NS = 240 /* for each entry, or more */, TRIAL_INSNS = 16, TRIAL_NS_MIN = 40, SHORT_NS = 10000, NEVER_COUNT = 1 << 30 };
 enum { FUNCTION_BYTES = 16 * 1024 /* from a function's entry to a loop in it */ };
 enum { GIVEN_UP_MAX = 256, REGION_BUFFER = 512 * 1024, TRIES_LEN = 4096, JOBS_MAX = 64, COPY_SLACK = 8 };
 
@@ -187,7 +187,7 @@ static void drop_block(Engine *e, u64 pc, u32 mode) {
 /* A region's entries are counted from now on: judge. The cpus subtract without a lock; what is lost is a round or two. */
 static void begin_trial(const Tier *t, u64 pc) {
     for (Vcpu *v = t->e->vcpus; v; v = v->next) {
-        u32 *count = &v->counts[vcpu_count_of(pc)];
+        u32 *count = &v->counts[vcpu_entries_of(pc)];
         if ((i32)__atomic_load_n(count, __ATOMIC_RELAXED) > TRIAL_COUNT) __atomic_store_n(count, TRIAL_COUNT, __ATOMIC_RELAXED);
     }
 }
@@ -420,6 +420,14 @@ static void consider_function(Tier *t, Vcpu *cpu) {
     start_work(t);
 }
 
+/* How long it is to take from one entry of the region at pc to the next, at least: a long loop earns what moving registers costs in its first round. */
+static u64 trial_ns(Engine *e, u64 pc, u32 mode) {
+    Pool *p;
+    const Block *b = block_for(e, pc, mode, &p);
+    u32 insns = b && b->region ? tier_data(p, b)->insns : 0;
+    return MAX((u64)TRIAL_NS * TRIAL_INSNS / MAX(insns, (u32)TRIAL_INSNS), (u64)TRIAL_NS_MIN);
+}
+
 /* A region counts how often it is entered. Where that is all the time, it leaves soon each time, and then moving registers in and out
  * costs more than it gains: quick code does as well. Time is an upper bound for what the region does with it. Returns the
  * next count. */
@@ -433,7 +441,7 @@ static u32 judge(Tier *t, Vcpu *cpu) {
     t->used = true;
     if (first) return TRIAL_COUNT;
     if (took < (u64)TRIAL_COUNT * SHORT_NS) consider_function(t, cpu);
-    if (took >= (u64)TRIAL_COUNT * TRIAL_NS) return NEVER_COUNT;
+    if (took >= (u64)TRIAL_COUNT * trial_ns(t->e, pc, mode)) return NEVER_COUNT;
     note_try(t, key);
     drop_block(t->e, pc, mode);
     if (t->given_up.len < GIVEN_UP_MAX) vec_push(&t->given_up, ((Job){.pc = pc, .mode = mode}));
@@ -467,7 +475,7 @@ static void find_work(Tier *t, Vcpu *cpu, u32 *count) {
     lock_take(&t->e->lock);
     follow_generation(t);
     if (has_region(t->e, cpu->pc, cpu->mode)) {
-        cpu->counts[vcpu_count_of(cpu->pc)] = judge(t, cpu);
+        cpu->counts[vcpu_entries_of(cpu->pc)] = judge(t, cpu);
     } else if (!has_budget(t)) {
         *count = HOT_DEFAULT / 4; /* it is hot, and may have its region soon */
     } else {

@@ -112,6 +112,8 @@ static inline u64 vcpu_mode_tag(u32 mode) { return (u64)(mode + 1) * 0xd6e8feb86
 
 /* The counter of a branch target. */
 static inline u32 vcpu_count_of(u64 pc) { return (u32)(pc >> 1) & (VCPU_COUNTS - 1); }
+/* That of the entries of a region whose head is pc: not the one that branches to it count with, outside of it. */
+static inline u32 vcpu_entries_of(u64 pc) { return (u32)(pc >> 1 ^ pc >> 11 ^ VCPU_COUNTS / 3) & (VCPU_COUNTS - 1); }
 /* Where an indirect jump or call leaves its target. Several may share a place. */
 static inline u32 vcpu_site_of(u64 pc) { return (u32)(pc >> 1) & (VCPU_SITES - 1); }
 static inline void *vcpu_state(Vcpu *cpu) { return cpu->state; }

@@ -89,7 +89,7 @@ static void leave_if(Region *r, const IrInsn *i) {
 
 static void poll(Region *r, const IrInsn *i) {
     Cg *g = r->g;
-    if (i->aux) x64_alu_mi(&g->b, ALU_SUB, 0, x64_mem(RBP, CPU_OFF(counts) + 4 * (i32)vcpu_count_of(i->imm)), 1);
+    if (i->aux) x64_alu_mi(&g->b, ALU_SUB, 0, x64_mem(RBP, CPU_OFF(counts) + 4 * (i32)vcpu_entries_of(i->imm)), 1);
     else x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(poll), 0);
     region_late(r, RLATE_POLL, x64_jcc(&g->b, i->aux ? CC_S : CC_NE, NULL))->pc = i->imm;
 }
