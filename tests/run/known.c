@@ -15,7 +15,7 @@
     X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24)  \
     X(31) X(32) X(33) X(40) X(47) X(48) X(49) X(56) X(57) X(58) X(59) X(60) X(61) X(62) X(63) X(64) X(65) X(100)
 
-enum { PAGE = 4096, ROUNDS = 300000 /* as many as it takes to make a region meanwhile */ };
+enum { PAGE = 4096 };
 static unsigned char *memory; /* two pages, of which the second cannot be accessed; then as many again */
 static sigjmp_buf back;
 static volatile int mends, faults;
@@ -81,7 +81,8 @@ static void at_the_end(const Row *r, unsigned char *end, unsigned over, const un
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 1000;
     struct sigaction act = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
     unsigned char from[256], to[256] = {0};
     memory = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -90,11 +91,11 @@ int main(void) {
     for (unsigned k = 0; k < sizeof from; k++) from[k] = (unsigned char)(k * 37 + 11);
     for (unsigned k = 0; k < sizeof rows / sizeof *rows; k++) {
         const Row *r = &rows[k];
-        r->copy(hide(to), hide(from), ROUNDS);
+        r->copy(hide(to), hide(from), rounds);
         printf("%u: %08x", r->size, sum_of(to, sizeof to));
-        printf(" %u", r->copy_on(hide(to), hide(from), ROUNDS));
+        printf(" %u", r->copy_on(hide(to), hide(from), rounds));
         printf(" %08x", sum_of(to, sizeof to));
-        r->set(hide(to), 3, ROUNDS);
+        r->set(hide(to), 3, rounds);
         printf(" %08x\n", sum_of(to, sizeof to));
         for (mends = 0; mends < 2; mends++) {
             at_the_end(r, memory + PAGE, 0, from);

@@ -12,6 +12,7 @@ ISOMER = os.environ["ISOMER"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 FLAGS = ["-O2", "-fno-builtin"]  # every call is one
 SYSROOT = "/usr/riscv64-linux-gnu"
+ROUNDS = "300000"  # as many as it takes to make regions meanwhile
 
 
 def build(work, compiler, suffix):
@@ -30,10 +31,10 @@ class Tests:
         if not good:
             print(f"FAILED {name} {why}")
 
-    def run(self, name, wanted, options, preload=False, done=None):
-        """Runs the guest's program; `done` is whether some calls must have been done in place."""
+    def run(self, name, wanted, options, preload=False, done=None, rounds=ROUNDS):
+        """Runs the guest's program; `done` is whether regions were made in which calls are done in place."""
         env = ["-E", f"LD_PRELOAD={self.work}/other.guest"] if preload else []
-        r = subprocess.run([ISOMER, "run", "-L", SYSROOT, "--hot", "8", "--stats", *options, *env, self.work + "/program.guest"],
+        r = subprocess.run([ISOMER, "run", "-L", SYSROOT, "--hot", "8", "--stats", *options, *env, self.work + "/program.guest", rounds],
                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, timeout=300)
         self.check(name, r.returncode == 0 and r.stdout == wanted, f"status {r.returncode}, {len(r.stdout)} bytes of {len(wanted)}\n{r.stderr[:300]}")
         known = int(re.search(r"region_known: (\d+)", r.stderr).group(1))
@@ -41,9 +42,9 @@ class Tests:
             self.check(name + ": done in place", (known > 0) == done, known)
 
 
-def native(work, preload):
+def native(work, preload, rounds=ROUNDS):
     env = dict(os.environ, LD_PRELOAD=work + "/other.host") if preload else None
-    return subprocess.run([work + "/program.host"], env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run([work + "/program.host", rounds], env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main():
@@ -63,6 +64,7 @@ def main():
         cached = ["--cache=" + work + "/cache"]
         for turn in ("cold", "warm"):
             t.run(f"cached, {turn}", own, cached)
+        t.run("cached, in lockstep", native(work, False, "2000"), [*cached, "--lockstep"], done=False, rounds="2000")
         for turn in ("that cache", "again"):
             t.run(f"others, {turn}", others, cached, preload=True)
         t.run("cached, after others", own, cached)
