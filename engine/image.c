@@ -61,6 +61,7 @@ void image_init(Engine *e) {
     bool usual = o->tier != ENGINE_INTERP && !o->one_insn && (!o->no_link || o->lockstep) && !o->trace_insn && !o->trace_block && !o->dump;
     Digest build = build_digest();
     if (!o->store || !usual || !(build.lo | build.hi)) return;
+    /* In lockstep nothing is known, so that what an image's regions would do in place is the interpreter's to do, and all else is compared. */
     u64 options[] = {e->host->features(), e->guest->elf_machine, o->tier, o->guest_libc && !o->lockstep};
     e->store_context = digest_bytes(build, options, sizeof options);
     e->saved_ns = clock_ns();
@@ -210,14 +211,6 @@ static Image *image_new(Engine *e, Digest name, Digest content, u64 start, u64 s
     return NULL;
 }
 
-/* Lockstep compares others' regions, too, but for those that do what the guest's own functions are to do. */
-static void drop_known(Engine *e, Image *m) {
-    for (u32 k = 0; k < m->pool.block_count; k++) {
-        const Block *b = &m->pool.blocks[k];
-        if (b->region && tier_data(&m->pool, b)->known) kill_block(e, &m->pool, k);
-    }
-}
-
 static void note_blocks(Engine *e, const Image *m) {
     for (u32 k = 0; k < m->pool.block_count && perf_wanted(&e->perf); k++) note_perf(e, &m->pool, &m->pool.blocks[k], "block", 0);
 }
@@ -248,7 +241,6 @@ static void find_image(Engine *e, int fd, u64 start, u64 size, u64 offset) {
         e->stats.images++;
         e->stats.image_blocks += m->pool.block_count;
         note_blocks(e, m);
-        if (e->options.lockstep) drop_known(e, m);
     }
     if (m) set_range(e, m, size);
     lock_give(&e->lock);

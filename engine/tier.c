@@ -146,7 +146,7 @@ static bool has_room(const Tier *t, const Pool *h) {
 static u32 install_data(Tier *t, Pool *h) {
     const HostCode *c = &t->code;
     RegionData *d = (RegionData *)(h->data + h->data_used);
-    *d = (RegionData){(u32)data_size(t), c->points.len, c->entries.len, t->region.ranges.len, c->maps.len, t->region.insns + t->opt.skipped, t->region.known};
+    *d = (RegionData){(u32)data_size(t), c->points.len, c->entries.len, t->region.ranges.len, c->maps.len, t->region.insns + t->opt.skipped};
     if (c->points.len) memcpy(points_of(d), c->points.at, c->points.len * sizeof(HostPoint));
     memcpy(entries_of(d), c->entries.at, c->entries.len * sizeof(HostEntry));
     memcpy(ranges_of(d), t->region.ranges.at, t->region.ranges.len * sizeof(RegionRange));

@@ -26,7 +26,6 @@ typedef struct RegionData {
     u32 size;       /* bytes of all */
     u32 point_count, entry_count, range_count, map_size;
     u32 insns;      /* guest instructions taken in, and those of rounds left out: no more are executed from one poll to the next */
-    u32 known;      /* calls of the C library's functions that are done in place */
 } RegionData;
 
 void tier_init(Engine *e); /* without memory there is no tier */
