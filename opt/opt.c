@@ -26,6 +26,17 @@ bool opt_is_cheap(const IrInsn *i) {
     return false;
 }
 
+OptPlace opt_place(const IrFunc *f, u32 base, i64 disp) {
+    OptPlace p = {base, disp};
+    for (unsigned steps = 0; steps < 4; steps++) {
+        const IrInsn *i = &f->insns.at[p.base];
+        if (i->op != IR_add || f->insns.at[i->b].op != IR_const) break;
+        p.base = i->a;
+        p.disp = (i64)((u64)p.disp + f->insns.at[i->b].imm);
+    }
+    return p;
+}
+
 /* --- compaction ---------------------------------------------------------------------------------------- */
 
 /* Arguments of parameters that are gone go, too: what jumps to block number n keeps argument k if keep[first[n] + k]. */
@@ -119,14 +130,16 @@ void opt_reorder(Opt *o, IrFunc *f, const u32 *order) {
 typedef struct Pass {
     const char *name;
     void (*run)(Opt *o, IrFunc *f);
-    bool if_decided; /* only if opt_merge, opt_branches or opt_choose changed something */
+    bool if_decided; /* only if one before has decided something (Opt.decided) */
 } Pass;
 
 static const Pass passes[] = {
     {"promote", opt_promote, false},
     {"params", opt_params, false},
     {"simplify", opt_simplify, false},
+    {"forward", opt_forward, false},
     {"merge", opt_merge, false},
+    {"stores", opt_stores, false},
     {"branches", opt_branches, false},
     {"choose", opt_choose, false},
     {"join", opt_join, false},
@@ -163,6 +176,7 @@ void opt_run(Opt *o, IrFunc *f) {
     arena_reserve(&o->arena, ARENA_BYTES);
     o->stats.functions++;
     o->skipped = 0;
+    o->decided = false;
     o->stats.insns_before += f->insns.len;
     for (u32 k = 0; k < ARRAY_LEN(passes); k++) {
         if (passes[k].if_decided && !o->decided) continue;

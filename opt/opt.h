@@ -18,7 +18,7 @@ typedef struct OptStats { /* sums over all functions */
     u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
     u64 promoted;   /* gets and puts that became values */
     u64 params;     /* parameters that were always one value, or dead */
-    u64 folded, merged, loads, loads_merged, prefetches, skipped, choices, joins, extensions, sunk, hoisted, paired, dead, branches;
+    u64 folded, merged, loads, loads_merged, forwarded, stores_merged, prefetches, skipped, choices, joins, extensions, sunk, hoisted, paired, dead, branches;
 } OptStats;
 
 typedef struct Opt {
@@ -30,7 +30,7 @@ typedef struct Opt {
     IrCfg cfg;
     Arena arena;    /* of one pass */
     VEC(u32) map, list;
-    bool decided;   /* opt_merge, opt_branches or opt_choose found something */
+    bool decided;   /* something was found by a pass behind which opt_simplify finds more */
     const char *broken; /* the pass that made invalid IR; NULL: none did */
 } Opt;
 
@@ -42,7 +42,9 @@ void opt_drop(Opt *o);
 
 void opt_promote(Opt *o, IrFunc *f);
 void opt_params(Opt *o, IrFunc *f);
+void opt_forward(Opt *o, IrFunc *f);
 void opt_merge(Opt *o, IrFunc *f);
+void opt_stores(Opt *o, IrFunc *f);
 void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_branches(Opt *o, IrFunc *f);
 void opt_skip(Opt *o, IrFunc *f);
@@ -63,6 +65,18 @@ void opt_compact(Opt *o, IrFunc *f);
 void opt_reorder(Opt *o, IrFunc *f, const u32 *order);
 /* Makes f's instructions those of o->other, a copy in which value v has number map[v]; states and frames follow. */
 void opt_take_copy(Opt *o, IrFunc *f, const u32 *map);
+typedef struct OptPlace { /* in memory */
+    u32 base;       /* value */
+    i64 disp;
+} OptPlace;
+/* The place at base + disp: a sum with a constant is a displacement, too. */
+OptPlace opt_place(const IrFunc *f, u32 base, i64 disp);
+static inline OptPlace opt_access_place(const IrFunc *f, const IrInsn *access) { return opt_place(f, access->a, (i32)access->imm); }
+/* Have accesses of so many bytes bytes in common, if not for their bases? Addresses are modulo 2^64. */
+static inline bool opt_overlap(OptPlace a, u32 a_size, OptPlace b, u32 b_size) {
+    u64 apart = (u64)b.disp - (u64)a.disp;
+    return apart < a_size || -apart < b_size;
+}
 /* May it be computed, though it is perhaps not wanted? */
 bool opt_is_cheap(const IrInsn *i);
 /* Drops the blocks that nothing reaches; the others are in order again. */

@@ -8,8 +8,7 @@
 #include "opt/opt.h"
 
 typedef struct Known { /* what memory holds: made by a load or a store */
-    u32 base;          /* value */
-    i32 disp;
+    OptPlace at;
     u8 log2size;
     u8 type;           /* IrType of the value */
     bool stored;       /* `value` is what was stored, its low bytes count; else what the load extended as aux2 says */

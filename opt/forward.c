@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward: a load of what was stored in pieces just now through another base. Code for processors without misaligned access copies a word of unknown alignment byte by byte to
+ * the stack, by a register that has held the place's address since before the loop, and loads it from there by the stack pointer. A host forwards no store to a load that is wider:
+ * each such load waits until all of the pieces are in its cache. So the addresses are compared, which costs next to nothing as the answer is always the same, and where they are equal
+ * what was stored is put together in a register.
+ *
+ * Condition: the last stores before the load, in its block, are two pieces or more that fill as many bytes as it reads, without a gap; none behind them may change these; both bases come from
+ * outside the loop. What cse.c does for one base, this does for two. Bought: a hash of words at any address, 8 x native before. */
+#include "opt/opt.h"
+
+enum { PIECES = 8, FAR = 200 /* instructions: bounds the search */ };
+
+typedef struct Run { /* of stores */
+    u32 store[PIECES]; /* ids, by address */
+    u32 count;
+    OptPlace at;       /* of the first byte */
+    OptPlace read;     /* of the load */
+    u32 insn;          /* id of the load's `insn` */
+} Run;
+
+typedef struct Forward {
+    Opt *o;
+    IrFunc *f;
+    u32 *map, *block_of; /* by id: in the new function; number */
+    u32 *run_of;         /* by id of a load: index of its run; 0: none */
+    u32 *number;         /* of blocks, new, by old number */
+    VEC(Run) runs;       /* 0: unused */
+} Forward;
+
+static const IrInsn *at(const Forward *w, u32 id) { return &w->f->insns.at[id]; }
+
+/* --- finding -------------------------------------------------------------------------------------------------- */
+
+static bool is_ordered(const IrInsn *i) { return (i->aux2 & (IR_ACQUIRE | IR_RELEASE)) != 0; }
+
+/* Wide enough to have pieces, and of a type that can be made of them? */
+static bool is_wide_load(const IrInsn *i) {
+    return i->op == IR_load && !is_ordered(i) && i->aux >= 1 && i->aux <= 3 && (i->type == IR_I64 || i->type == IR_F32 || i->type == IR_F64);
+}
+
+/* Does the value come from outside the innermost loop around block n? */
+static bool is_invariant(const Forward *w, u32 v, u32 n) {
+    u32 head = w->o->cfg.blocks.at[n].loop, before = head == IR_ROOT ? IR_ROOT : w->o->cfg.blocks.at[head].idom;
+    return before != IR_ROOT && ir_dominates(&w->o->cfg, w->block_of[v], before);
+}
+
+/* Takes in a store that comes before those of r. False: it does not belong to them, and may change them. */
+static bool add_piece(const Forward *w, Run *r, u32 id, OptPlace p) {
+    const IrInsn *i = at(w, id);
+    u32 n = r->count, size = 1u << i->aux;
+    if (n == PIECES || at(w, i->b)->type != IR_I64 || (n && p.base != r->at.base)) return false;
+    for (u32 k = 0; k < n; k++)
+        if (opt_overlap(opt_access_place(w->f, at(w, r->store[k])), 1u << at(w, r->store[k])->aux, p, size)) return false;
+    for (; n && opt_access_place(w->f, at(w, r->store[n - 1])).disp > p.disp; n--) r->store[n] = r->store[n - 1];
+    r->store[n] = id;
+    r->count++;
+    r->at = opt_access_place(w->f, at(w, r->store[0]));
+    return true;
+}
+
+/* Bytes from the first to the last of them; 0: there is a gap. */
+static u64 size_of(const Forward *w, const Run *r) {
+    u64 size = 0;
+    for (u32 k = 0; k < r->count; k++) {
+        const IrInsn *i = at(w, r->store[k]);
+        if ((u64)opt_access_place(w->f, i).disp != (u64)r->at.disp + size) return 0;
+        size += 1u << i->aux;
+    }
+    return size;
+}
+
+/* The stores before load `id` that it may be a load of. */
+static bool find_run(const Forward *w, Run *r, u32 id) {
+    u32 size = 1u << at(w, id)->aux, before = id;
+    *r = (Run){.read = opt_access_place(w->f, at(w, id))};
+    while (r->count < 2 || size_of(w, r) != size) {
+        const IrInsn *i = at(w, --before);
+        if (i->op == IR_insn && !r->insn) r->insn = before;
+        if (i->op == IR_block || id - before > FAR) return false;
+        if ((ir_op_facts[i->op] & F_FAULTS) && !r->insn) return false; /* two accesses of one instruction */
+        if (i->op == IR_load ? is_ordered(i) : i->op == IR_amo || i->op == IR_cas || i->op == IR_sc || i->op == IR_fence || i->op == IR_call || i->op == IR_vec) return false;
+        if (i->op != IR_store) continue;
+        OptPlace p = opt_access_place(w->f, i);
+        bool beside = p.base == r->read.base && !opt_overlap(p, 1u << i->aux, r->read, size);
+        if (is_ordered(i) || (!beside && (p.base == r->read.base || !add_piece(w, r, before, p)))) return false;
+    }
+    return r->insn && is_invariant(w, r->read.base, w->block_of[id]) && is_invariant(w, r->at.base, w->block_of[id]);
+}
+
+/* --- the new function ------------------------------------------------------------------------------------------- */
+
+static u32 emit(Forward *w, IrInsn i) {
+    vec_push(&w->o->other.insns, i);
+    return w->o->other.insns.len - 1;
+}
+
+static u32 emit_op(Forward *w, IrOp op, IrType type, u32 a, u32 b) { return emit(w, (IrInsn){.op = (u8)op, .type = (u8)type, .a = a, .b = b}); }
+static u32 emit_const(Forward *w, u64 v) { return emit(w, (IrInsn){.op = IR_const, .type = IR_I64, .imm = v}); }
+static u32 emit_extension(Forward *w, IrOp op, unsigned bits, u32 a) { return emit(w, (IrInsn){.op = (u8)op, .type = IR_I64, .aux = (u8)bits, .a = a}); }
+static void emit_block(Forward *w) { emit(w, (IrInsn){.op = IR_block, .imm = w->o->other.block_count++}); }
+
+static void emit_jump(Forward *w, u32 block, u32 value) {
+    vec_push(&w->f->args, value);
+    emit(w, (IrInsn){.op = IR_jmp, .a = w->f->args.len - 1, .b = 1, .imm = block});
+}
+
+static u32 emit_same_place(Forward *w, const Run *r) {
+    u64 apart = (u64)r->at.disp - (u64)r->read.disp;
+    u32 base = w->map[r->at.base];
+    if (apart) base = emit_op(w, IR_add, IR_I64, base, emit_const(w, apart));
+    return emit_op(w, IR_eq, IR_I1, w->map[r->read.base], base);
+}
+
+/* The pieces as `load` would find them. */
+static u32 emit_whole(Forward *w, const Run *r, const IrInsn *load) {
+    u32 whole = 0, at_byte = 0, size = 1u << load->aux;
+    for (u32 k = 0; k < r->count; k++) {
+        const IrInsn *i = at(w, r->store[k]);
+        u32 piece = emit_extension(w, IR_zext, 8u << i->aux, w->map[i->b]);
+        if (at_byte) piece = emit_op(w, IR_shl, IR_I64, piece, emit_const(w, 8 * at_byte));
+        whole = whole ? emit_op(w, IR_or, IR_I64, whole, piece) : piece;
+        at_byte += 1u << i->aux;
+    }
+    if (load->type == IR_F64) return emit_op(w, IR_bits, IR_F64, whole, 0);
+    if (load->type == IR_F32) return emit_op(w, IR_bits, IR_F32, emit_op(w, IR_trunc, IR_I32, whole, 0), 0);
+    return size < 8 && (load->aux2 & IR_SIGNED) ? emit_extension(w, IR_sext, 8 * size, whole) : whole;
+}
+
+/* The load's guest instruction goes with it: it alone may fault. */
+static void copy_load(Forward *w, u32 id, const Run *r) {
+    u32 yes = w->o->other.block_count, no = yes + 1, both = yes + 2;
+    IrInsn load = *at(w, id), insn = *at(w, r->insn);
+    opt_map_operands(w->f, &load, w->map);
+    w->o->other.insns.at[w->map[r->insn]].c = 0;
+    u32 same = emit_same_place(w, r);
+    emit(w, (IrInsn){.op = IR_br, .a = same, .imm = yes | (u64)no << 32});
+    emit_block(w);
+    emit_jump(w, both, emit_whole(w, r, at(w, id)));
+    emit_block(w);
+    w->map[r->insn] = emit(w, insn);
+    emit_jump(w, both, emit(w, load));
+    emit_block(w);
+    w->map[id] = emit(w, (IrInsn){.op = IR_param, .type = load.type});
+    w->o->stats.forwarded++;
+}
+
+static void copy(Forward *w, u32 id) {
+    IrInsn i = *at(w, id);
+    opt_map_operands(w->f, &i, w->map);
+    if (i.op == IR_block) w->number[i.imm] = w->o->other.block_count, i.imm = w->o->other.block_count++;
+    w->map[id] = emit(w, i);
+}
+
+/* Blocks of the old function have other numbers now. */
+static void renumber(Forward *w) {
+    const u32 *number = w->number;
+    for (u32 id = 1; id < w->f->insns.len; id++) {
+        if (!(ir_op_facts[at(w, id)->op] & F_TERM)) continue;
+        IrInsn *i = &w->o->other.insns.at[w->map[id]];
+        if (i->op == IR_jmp) i->imm = number[i->imm];
+        if (i->op == IR_br) i->imm = number[(u32)i->imm] | (u64)number[i->imm >> 32] << 32;
+        if ((i->op == IR_exit || i->op == IR_exit_ind) && i->b) i->b = number[i->b];
+    }
+}
+
+static void copy_all(Forward *w) {
+    Opt *o = w->o;
+    w->map = arena_alloc(&o->arena, w->f->insns.len * sizeof(u32));
+    w->number = arena_alloc(&o->arena, w->f->block_count * sizeof(u32));
+    o->other.insns.len = o->other.block_count = 0;
+    for (u32 id = 0; id < w->f->insns.len; id++) {
+        if (w->run_of[id]) copy_load(w, id, &w->runs.at[w->run_of[id]]);
+        else copy(w, id);
+    }
+    renumber(w);
+    w->f->block_count = o->other.block_count;
+    opt_take_copy(o, w->f, w->map);
+}
+
+static void find_all(Forward *w) {
+    u32 number = 0;
+    Run r;
+    for (u32 id = 1; id < w->f->insns.len; id++) {
+        const IrInsn *i = at(w, id);
+        if (i->op == IR_block) number = (u32)i->imm;
+        w->block_of[id] = number;
+        if (!is_wide_load(i) || w->o->cfg.blocks.at[number].loop == IR_ROOT || !find_run(w, &r, id)) continue;
+        w->run_of[id] = w->runs.len;
+        vec_push(&w->runs, r);
+    }
+}
+
+void opt_forward(Opt *o, IrFunc *f) {
+    u32 n = f->insns.len, *words = arena_alloc(&o->arena, 2 * n * sizeof(u32));
+    Forward w = {.o = o, .f = f, .block_of = words, .run_of = words + n};
+    vec_push(&w.runs, (Run){0});
+    ir_cfg_make(&o->cfg, f);
+    find_all(&w);
+    if (w.runs.len > 1) {
+        copy_all(&w);
+        o->decided = true;
+    }
+    vec_drop(&w.runs);
+}
