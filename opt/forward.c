@@ -5,7 +5,7 @@
  * what was stored is put together in a register.
  *
  * Condition: the last stores before the load, in its block, are two pieces or more that fill as many bytes as it reads, without a gap; none behind them may change these; both bases come from
- * outside the loop. What cse.c does for one base, this does for two. Bought: a hash of words at any address, 8 x native before. */
+ * outside the loop, or the block. What cse.c does for one base, this does for two. Bought: a hash of words at any address, 8 x native before. */
 #include "opt/opt.h"
 
 enum { PIECES = 8, FAR = 200 /* instructions: bounds the search */ };
@@ -38,9 +38,10 @@ static bool is_wide_load(const IrInsn *i) {
     return i->op == IR_load && !is_ordered(i) && i->aux >= 1 && i->aux <= 3 && (i->type == IR_I64 || i->type == IR_F32 || i->type == IR_F64);
 }
 
-/* Does the value come from outside the innermost loop around block n? */
+/* Does the value come from outside the innermost loop around block n, or, if there is none, that block? */
 static bool is_invariant(const Forward *w, u32 v, u32 n) {
     u32 head = w->o->cfg.blocks.at[n].loop, before = head == IR_ROOT ? IR_ROOT : w->o->cfg.blocks.at[head].idom;
+    if (head == IR_ROOT) return w->block_of[v] != n;
     return before != IR_ROOT && ir_dominates(&w->o->cfg, w->block_of[v], before);
 }
 
@@ -184,7 +185,7 @@ static void find_all(Forward *w) {
         const IrInsn *i = at(w, id);
         if (i->op == IR_block) number = (u32)i->imm;
         w->block_of[id] = number;
-        if (!is_wide_load(i) || w->o->cfg.blocks.at[number].loop == IR_ROOT || !find_run(w, &r, id)) continue;
+        if (!is_wide_load(i) || !find_run(w, &r, id)) continue;
         w->run_of[id] = w->runs.len;
         vec_push(&w->runs, r);
     }
