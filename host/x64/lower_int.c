@@ -158,7 +158,8 @@ static void mul_high(Cg *g, IrInsn *i) {
     if (g->region && !mixed) g->region->low_of = g->cur;
 }
 
-/* The two cases in which the processor would trap give what ops.def says. Constant divisors need no test. */
+/* The two cases in which the processor would trap give what ops.def says. Constant divisors need no test. In regions the quotient is left in rax, whatever is wanted, for div_done
+ * (region_int.c). */
 static void divide(Cg *g, IrInsn *i) {
     u32 w = cg_w(i->type);
     bool is_signed = i->op == IR_divs || i->op == IR_rems, quotient = i->op == IR_divs || i->op == IR_divu;
@@ -187,17 +188,18 @@ static void divide(Cg *g, IrInsn *i) {
         done = x64_jmp_short(&g->b);
         if (minus_one) {
             x64_here_short(&g->b, minus_one);
-            if (quotient) x64_group3(&g->b, 3, w, RAX);
-            else x64_rr(&g->b, INSN(0, 0, 0x31), RDX, RDX);
+            if (quotient || g->region) x64_group3(&g->b, 3, w, RAX);
+            if (!quotient) x64_rr(&g->b, INSN(0, 0, 0x31), RDX, RDX);
             done2 = x64_jmp_short(&g->b);
         }
         x64_here_short(&g->b, zero);
-        if (quotient) x64_alu_ri(&g->b, ALU_OR, w, RAX, -1);
-        else x64_rr(&g->b, I_MOV_R_RM | w, RDX, RAX); /* 32 bits: the upper half is to be zero (cg_is_alias) */
+        if (!quotient) x64_rr(&g->b, I_MOV_R_RM | w, RDX, RAX); /* 32 bits: the upper half is to be zero (cg_is_alias) */
+        if (quotient || g->region) x64_alu_ri(&g->b, ALU_OR, w, RAX, -1);
         x64_here_short(&g->b, done);
         if (done2) x64_here_short(&g->b, done2);
     }
     set_from(g, quotient ? RAX : RDX);
+    if (g->region && !quotient) g->region->low_of = g->cur;
 }
 
 /* lzcnt and tzcnt, or bsr and bsf with the zero case repaired by a move. */

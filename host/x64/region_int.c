@@ -181,7 +181,16 @@ static void mul(Cg *g, const IrInsn *i) {
 static bool mul_done(Cg *g, const IrInsn *i) {
     const IrInsn *high = cg_insn(g, g->cur - 1);
     u32 a = cg_root(g, i->a), b = cg_root(g, i->b), x = cg_root(g, high->a), y = cg_root(g, high->b);
-    if (g->region->low_of != g->cur - 1 || high->type != i->type || !((a == x && b == y) || (a == y && b == x))) return false;
+    if (g->region->low_of != g->cur - 1 || (high->op != IR_mulhs && high->op != IR_mulhu) || high->type != i->type || !((a == x && b == y) || (a == y && b == x))) return false;
+    cg_set(g, RAX);
+    return true;
+}
+
+/* Likewise, because the remainder was. */
+static bool div_done(Cg *g, const IrInsn *i) {
+    const IrInsn *rest = cg_insn(g, g->cur - 1);
+    if (g->region->low_of != g->cur - 1 || rest->op != (i->op == IR_divs ? IR_rems : IR_remu) || rest->type != i->type) return false;
+    if (cg_root(g, i->a) != cg_root(g, rest->a) || cg_root(g, i->b) != cg_root(g, rest->b)) return false;
     cg_set(g, RAX);
     return true;
 }
@@ -209,6 +218,7 @@ bool region_lower_int(Cg *g, const IrInsn *i) {
     case IR_mul:
         if (!mul_done(g, i)) mul(g, i);
         return true;
+    case IR_divs: case IR_divu: return div_done(g, i);
     case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
         if (!cg_is_const(g, cg_root(g, i->b))) return false;
         shift(g, i);
