@@ -19,11 +19,10 @@ typedef struct Run { /* of stores */
 } Run;
 
 typedef struct Forward {
-    Opt *o;
     IrFunc *f;
-    u32 *map, *block_of; /* by id: in the new function; number */
+    OptSplit s;
+    u32 *block_of;       /* by id: number */
     u32 *run_of;         /* by id of a load: index of its run; 0: none */
-    u32 *number;         /* of blocks, new, by old number */
     VEC(Run) runs;       /* 0: unused */
 } Forward;
 
@@ -40,9 +39,9 @@ static bool is_wide_load(const IrInsn *i) {
 
 /* Does the value come from outside the innermost loop around block n, or, if there is none, that block? */
 static bool is_invariant(const Forward *w, u32 v, u32 n) {
-    u32 head = w->o->cfg.blocks.at[n].loop, before = head == IR_ROOT ? IR_ROOT : w->o->cfg.blocks.at[head].idom;
+    u32 head = w->s.o->cfg.blocks.at[n].loop, before = head == IR_ROOT ? IR_ROOT : w->s.o->cfg.blocks.at[head].idom;
     if (head == IR_ROOT) return w->block_of[v] != n;
-    return before != IR_ROOT && ir_dominates(&w->o->cfg, w->block_of[v], before);
+    return before != IR_ROOT && ir_dominates(&w->s.o->cfg, w->block_of[v], before);
 }
 
 /* Takes in a store that comes before those of r. False: it does not belong to them, and may change them. */
@@ -90,26 +89,15 @@ static bool find_run(const Forward *w, Run *r, u32 id) {
 
 /* --- the new function ------------------------------------------------------------------------------------------- */
 
-static u32 emit(Forward *w, IrInsn i) {
-    vec_push(&w->o->other.insns, i);
-    return w->o->other.insns.len - 1;
-}
-
+static u32 emit(Forward *w, IrInsn i) { return opt_split_emit(&w->s, i); }
 static u32 emit_op(Forward *w, IrOp op, IrType type, u32 a, u32 b) { return emit(w, (IrInsn){.op = (u8)op, .type = (u8)type, .a = a, .b = b}); }
 static u32 emit_const(Forward *w, u64 v) { return emit(w, (IrInsn){.op = IR_const, .type = IR_I64, .imm = v}); }
 static u32 emit_extension(Forward *w, IrOp op, unsigned bits, u32 a) { return emit(w, (IrInsn){.op = (u8)op, .type = IR_I64, .aux = (u8)bits, .a = a}); }
-static void emit_block(Forward *w) { emit(w, (IrInsn){.op = IR_block, .imm = w->o->other.block_count++}); }
-
-static void emit_jump(Forward *w, u32 block, u32 value) {
-    vec_push(&w->f->args, value);
-    emit(w, (IrInsn){.op = IR_jmp, .a = w->f->args.len - 1, .b = 1, .imm = block});
-}
-
 static u32 emit_same_place(Forward *w, const Run *r) {
     u64 apart = (u64)r->at.disp - (u64)r->read.disp;
-    u32 base = w->map[r->at.base];
+    u32 base = w->s.map[r->at.base];
     if (apart) base = emit_op(w, IR_add, IR_I64, base, emit_const(w, apart));
-    return emit_op(w, IR_eq, IR_I1, w->map[r->read.base], base);
+    return emit_op(w, IR_eq, IR_I1, w->s.map[r->read.base], base);
 }
 
 /* The pieces as `load` would find them. */
@@ -117,7 +105,7 @@ static u32 emit_whole(Forward *w, const Run *r, const IrInsn *load) {
     u32 whole = 0, at_byte = 0, size = 1u << load->aux;
     for (u32 k = 0; k < r->count; k++) {
         const IrInsn *i = at(w, r->store[k]);
-        u32 piece = emit_extension(w, IR_zext, 8u << i->aux, w->map[i->b]);
+        u32 piece = emit_extension(w, IR_zext, 8u << i->aux, w->s.map[i->b]);
         if (at_byte) piece = emit_op(w, IR_shl, IR_I64, piece, emit_const(w, 8 * at_byte));
         whole = whole ? emit_op(w, IR_or, IR_I64, whole, piece) : piece;
         at_byte += 1u << i->aux;
@@ -129,53 +117,20 @@ static u32 emit_whole(Forward *w, const Run *r, const IrInsn *load) {
 
 /* The load's guest instruction goes with it: it alone may fault. */
 static void copy_load(Forward *w, u32 id, const Run *r) {
-    u32 yes = w->o->other.block_count, no = yes + 1, both = yes + 2;
+    Opt *o = w->s.o;
     IrInsn load = *at(w, id), insn = *at(w, r->insn);
-    opt_map_operands(w->f, &load, w->map);
-    w->o->other.insns.at[w->map[r->insn]].c = 0;
-    u32 same = emit_same_place(w, r);
-    emit(w, (IrInsn){.op = IR_br, .a = same, .imm = yes | (u64)no << 32});
-    emit_block(w);
-    emit_jump(w, both, emit_whole(w, r, at(w, id)));
-    emit_block(w);
-    w->map[r->insn] = emit(w, insn);
-    emit_jump(w, both, emit(w, load));
-    emit_block(w);
-    w->map[id] = emit(w, (IrInsn){.op = IR_param, .type = load.type});
-    w->o->stats.forwarded++;
-}
-
-static void copy(Forward *w, u32 id) {
-    IrInsn i = *at(w, id);
-    opt_map_operands(w->f, &i, w->map);
-    if (i.op == IR_block) w->number[i.imm] = w->o->other.block_count, i.imm = w->o->other.block_count++;
-    w->map[id] = emit(w, i);
-}
-
-/* Blocks of the old function have other numbers now. */
-static void renumber(Forward *w) {
-    const u32 *number = w->number;
-    for (u32 id = 1; id < w->f->insns.len; id++) {
-        if (!(ir_op_facts[at(w, id)->op] & F_TERM)) continue;
-        IrInsn *i = &w->o->other.insns.at[w->map[id]];
-        if (i->op == IR_jmp) i->imm = number[i->imm];
-        if (i->op == IR_br) i->imm = number[(u32)i->imm] | (u64)number[i->imm >> 32] << 32;
-        if ((i->op == IR_exit || i->op == IR_exit_ind) && i->b) i->b = number[i->b];
-    }
-}
-
-static void copy_all(Forward *w) {
-    Opt *o = w->o;
-    w->map = arena_alloc(&o->arena, w->f->insns.len * sizeof(u32));
-    w->number = arena_alloc(&o->arena, w->f->block_count * sizeof(u32));
-    o->other.insns.len = o->other.block_count = 0;
-    for (u32 id = 0; id < w->f->insns.len; id++) {
-        if (w->run_of[id]) copy_load(w, id, &w->runs.at[w->run_of[id]]);
-        else copy(w, id);
-    }
-    renumber(w);
-    w->f->block_count = o->other.block_count;
-    opt_take_copy(o, w->f, w->map);
+    opt_map_operands(w->f, &load, w->s.map);
+    o->other.insns.at[w->s.map[r->insn]].c = 0;
+    u32 both = opt_split_branch(&w->s, emit_same_place(w, r));
+    u32 whole = emit_whole(w, r, at(w, id));
+    opt_split_jump(&w->s, both, 1, &whole);
+    opt_split_block(&w->s);
+    w->s.map[r->insn] = emit(w, insn);
+    u32 loaded = emit(w, load);
+    opt_split_jump(&w->s, both, 1, &loaded);
+    opt_split_block(&w->s);
+    w->s.map[id] = emit(w, (IrInsn){.op = IR_param, .type = load.type});
+    o->stats.forwarded++;
 }
 
 static void find_all(Forward *w) {
@@ -193,13 +148,17 @@ static void find_all(Forward *w) {
 
 void opt_forward(Opt *o, IrFunc *f) {
     u32 n = f->insns.len, *words = arena_alloc(&o->arena, 2 * n * sizeof(u32));
-    Forward w = {.o = o, .f = f, .block_of = words, .run_of = words + n};
+    Forward w = {.f = f, .s = {.o = o, .f = f}, .block_of = words, .run_of = words + n};
     vec_push(&w.runs, (Run){0});
     ir_cfg_make(&o->cfg, f);
     find_all(&w);
     if (w.runs.len > 1) {
-        copy_all(&w);
-        o->decided = true;
+        opt_split_begin(&w.s);
+        for (u32 id = 0; id < n; id++) {
+            if (w.run_of[id]) copy_load(&w, id, &w.runs.at[w.run_of[id]]);
+            else opt_split_copy(&w.s, id);
+        }
+        opt_split_end(&w.s);
     }
     vec_drop(&w.runs);
 }

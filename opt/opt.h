@@ -18,12 +18,15 @@ typedef struct OptStats { /* sums over all functions */
     u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
     u64 promoted;   /* gets and puts that became values */
     u64 params;     /* parameters that were always one value, or dead */
-    u64 folded, merged, loads, loads_merged, forwarded, stores_merged, prefetches, skipped, choices, joins, extensions, sunk, hoisted, paired, dead, branches;
+    u64 folded, merged, loads, loads_merged, forwarded, stores_merged, divisors, prefetches, skipped, choices, joins, extensions, sunk, hoisted, paired, dead, branches;
 } OptStats;
+
+enum { OPT_SEEN = 33 };
 
 typedef struct Opt {
     u32 pinned;     /* so many of Guest.hot_slots and of hot_fslots have their home in host registers */
     OptStats stats;
+    const u64 *seen; /* by slot, below OPT_SEEN: what it held when somebody looked, a guess; NULL: nobody did */
     u32 skipped;    /* of the last function: guest instructions, at most, that one of its own stands for, as opt_skip left out their rounds and polls */
     /* private */
     IrFunc other;   /* where a copying pass writes */
@@ -45,6 +48,7 @@ void opt_params(Opt *o, IrFunc *f);
 void opt_forward(Opt *o, IrFunc *f);
 void opt_merge(Opt *o, IrFunc *f);
 void opt_stores(Opt *o, IrFunc *f);
+void opt_divisors(Opt *o, IrFunc *f);
 void opt_simplify(Opt *o, IrFunc *f); /* fold.c, cse.c */
 void opt_branches(Opt *o, IrFunc *f);
 void opt_skip(Opt *o, IrFunc *f);
@@ -83,6 +87,23 @@ bool opt_is_cheap(const IrInsn *i);
 void opt_drop_blocks(Opt *o, IrFunc *f);
 /* Replaces f by o->other. */
 void opt_swap(Opt *o, IrFunc *f);
+
+/* A copy in which branches are put into the middle of blocks: begin; then each instruction in turn, copied or something in its stead; end. */
+typedef struct OptSplit {
+    Opt *o;
+    IrFunc *f;
+    u32 *map;    /* by id: in the new function */
+    u32 *number; /* by block: likewise */
+} OptSplit;
+void opt_split_begin(OptSplit *s);
+u32 opt_split_copy(OptSplit *s, u32 id);
+/* These take new ids. */
+u32 opt_split_emit(OptSplit *s, IrInsn i);
+/* Ends the block with a branch to the next two, and opens the first; the number of the third, where both are to go. */
+u32 opt_split_branch(OptSplit *s, u32 cond);
+void opt_split_block(OptSplit *s); /* opens the next block */
+void opt_split_jump(OptSplit *s, u32 block, u32 n, const u32 *args);
+void opt_split_end(OptSplit *s);
 
 /* Calls of arguments in IrFunc.args. */
 static inline bool opt_has_args(IrOp op) { return op == IR_call || op == IR_jmp; }

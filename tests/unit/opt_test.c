@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 
 enum { CODE = 8192, MEMORY = 8192, BLOCKS = 10, LEAVES = 3, STEPS = 20000 };
-enum { RA = 1, BASE = 26, FUEL = 27, ALIAS = 28 }; /* registers that random instructions leave alone; the last: an address near BASE, too */
+enum { RA = 1, BASE = 26, FUEL = 27, ALIAS = 28, DIVISOR = 29 }; /* registers that random instructions leave alone; ALIAS: an address near BASE, too */
 enum { APART = 24 /* mostly ALIAS - BASE */ };
 static const u64 code_at = 0x10000;
 
@@ -35,7 +35,7 @@ static void emit(u32 bits, unsigned len) {
     code_len += len;
 }
 
-static bool is_reserved(unsigned reg) { return reg == RA || reg == BASE || reg == FUEL || reg == ALIAS; }
+static bool is_reserved(unsigned reg) { return reg == RA || reg == BASE || reg == FUEL || reg == ALIAS || reg == DIVISOR; }
 
 /* Few registers, so that instructions see each other's results: x5 to x12 (and zero), f0 to f7. */
 static u32 few_registers(const RvOpInfo *op, u32 bits) {
@@ -141,6 +141,40 @@ static void emit_exchange(void) {
     emit(ADD | index << 7 | index << 15 | BASE << 20, 4);
     emit(SW | place << 7 | BASE << 15 | new << 20, 4);
     emit(LBU | old << 7 | index << 15 | pick(64) << 20, 4);
+}
+
+/* A number to divide by: of one bit or nearly, small, or any. */
+static void emit_divisor(u32 rd) {
+    u32 kind = pick(5);
+    if (kind < 2) emit(0x13 | rd << 7 | pick(4096) << 20, 4);
+    else emit(0x37 | rd << 7 | pick(1u << 20) << 12, 4);
+    if (kind > 2) emit(0x13 | rd << 7 | rd << 15 | pick(4096) << 20, 4);
+    if (kind == 1 || kind == 4) emit(0x1013 | rd << 7 | rd << 15 | pick(64) << 20, 4); /* slli */
+    if (kind == 1 && pick(2)) emit(0x13 | rd << 7 | rd << 15 | (pick(2) ? 1u : 0xfffu) << 20, 4);
+}
+
+/* Divisions by a number that is known, or that opt/divisors.c may guess, of about a multiple of it, or any. */
+static void emit_divisions(void) {
+    enum { MUL = 0x2000033, DIV = 0x2004033, REMU = 0x2007033, SUB = 0x40000033, WORD = 8 };
+    u32 divisor = 14, number = 5 + pick(4);
+    if (pick(3)) emit_divisor(divisor);
+    else divisor = pick(3) ? DIVISOR : 5 + pick(4);
+    if (pick(3) == 0) { /* the largest multiple, of 64, 63, 32 or 31 bits: where reciprocals go wrong first */
+        static const u8 zeros[] = {0, 1, 32, 33};
+        emit(three(0x3033, number, 0, BASE), 4); /* sltu: 1, but nobody knows */
+        emit(three(SUB, number, 0, number), 4);
+        emit(0x5013 | number << 7 | number << 15 | (u32)zeros[pick(4)] << 20, 4);
+        emit(three(REMU, 9, number, divisor), 4);
+        emit(three(SUB, number, number, 9), 4);
+        if (pick(2)) emit(three(SUB, number, 0, number), 4);
+    } else if (pick(3)) {
+        emit(three(MUL, number, number, divisor), 4);
+    }
+    if (pick(3)) emit(0x13 | number << 7 | number << 15 | (pick(2) ? pick(3) : 0xfffu) << 20, 4);
+    for (u32 k = 1 + pick(3); k; k--) {
+        emit(three(DIV | pick(4) << 12 | (pick(2) ? WORD : 0), 9 + pick(4), pick(5) ? number : 9 + pick(4), divisor), 4);
+        if (!pick(4)) emit_random();
+    }
 }
 
 static u32 branch_bits(u32 kind, unsigned rs1, unsigned rs2, i32 off) {
@@ -268,6 +302,7 @@ static void emit_pass(void) {
         for (u32 k = pick(9); k; k--) emit_random();
         if (!pick(4)) emit_word();
         if (!pick(4)) emit_pieces();
+        if (!pick(3)) emit_divisions();
         for (u32 k = pick(5) ? 0 : 1 + pick(2); k; k--) emit_product();
         if (!pick(5)) emit_exchange();
         if (!pick(5)) emit_search();
@@ -281,6 +316,12 @@ static void emit_pass(void) {
         for (u32 k = pick(4); k; k--) emit_random();
         emit(0x00008067, 4); /* ret */
     }
+}
+
+static u64 seen[OPT_SEEN]; /* Opt.seen: sometimes wrong */
+
+static void look(void) {
+    for (u32 k = 0; k < OPT_SEEN; k++) seen[k] = pick(3) ? pick(2000) - 1000ull : (u64)pick(1u << 31) << pick(33);
 }
 
 static void make_program(u64 number) {
@@ -348,7 +389,7 @@ static OptStats sums;
 
 static IrFunc *region_of(u64 pc, u64 number) {
     static Region r;
-    static Opt o = {.pinned = 10};
+    static Opt o = {.pinned = 10, .seen = seen};
     u32 k = (u32)(pc - code_at);
     if (k >= CODE || tried[k]) return k < CODE ? regions[k] : NULL;
     tried[k] = true;
@@ -385,6 +426,7 @@ static void begin(Vcpu *cpu, u64 number) {
     for (u32 k = 0; k < MEMORY; k++) memory[k] = (u8)pick(256);
     s->x[BASE] = (u64)memory + MEMORY / 2;
     s->x[ALIAS] = s->x[BASE] + (pick(3) ? APART : pick(48));
+    s->x[DIVISOR] = seen[DIVISOR] + (pick(3) ? 0 : pick(3) - 1ull);
     s->x[FUEL] = 300;
     cpu->pc = code_at;
 }
@@ -429,6 +471,7 @@ int main(int argc, char **argv) {
     u32 passed = 0, failed = 0;
     for (u64 n = first; n < first + count && !failed; n++) {
         make_program(n);
+        look();
         begin(want, n);
         TrapCode a = run(want, n, false);
         memcpy(kept, memory, MEMORY);
@@ -444,9 +487,9 @@ int main(int argc, char **argv) {
         print_program();
         print_difference(want, got);
     }
-    const u64 made[] = {guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.forwarded, sums.stores_merged};
+    const u64 made[] = {guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.forwarded, sums.stores_merged, sums.divisors};
     for (u32 k = 0; k < ARRAY_LEN(made); k++)
         if (count >= 1000 && !made[k]) failed++, printf("programs did not have what they are made to have: number %u\n", k);
-    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins, %lu words of pieces, %lu stores of them\n%u passed, %u failed\n", guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.forwarded, sums.stores_merged, passed, failed);
+    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins, %lu words of pieces, %lu stores of them, %lu divisors\n%u passed, %u failed\n", guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.forwarded, sums.stores_merged, sums.divisors, passed, failed);
     return failed != 0;
 }
