@@ -58,6 +58,43 @@ __attribute__((noinline)) static uint64_t digits(uint64_t n, uint64_t base, uint
     return h;
 }
 
+/* Quotient and remainder one after the other, as the processor says also where C does not. */
+#if defined(__riscv)
+#define PAIR(name, first, second)                                                                                                             \
+    static uint64_t name(uint64_t n, uint64_t d) {                                                                                            \
+        uint64_t x, y, z;                                                                                                                     \
+        __asm__ volatile(#first " %0, %3, %4\nadd %2, %0, %3\n" #second " %1, %3, %4\n" : "=&r"(x), "=&r"(y), "=&r"(z) : "r"(n), "r"(d)); \
+        return x * 31 + y * 7 + z;                                                                                                            \
+    }
+#else
+#define DIV(type, n, d) (!(type)(d) ? (type)-1 : (type)(d) == (type)-1 && (type)-1 < 1 ? (type)(0 - (uint64_t)(n)) : (type)(n) / (type)(d))
+#define REM(type, n, d) (!(type)(d) ? (type)(n) : (type)(d) == (type)-1 && (type)-1 < 1 ? 0 : (type)(n) % (type)(d))
+#define div(n, d) (uint64_t)DIV(int64_t, n, d)
+#define rem(n, d) (uint64_t)REM(int64_t, n, d)
+#define divu(n, d) DIV(uint64_t, n, d)
+#define remu(n, d) REM(uint64_t, n, d)
+#define divw(n, d) (uint64_t)DIV(int32_t, n, d)
+#define remw(n, d) (uint64_t)REM(int32_t, n, d)
+#define divuw(n, d) (uint64_t)(int32_t)DIV(uint32_t, n, d)
+#define remuw(n, d) (uint64_t)(int32_t)REM(uint32_t, n, d)
+#define PAIR(name, first, second) \
+    static uint64_t name(uint64_t n, uint64_t d) { return first(n, d) * 31 + second(n, d) * 7 + first(n, d) + n; }
+#endif
+PAIR(pair0, div, rem) PAIR(pair1, rem, div) PAIR(pair2, divu, remu) PAIR(pair3, remu, divu)
+PAIR(pair4, divw, remw) PAIR(pair5, remw, divw) PAIR(pair6, divuw, remuw) PAIR(pair7, remuw, divuw)
+PAIR(pair8, div, remu) PAIR(pair9, divw, rem)
+
+static uint64_t pairs(uint64_t h) {
+    static const uint64_t special[] = {0, 1, 2, 7, 1u << 31, 0xffffffff, 1ull << 32, 1ull << 63, -1ull, -7ull, 0xffffffff80000000, 1234567890123, 0x80000001};
+    for (unsigned j = 0; j < sizeof special / sizeof *special; j++)
+        for (unsigned k = 0; k < sizeof special / sizeof *special; k++) {
+            uint64_t n = special[j], d = special[k];
+            h = h * 3 + pair0(n, d) + 3 * pair1(n, d) + 5 * pair2(n, d) + 7 * pair3(n, d) + 9 * pair4(n, d);
+            h = h * 3 + pair5(n, d) + 3 * pair6(n, d) + 5 * pair7(n, d) + 7 * pair8(n, d) + 9 * pair9(n, d);
+        }
+    return h;
+}
+
 int main(void) {
     static const uint64_t divisors[] = {10, 1000000007, 3, (uint64_t)-7, 641, 1ull << 32, 7, 0x8000000000000001};
     uint64_t h = 1;
@@ -68,5 +105,6 @@ int main(void) {
         for (int round = 0; round < 40 * ROUNDS; round++) h = digits(numbers[round % NUMBERS], divisors[k] & 1023 ? (divisors[k] & 1023) + 1 : 16, h);
         printf("%016lx\n", (unsigned long)h);
     }
+    for (int k = 0; k < 40; k++) printf("%016lx\n", (unsigned long)pairs((uint64_t)k));
     return 0;
 }
