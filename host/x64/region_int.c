@@ -75,6 +75,16 @@ static void add_carry(Cg *g, const IrInsn *i, u32 x, u32 compare) {
     cg_set(g, dst);
 }
 
+/* One operand that is a carry. If that is so of both, the one that has no other place. */
+static bool take_in_carry(Cg *g, const IrInsn *i) {
+    u32 a = cg_root(g, i->a), b = cg_root(g, i->b), carry;
+    if (i->op != IR_add && i->op != IR_sub) return false;
+    bool first = i->op == IR_add && !region_carry(g->region, b) && (region_carry(g->region, a) || !known_carry(g, b));
+    if (!(carry = known_carry(g, first ? a : b))) return false;
+    add_carry(g, i, first ? i->b : i->a, carry);
+    return true;
+}
+
 static void alu_operand(Cg *g, const IrInsn *i, bool flags) {
     u32 w = cg_w(i->type), a = i->a, b = i->b;
     unsigned dst = cg_target(g, false, 0, NO_REG);
@@ -111,15 +121,7 @@ static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
     if (mask_low(g, i)) return;
-    u32 carry = known_carry(g, root_b);
-    if ((i->op == IR_add || i->op == IR_sub) && carry) {
-        add_carry(g, i, a, carry);
-        return;
-    }
-    if (i->op == IR_add && (carry = known_carry(g, root_a))) {
-        add_carry(g, i, b, carry);
-        return;
-    }
+    if (take_in_carry(g, i)) return;
     if (i->op == IR_add && region_is_lea(g)) {
         X64Mem m = region_address(g);
         unsigned dst = cg_target(g, false, 0, NO_REG);
