@@ -192,8 +192,8 @@ static void pass(Sink *s, const IrBlockInfo *b, const u32 *arg) {
     }
 }
 
-/* Parameters of block b of which two others or more can be made. */
-static void carry(Sink *s, const IrBlockInfo *b) {
+/* What parameters of block b could be made of, if it were passed. */
+static void find_missing(Sink *s, const IrBlockInfo *b) {
     s->carried_count = 0;
     for (u32 id = b->first + 1; s->f->insns.at[id].op == IR_param; id++) {
         u32 arg[MAX_PREDS];
@@ -201,15 +201,31 @@ static void carry(Sink *s, const IrBlockInfo *b) {
         arguments(s, b, id, arg);
         note_missing(s, b, arg, id, MAX_OPS);
     }
+}
+
+/* A new parameter for each of which two others may be made. */
+static void carry(Sink *s) {
     for (u32 k = 0; k < s->carried_count; k++) {
         Carried *c = &s->carried[k];
-        if (c->users < 2) continue;
-        c->value = add(s, (IrInsn){.op = IR_param, .type = at(s, c->arg[0])->type});
-        pass(s, b, c->arg);
+        c->value = c->users < 2 ? 0 : add(s, (IrInsn){.op = IR_param, .type = at(s, c->arg[0])->type});
+        c->users = 0;
     }
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
+
+/* Which new parameters do the new values from `before` on read? */
+static void count_users(Sink *s, u32 before) {
+    for (u32 k = 0; k < s->carried_count; k++) {
+        bool user = false;
+        for (u32 n = before; n < s->insns.len; n++) {
+            const IrInsn *i = &s->insns.at[n];
+            unsigned operands = ir_op_operands[i->op];
+            user |= (operands > 0 && i->a == s->carried[k].value) || (operands > 1 && i->b == s->carried[k].value);
+        }
+        s->carried[k].users += user;
+    }
+}
 
 static void sink_param(Sink *s, const IrBlockInfo *b, u32 id) {
     u32 arg[MAX_PREDS], before = s->insns.len;
@@ -219,18 +235,38 @@ static void sink_param(Sink *s, const IrBlockInfo *b, u32 id) {
     s->ops = 0;
     u32 v = make(s, b, arg);
     if (!v) s->insns.len = before;
+    count_users(s, before);
     s->made[id] = v ? v + 1 : 0;
-    s->o->stats.sunk += v != 0;
+}
+
+/* Was a new parameter for less than two others? Then it is left out. */
+static bool is_vain(Sink *s) {
+    bool vain = false;
+    for (u32 k = 0; k < s->carried_count; k++)
+        if (s->carried[k].value && s->carried[k].users < 2) s->carried[k].users = 0, vain = true;
+    return vain;
+}
+
+static void sink_block(Sink *s, const IrBlockInfo *b) {
+    u32 before = s->insns.len, first = b->first + 1;
+    find_missing(s, b);
+    do {
+        s->insns.len = before;
+        for (u32 id = first; s->f->insns.at[id].op == IR_param; id++) s->made[id] = 0;
+        carry(s);
+        for (u32 id = first; s->f->insns.at[id].op == IR_param; id++)
+            if (!s->wanted[id]) sink_param(s, b, id);
+    } while (is_vain(s));
+    for (u32 k = 0; k < s->carried_count; k++)
+        if (s->carried[k].value) pass(s, b, s->carried[k].arg);
+    for (u32 id = first; s->f->insns.at[id].op == IR_param; id++) s->o->stats.sunk += s->made[id] != 0;
 }
 
 static void sink_all(Sink *s) {
     for (u32 n = 0; n < s->f->block_count; n++) {
         const IrBlockInfo *b = &s->o->cfg.blocks.at[n];
         s->first_new[n] = s->insns.len;
-        if (b->entry || b->rpo == IR_ROOT || b->pred_count < 2 || b->pred_count > MAX_PREDS) continue;
-        carry(s, b);
-        for (u32 id = b->first + 1; s->f->insns.at[id].op == IR_param; id++)
-            if (!s->wanted[id]) sink_param(s, b, id);
+        if (!b->entry && b->rpo != IR_ROOT && b->pred_count > 1 && b->pred_count <= MAX_PREDS) sink_block(s, b);
     }
     s->first_new[s->f->block_count] = s->insns.len;
 }
