@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fold: what an operation on known or special operands comes to, across blocks, where the builder could not see. Constants;
  * identities; and the idioms of RV64 code: extensions written as two shifts, indices extended and scaled by two shifts, rotates
- * made of two shifts, sums and comparisons of sign-extended words, truth values compared with 0, differences compared with 0.
+ * made of two shifts, by any distance, sums and comparisons of sign-extended words, truth values compared with 0, differences compared with 0.
  * Condition: none costs an instruction more than it replaces, even if what it looks through has other uses.
  * Words: what is sign-extended from 32 bits is computed in i32, so that a chain of addw, xor and rotates has no extension but
  * for who looks at all 64 bits; frames name the i32 (opt_extend). */
@@ -283,17 +283,39 @@ static u32 fold_shift_pair(Rewrite *w, const IrInsn *i, u64 b) {
     return rw_make_imm(w, IR_shl, IR_I64, ext, a - b);
 }
 
-/* x << a OP x >> (bits - a), in any order. */
+/* What the low bits of a shift's distance are. */
+static u32 distance_under(Rewrite *w, u32 id) {
+    for (unsigned steps = 0; steps < 3; steps++) {
+        const IrInsn *i = rw_at(w, id);
+        if (i->op != IR_trunc && ((i->op != IR_sext && i->op != IR_zext) || i->aux < 8)) break;
+        id = i->a;
+    }
+    return id;
+}
+
+/* Do the distances of two shifts of so many bits add up to 0, or to all bits? */
+static bool are_opposite(Rewrite *w, u32 by, u32 other, unsigned bits) {
+    const IrInsn *i = rw_at(w, distance_under(w, other));
+    u64 c;
+    return i->op == IR_sub && rw_const_at(w, i->a, &c) && c % bits == 0 && distance_under(w, i->b) == distance_under(w, by);
+}
+
+/* x << a OP x >> (bits - a), in any order; where a is not known, it may be 0, and OP must be `or`. */
 static u32 fold_rotate(Rewrite *w, const IrInsn *i) {
     const IrInsn *x = rw_at(w, i->a), *y = rw_at(w, i->b);
+    unsigned bits = bits_of((IrType)i->type);
     u64 left, right;
     if (x->op == IR_shr && y->op == IR_shl) {
         const IrInsn *swap = x;
         x = y, y = swap;
     }
     if (x->op != IR_shl || y->op != IR_shr || x->a != y->a) return 0;
-    if (!rw_const_at(w, x->b, &left) || !rw_const_at(w, y->b, &right) || left + right != bits_of((IrType)i->type)) return 0;
-    return rw_value(w, (IrInsn){.op = IR_rotl, .type = i->type, .a = x->a, .b = x->b});
+    IrInsn rotate = {.op = IR_rotl, .type = i->type, .a = x->a, .b = x->b};
+    if (rw_const_at(w, x->b, &left) && rw_const_at(w, y->b, &right)) return left + right == bits ? rw_value(w, rotate) : 0;
+    if (i->op != IR_or) return 0;
+    if (are_opposite(w, x->b, y->b, bits)) return rw_value(w, rotate);
+    rotate.op = IR_rotr, rotate.b = y->b;
+    return are_opposite(w, y->b, x->b, bits) ? rw_value(w, rotate) : 0;
 }
 
 /* --- comparisons ---------------------------------------------------------------------------------------------------- */

@@ -143,6 +143,18 @@ static void emit_exchange(void) {
     emit(LBU | old << 7 | index << 15 | pick(64) << 20, 4);
 }
 
+/* A rotate written as two shifts by distances that nobody knows, or nearly. */
+static void emit_rotate(void) {
+    enum { SLL = 0x1033, SRL = 0x5033, SUB = 0x40000033, OR = 0x6033, XOR = 0x4033, ADD = 0x33, WORD = 8 };
+    static const u32 joins[] = {OR, OR, OR, XOR, ADD};
+    u32 x = 5 + pick(4), by = 5 + pick(4), other = 9, from = 0, word = pick(2) * WORD, right = pick(2);
+    if (pick(4) == 0) emit(0x13 | other << 7 | (pick(6) ? word ? 32u : 64u : pick(80)) << 20, 4), from = other;
+    emit(three(SUB | pick(2) * WORD, other, from, by), 4);
+    emit(three((right ? SRL : SLL) | word, 10, x, by), 4);
+    emit(three((right ? SLL : SRL) | (pick(8) ? word : 0), 11, x, other), 4);
+    emit(three(joins[pick(5)], 12, pick(2) ? 10 : 11, pick(8) ? pick(2) ? 11 : 10 : x), 4);
+}
+
 /* A number to divide by: of one bit or nearly, small, or any. */
 static void emit_divisor(u32 rd) {
     u32 kind = pick(5);
@@ -303,6 +315,7 @@ static void emit_pass(void) {
         if (!pick(4)) emit_word();
         if (!pick(4)) emit_pieces();
         if (!pick(3)) emit_divisions();
+        if (!pick(4)) emit_rotate();
         for (u32 k = pick(5) ? 0 : 1 + pick(2); k; k--) emit_product();
         if (!pick(5)) emit_exchange();
         if (!pick(5)) emit_search();
