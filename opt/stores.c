@@ -179,7 +179,6 @@ void opt_stores(Opt *o, IrFunc *f) {
         o->other.insns.len = 0;
         for (u32 id = 0; id < n; id++) copy(&s, id);
         opt_take_copy(o, f, s.map);
-        o->decided = true;
     }
     vec_drop(&s.run);
     vec_drop(&s.groups);
