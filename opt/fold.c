@@ -14,6 +14,8 @@ static bool is_compare(unsigned op) { return op >= IR_eq && op <= IR_leu; }
 
 /* --- words ------------------------------------------------------------------------------------------------------- */
 
+enum { CLEAR_DEPTH = 3 };
+
 /* The i32 of which a is the sign- (or zero-) extension; 0: it is none. */
 static u32 word_under(Rewrite *w, IrOp ext, u32 a) {
     const IrInsn *i = rw_at(w, a);
@@ -24,11 +26,20 @@ static u32 word_under(Rewrite *w, IrOp ext, u32 a) {
     return i->op == ext && i->aux == 32 && rw_at(w, i->a)->type == IR_I32 ? i->a : 0;
 }
 
-static bool high_bit_clear(Rewrite *w, u32 word) {
+static unsigned extension_bits(const IrInsn *x, IrOp op);
+
+/* Is bit 31 of an i32 surely 0? */
+static bool high_bit_clear(Rewrite *w, u32 word, unsigned depth) {
     const IrInsn *i = rw_at(w, word);
     u64 by;
-    if (i->op == IR_const) return !(i->imm >> 31 & 1);
-    return i->op == IR_shr && rw_const_at(w, i->b, &by) && (by & 31);
+    switch ((int)i->op) {
+    case IR_const: return !(i->imm >> 31 & 1);
+    case IR_shr: return rw_const_at(w, i->b, &by) && (by & 31);
+    case IR_trunc: return extension_bits(rw_at(w, i->a), IR_zext) < 32;
+    case IR_and: return depth && (high_bit_clear(w, i->b, depth - 1) || high_bit_clear(w, i->a, depth - 1));
+    case IR_or: case IR_xor: return depth && high_bit_clear(w, i->b, depth - 1) && high_bit_clear(w, i->a, depth - 1);
+    default: return false;
+    }
 }
 
 static bool is_shift_of_word(Rewrite *w, u32 a, IrOp shift) {
@@ -48,8 +59,8 @@ static u32 fold_words(Rewrite *w, const IrInsn *i) {
     if (rw_const_at(w, i->a, &c)) return 0;
     u32 p = word_under(w, IR_sext, i->a), q = word_under(w, IR_sext, i->b);
     u32 zp = p ? 0 : word_under(w, IR_zext, i->a), zq = q ? 0 : word_under(w, IR_zext, i->b);
-    if (!p && zp && high_bit_clear(w, zp)) p = zp;
-    if (!q && zq && high_bit_clear(w, zq)) q = zq;
+    if (!p && zp && high_bit_clear(w, zp, CLEAR_DEPTH)) p = zp;
+    if (!q && zq && high_bit_clear(w, zq, CLEAR_DEPTH)) q = zq;
     IrOp ext = p && q ? IR_sext : IR_zext;
     if (!(p && q)) p = p ? 0 : zp, q = q ? 0 : zq;
     if (!p || !q) return 0;
@@ -236,12 +247,13 @@ static u32 fold_extension(Rewrite *w, IrInsn i) {
         if (op == IR_sext && i.aux == 32 && x->op == IR_param && i.a < w->cap && w->extended_param[i.a]) return i.a;
         bool extension = x->op == IR_sext || x->op == IR_zext, same_type = rw_at(w, x->a)->type == IR_I64 || x->aux == i.aux;
         if (extension && x->aux >= i.aux && same_type) return rw_make_ext(w, op, i.aux, x->a);
+        if (x->op == IR_sext && x->aux == 32 && i.aux < 32) i.a = rw_make_ext(w, IR_zext, 32, x->a); /* which costs nothing if an operation made it */
         if (i.aux == 32) {
             u32 word = fold_low_op(w, i.a);
             if (word) return rw_make_ext(w, op, 32, word);
         }
     } else if (x->type == IR_I32) {
-        if (i.aux == 32 && op == IR_sext && high_bit_clear(w, i.a)) i.op = IR_zext;
+        if (i.aux == 32 && op == IR_sext && high_bit_clear(w, i.a, CLEAR_DEPTH)) i.op = IR_zext;
         if (x->op == IR_trunc && rw_at(w, x->a)->type == IR_I64) { /* of an i64: extend that */
             const IrInsn *y = rw_at(w, x->a);
             if (extension_bits(y, op) <= 32) return x->a;
