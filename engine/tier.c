@@ -26,6 +26,7 @@ typedef struct Job {
     u64 pc;
     u32 mode;
     u32 guess; /* RegionSource.guess */
+    u64 seen[OPT_SEEN]; /* Opt.seen */
 } Job;
 
 struct Tier {
@@ -237,6 +238,7 @@ static bool build(Tier *t, Job job) {
 static bool compile(Tier *t) {
     HostCode *c = &t->code;
     c->rw = t->buffer, c->rx = t->buffer, c->cap = REGION_BUFFER;
+    t->opt.seen = t->job.seen;
     opt_run(&t->opt, &t->ir);
     return t->e->host->compile_region(&t->e->cache.stubs, &t->ir, c);
 }
@@ -379,7 +381,10 @@ static bool is_open(Tier *t, u64 head, u32 mode) { return t->jobs.len < JOBS_MAX
 
 static void add_job(Tier *t, const Vcpu *cpu, u64 head) {
     note_try(t, cache_key(head, cpu->mode));
-    vec_push(&t->jobs, ((Job){head, cpu->mode, engine_guess(t->e, cpu)}));
+    Job job = {.pc = head, .mode = cpu->mode, .guess = engine_guess(t->e, cpu)};
+    for (u32 k = 0; k < OPT_SEEN && k < t->e->guest->slot_count; k++)
+        if (t->e->guest->slots[k].type == IR_I64) memcpy(&job.seen[k], (const u8 *)cpu->state + t->e->guest->slots[k].offset, sizeof(u64));
+    vec_push(&t->jobs, job);
 }
 
 /* Where the call that returns to `ret` goes; 0: that is no direct call. */
@@ -639,7 +644,7 @@ void tier_print_stats(const Engine *e, Text *out) {
     text_print(out, "region_ns_per_insn: %lu\n", s->region_ns / MAX(s->region_insns, 1ul));
     if (!e->tier) return;
     const OptStats *o = &e->tier->opt.stats;
-    text_print(out, "opt_insns_before: %lu\nopt_insns_after: %lu\nopt_promoted: %lu\nopt_params: %lu\nopt_merged: %lu\nopt_loads: %lu\nopt_loads_merged: %lu\nopt_prefetches: %lu\nopt_skipped: %lu\nopt_choices: %lu\nopt_joins: %lu\nopt_sunk: %lu\nopt_extensions: %lu\nopt_dead: %lu\nopt_branches: %lu\n",
-               o->insns_before, o->insns_after, o->promoted, o->params, o->merged, o->loads, o->loads_merged, o->prefetches, o->skipped, o->choices, o->joins, o->sunk, o->extensions, o->dead, o->branches);
+    text_print(out, "opt_insns_before: %lu\nopt_insns_after: %lu\nopt_promoted: %lu\nopt_params: %lu\nopt_merged: %lu\nopt_loads: %lu\nopt_loads_merged: %lu\nopt_forwarded: %lu\nopt_stores_merged: %lu\nopt_divisors: %lu\nopt_prefetches: %lu\nopt_skipped: %lu\nopt_choices: %lu\nopt_joins: %lu\nopt_sunk: %lu\nopt_extensions: %lu\nopt_dead: %lu\nopt_branches: %lu\n",
+               o->insns_before, o->insns_after, o->promoted, o->params, o->merged, o->loads, o->loads_merged, o->forwarded, o->stores_merged, o->divisors, o->prefetches, o->skipped, o->choices, o->joins, o->sunk, o->extensions, o->dead, o->branches);
     if (e->tier->why) text_print(out, "region_failed_last: %s\n", e->tier->why);
 }

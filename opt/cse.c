@@ -54,26 +54,26 @@ static u32 forward(Rewrite *w, const Known *k, const IrInsn *load) {
 }
 
 /* The stored piece of memory that begins at this place; NULL: unknown. */
-static const Known *piece_at(const Rewrite *w, u32 base, i32 disp) {
+static const Known *piece_at(const Rewrite *w, u32 base, i64 disp) {
     for (u32 n = 0; n < KNOWN_LEN; n++) {
         const Known *k = &w->known[n];
-        if (k->value && k->stored && k->type == IR_I64 && k->base == base && k->disp == disp) return k;
+        if (k->value && k->stored && k->type == IR_I64 && k->at.base == base && k->at.disp == disp) return k;
     }
     return NULL;
 }
 
 /* A load of what was stored in pieces just now: they are put together in a register. Bought: code for processors without misaligned
  * access copies a word byte by byte through the stack; a host does not forward several stores to one load, and waits for all of them. */
-static u32 compose(Rewrite *w, const IrInsn *load) {
+static u32 compose(Rewrite *w, const IrInsn *load, OptPlace place) {
     u32 size = 1u << load->aux, value = 0;
     if (load->type != IR_I64 || size < 2) return 0;
     for (u32 at = 0; at < size;) {
-        const Known *k = piece_at(w, load->a, (i32)load->imm + (i32)at);
+        const Known *k = piece_at(w, place.base, place.disp + at);
         if (!k || at + (1u << k->log2size) > size) return 0;
         at += 1u << k->log2size;
     }
     for (u32 at = 0; at < size;) {
-        Known k = *piece_at(w, load->a, (i32)load->imm + (i32)at);
+        Known k = *piece_at(w, place.base, place.disp + at);
         u32 piece = k.log2size == 3 ? k.value : fold_insn(w, (IrInsn){.op = IR_zext, .type = IR_I64, .aux = (u8)(8u << k.log2size), .a = k.value});
         u32 shift = rw_constant(w, IR_I64, 8 * at);
         if (at) piece = fold_insn(w, (IrInsn){.op = IR_shl, .type = IR_I64, .a = piece, .b = shift});
@@ -86,27 +86,27 @@ static u32 compose(Rewrite *w, const IrInsn *load) {
 
 u32 cse_load(Rewrite *w, const IrInsn *load) {
     if (load->aux2 & (IR_ACQUIRE | IR_RELEASE)) return 0;
+    OptPlace place = opt_access_place(w->f, load);
     for (u32 n = 0; n < KNOWN_LEN; n++) {
         const Known *k = &w->known[n];
-        if (!k->value || k->base != load->a || k->disp != (i32)load->imm || k->log2size != load->aux) continue;
+        if (!k->value || k->at.base != place.base || k->at.disp != place.disp || k->log2size != load->aux) continue;
         if (k->stored) return forward(w, k, load);
         if (k->type == load->type && k->aux2 == load->aux2) return k->value;
     }
-    return compose(w, load);
+    return compose(w, load, place);
 }
 
-static bool may_overlap(const Known *k, const IrInsn *store) {
-    if (k->base != store->a) return true;
-    i64 at = (i32)store->imm, there = k->disp;
-    return at < there + (1 << k->log2size) && there < at + (1 << store->aux);
+static bool may_overlap(const Known *k, OptPlace at, unsigned log2size) {
+    return k->at.base != at.base || opt_overlap(k->at, 1u << k->log2size, at, 1u << log2size);
 }
 
 void cse_note(Rewrite *w, u32 id) {
     const IrInsn *i = rw_at(w, id);
     bool store = i->op == IR_store;
+    OptPlace at = opt_access_place(w->f, i);
     for (u32 n = 0; n < KNOWN_LEN && store; n++)
-        if (w->known[n].value && may_overlap(&w->known[n], i)) w->known[n].value = 0;
-    Known k = {.base = i->a, .disp = (i32)i->imm, .log2size = i->aux, .type = i->type, .aux2 = i->aux2, .value = id};
+        if (w->known[n].value && may_overlap(&w->known[n], at, i->aux)) w->known[n].value = 0;
+    Known k = {.at = at, .log2size = i->aux, .type = i->type, .aux2 = i->aux2, .value = id};
     if (store) k.stored = true, k.aux2 = 0, k.value = i->b, k.type = rw_at(w, i->b)->type;
     w->known[w->known_at++ % KNOWN_LEN] = k;
 }

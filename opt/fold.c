@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fold: what an operation on known or special operands comes to, across blocks, where the builder could not see. Constants;
  * identities; and the idioms of RV64 code: extensions written as two shifts, indices extended and scaled by two shifts, rotates
- * made of two shifts, sums and comparisons of sign-extended words, truth values compared with 0, differences compared with 0.
+ * made of two shifts, by any distance, sums and comparisons of sign-extended words, truth values compared with 0, differences compared with 0.
  * Condition: none costs an instruction more than it replaces, even if what it looks through has other uses.
  * Words: what is sign-extended from 32 bits is computed in i32, so that a chain of addw, xor and rotates has no extension but
  * for who looks at all 64 bits; frames name the i32 (opt_extend). */
@@ -9,14 +9,12 @@
 
 static unsigned bits_of(IrType t) { return t == IR_I64 ? 64 : t == IR_I1 ? 1 : 32; }
 
-static u32 make2(Rewrite *w, IrOp op, IrType t, u32 a, u32 b) { return fold_insn(w, (IrInsn){.op = (u8)op, .type = (u8)t, .a = a, .b = b}); }
-static u32 make_imm(Rewrite *w, IrOp op, IrType t, u32 a, u64 imm) { return make2(w, op, t, a, rw_constant(w, t, imm)); }
-static u32 compare_imm(Rewrite *w, IrOp op, u32 a, u64 imm) { return make2(w, op, IR_I1, a, rw_constant(w, (IrType)rw_at(w, a)->type, imm)); }
-static u32 make_ext(Rewrite *w, IrOp op, unsigned bits, u32 a) { return fold_insn(w, (IrInsn){.op = (u8)op, .type = IR_I64, .aux = (u8)bits, .a = a}); }
-static u32 make_trunc(Rewrite *w, u32 a) { return fold_insn(w, (IrInsn){.op = IR_trunc, .type = IR_I32, .a = a}); }
+static u32 compare_imm(Rewrite *w, IrOp op, u32 a, u64 imm) { return rw_make2(w, op, IR_I1, a, rw_constant(w, (IrType)rw_at(w, a)->type, imm)); }
 static bool is_compare(unsigned op) { return op >= IR_eq && op <= IR_leu; }
 
 /* --- words ------------------------------------------------------------------------------------------------------- */
+
+enum { CLEAR_DEPTH = 3 };
 
 /* The i32 of which a is the sign- (or zero-) extension; 0: it is none. */
 static u32 word_under(Rewrite *w, IrOp ext, u32 a) {
@@ -28,11 +26,20 @@ static u32 word_under(Rewrite *w, IrOp ext, u32 a) {
     return i->op == ext && i->aux == 32 && rw_at(w, i->a)->type == IR_I32 ? i->a : 0;
 }
 
-static bool high_bit_clear(Rewrite *w, u32 word) {
+static unsigned extension_bits(const IrInsn *x, IrOp op);
+
+/* Is bit 31 of an i32 surely 0? */
+static bool high_bit_clear(Rewrite *w, u32 word, unsigned depth) {
     const IrInsn *i = rw_at(w, word);
     u64 by;
-    if (i->op == IR_const) return !(i->imm >> 31 & 1);
-    return i->op == IR_shr && rw_const_at(w, i->b, &by) && (by & 31);
+    switch ((int)i->op) {
+    case IR_const: return !(i->imm >> 31 & 1);
+    case IR_shr: return rw_const_at(w, i->b, &by) && (by & 31);
+    case IR_trunc: return extension_bits(rw_at(w, i->a), IR_zext) < 32;
+    case IR_and: return depth && (high_bit_clear(w, i->b, depth - 1) || high_bit_clear(w, i->a, depth - 1));
+    case IR_or: case IR_xor: return depth && high_bit_clear(w, i->b, depth - 1) && high_bit_clear(w, i->a, depth - 1);
+    default: return false;
+    }
 }
 
 static bool is_shift_of_word(Rewrite *w, u32 a, IrOp shift) {
@@ -52,15 +59,15 @@ static u32 fold_words(Rewrite *w, const IrInsn *i) {
     if (rw_const_at(w, i->a, &c)) return 0;
     u32 p = word_under(w, IR_sext, i->a), q = word_under(w, IR_sext, i->b);
     u32 zp = p ? 0 : word_under(w, IR_zext, i->a), zq = q ? 0 : word_under(w, IR_zext, i->b);
-    if (!p && zp && high_bit_clear(w, zp)) p = zp;
-    if (!q && zq && high_bit_clear(w, zq)) q = zq;
+    if (!p && zp && high_bit_clear(w, zp, CLEAR_DEPTH)) p = zp;
+    if (!q && zq && high_bit_clear(w, zq, CLEAR_DEPTH)) q = zq;
     IrOp ext = p && q ? IR_sext : IR_zext;
     if (!(p && q)) p = p ? 0 : zp, q = q ? 0 : zq;
     if (!p || !q) return 0;
     IrInsn word = {.op = i->op, .type = IR_I32, .a = p, .b = q};
     u32 r = fold_insn(w, word);
     if (rotate && rw_at(w, r)->op != IR_rotl) return 0;
-    return make_ext(w, ext, 32, r);
+    return rw_make_ext(w, ext, 32, r);
 }
 
 /* The low half of a sum, difference, product or left shift comes from the low halves. */
@@ -71,9 +78,9 @@ static u32 fold_low_op(Rewrite *w, u32 a) {
     IrInsn i = *rw_at(w, a);
     if (i.type != IR_I64 || !is_low_op(i.op) || w->depth == NARROW_DEPTH) return 0;
     w->depth++;
-    u32 p = make_trunc(w, i.a), q = make_trunc(w, i.b);
+    u32 p = rw_make_trunc(w, i.a), q = rw_make_trunc(w, i.b);
     w->depth--;
-    return make2(w, (IrOp)i.op, IR_I32, p, q);
+    return rw_make2(w, (IrOp)i.op, IR_I32, p, q);
 }
 
 /* --- parameters that are extensions ------------------------------------------------------------------------------ */
@@ -171,8 +178,8 @@ u32 fold_narrow(Rewrite *w, IrInsn i) {
     if (i.type != IR_I64 || !is_low_op(i.op)) return 0;
     u64 c;
     if (rw_const_at(w, i.a, &c) && rw_const_at(w, i.b, &c)) return 0;
-    u32 p = make_trunc(w, i.a), q = make_trunc(w, i.b);
-    return make_ext(w, IR_zext, 32, make2(w, (IrOp)i.op, IR_I32, p, q));
+    u32 p = rw_make_trunc(w, i.a), q = rw_make_trunc(w, i.b);
+    return rw_make_ext(w, IR_zext, 32, rw_make2(w, (IrOp)i.op, IR_I32, p, q));
 }
 
 /* --- extensions ---------------------------------------------------------------------------------------------------- */
@@ -239,13 +246,14 @@ static u32 fold_extension(Rewrite *w, IrInsn i) {
         if (op == IR_sext && extension_bits(x, IR_zext) < i.aux) return i.a;
         if (op == IR_sext && i.aux == 32 && x->op == IR_param && i.a < w->cap && w->extended_param[i.a]) return i.a;
         bool extension = x->op == IR_sext || x->op == IR_zext, same_type = rw_at(w, x->a)->type == IR_I64 || x->aux == i.aux;
-        if (extension && x->aux >= i.aux && same_type) return make_ext(w, op, i.aux, x->a);
+        if (extension && x->aux >= i.aux && same_type) return rw_make_ext(w, op, i.aux, x->a);
+        if (x->op == IR_sext && x->aux == 32 && i.aux < 32) i.a = rw_make_ext(w, IR_zext, 32, x->a); /* which costs nothing if an operation made it */
         if (i.aux == 32) {
             u32 word = fold_low_op(w, i.a);
-            if (word) return make_ext(w, op, 32, word);
+            if (word) return rw_make_ext(w, op, 32, word);
         }
     } else if (x->type == IR_I32) {
-        if (i.aux == 32 && op == IR_sext && high_bit_clear(w, i.a)) i.op = IR_zext;
+        if (i.aux == 32 && op == IR_sext && high_bit_clear(w, i.a, CLEAR_DEPTH)) i.op = IR_zext;
         if (x->op == IR_trunc && rw_at(w, x->a)->type == IR_I64) { /* of an i64: extend that */
             const IrInsn *y = rw_at(w, x->a);
             if (extension_bits(y, op) <= 32) return x->a;
@@ -271,7 +279,7 @@ static u32 fold_trunc(Rewrite *w, IrInsn i) {
     if (x->op == IR_const) return rw_constant(w, IR_I32, x->imm);
     if ((x->op == IR_sext || x->op == IR_zext) && x->aux == 32) {
         if (rw_at(w, x->a)->type == IR_I32) return x->a;
-        return make_trunc(w, x->a);
+        return rw_make_trunc(w, x->a);
     }
     return rw_value(w, i);
 }
@@ -283,21 +291,43 @@ static u32 fold_shift_pair(Rewrite *w, const IrInsn *i, u64 b) {
     const IrInsn *x = rw_at(w, i->a);
     u64 a;
     if (i->type != IR_I64 || x->op != IR_shl || !rw_const_at(w, x->b, &a) || (a != 32 && a != 48 && a != 56) || b > a) return 0;
-    u32 ext = make_ext(w, i->op == IR_shr ? IR_zext : IR_sext, 64 - (unsigned)a, x->a);
-    return make_imm(w, IR_shl, IR_I64, ext, a - b);
+    u32 ext = rw_make_ext(w, i->op == IR_shr ? IR_zext : IR_sext, 64 - (unsigned)a, x->a);
+    return rw_make_imm(w, IR_shl, IR_I64, ext, a - b);
 }
 
-/* x << a OP x >> (bits - a), in any order. */
+/* What the low bits of a shift's distance are. */
+static u32 distance_under(Rewrite *w, u32 id) {
+    for (unsigned steps = 0; steps < 3; steps++) {
+        const IrInsn *i = rw_at(w, id);
+        if (i->op != IR_trunc && ((i->op != IR_sext && i->op != IR_zext) || i->aux < 8)) break;
+        id = i->a;
+    }
+    return id;
+}
+
+/* Do the distances of two shifts of so many bits add up to 0, or to all bits? */
+static bool are_opposite(Rewrite *w, u32 by, u32 other, unsigned bits) {
+    const IrInsn *i = rw_at(w, distance_under(w, other));
+    u64 c;
+    return i->op == IR_sub && rw_const_at(w, i->a, &c) && c % bits == 0 && distance_under(w, i->b) == distance_under(w, by);
+}
+
+/* x << a OP x >> (bits - a), in any order; where a is not known, it may be 0, and OP must be `or`. */
 static u32 fold_rotate(Rewrite *w, const IrInsn *i) {
     const IrInsn *x = rw_at(w, i->a), *y = rw_at(w, i->b);
+    unsigned bits = bits_of((IrType)i->type);
     u64 left, right;
     if (x->op == IR_shr && y->op == IR_shl) {
         const IrInsn *swap = x;
         x = y, y = swap;
     }
     if (x->op != IR_shl || y->op != IR_shr || x->a != y->a) return 0;
-    if (!rw_const_at(w, x->b, &left) || !rw_const_at(w, y->b, &right) || left + right != bits_of((IrType)i->type)) return 0;
-    return rw_value(w, (IrInsn){.op = IR_rotl, .type = i->type, .a = x->a, .b = x->b});
+    IrInsn rotate = {.op = IR_rotl, .type = i->type, .a = x->a, .b = x->b};
+    if (rw_const_at(w, x->b, &left) && rw_const_at(w, y->b, &right)) return left + right == bits ? rw_value(w, rotate) : 0;
+    if (i->op != IR_or) return 0;
+    if (are_opposite(w, x->b, y->b, bits)) return rw_value(w, rotate);
+    rotate.op = IR_rotr, rotate.b = y->b;
+    return are_opposite(w, y->b, x->b, bits) ? rw_value(w, rotate) : 0;
 }
 
 /* --- comparisons ---------------------------------------------------------------------------------------------------- */
@@ -324,7 +354,7 @@ static u32 fold_equal(Rewrite *w, const IrInsn *i, u64 c) {
         if (c > 1) return rw_constant(w, IR_I1, i->op == IR_ne);
         return (c == 1) == (i->op == IR_eq) ? x.a : fold_not(w, x.a);
     }
-    if (c == 0 && (x.op == IR_xor || x.op == IR_sub)) return make2(w, (IrOp)i->op, IR_I1, x.a, x.b);
+    if (c == 0 && (x.op == IR_xor || x.op == IR_sub)) return rw_make2(w, (IrOp)i->op, IR_I1, x.a, x.b);
     if (x.op == IR_add && rw_const_at(w, x.b, &d)) return compare_imm(w, (IrOp)i->op, x.a, c - d);
     return 0;
 }
@@ -336,10 +366,10 @@ static u32 fold_compared_words(Rewrite *w, const IrInsn *i) {
     if (rw_const_at(w, i->a, &c) && rw_const_at(w, i->b, &c)) return 0;
     bool is_signed = i->op == IR_lts || i->op == IR_les;
     u32 p = word_under(w, IR_sext, i->a), q = p ? word_under(w, IR_sext, i->b) : 0;
-    if (p && q) return make2(w, (IrOp)i->op, IR_I1, p, q);
+    if (p && q) return rw_make2(w, (IrOp)i->op, IR_I1, p, q);
     if (is_signed) return 0;
     p = word_under(w, IR_zext, i->a), q = p ? word_under(w, IR_zext, i->b) : 0;
-    return p && q ? make2(w, (IrOp)i->op, IR_I1, p, q) : 0;
+    return p && q ? rw_make2(w, (IrOp)i->op, IR_I1, p, q) : 0;
 }
 
 static u32 fold_compare(Rewrite *w, const IrInsn *i) {
@@ -371,24 +401,25 @@ static u32 fold_with_const(Rewrite *w, const IrInsn *i, u64 c) {
     case IR_add: case IR_or: case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
         if (c == 0) return i->a;
         if (i->op == IR_shr || i->op == IR_sar) return fold_shift_pair(w, i, c);
-        if (i->op == IR_rotr) return make_imm(w, IR_rotl, t, i->a, (bits_of(t) - c) & (bits_of(t) - 1));
+        if (i->op == IR_rotr) return rw_make_imm(w, IR_rotl, t, i->a, (bits_of(t) - c) & (bits_of(t) - 1));
         break;
     case IR_xor:
         if (c == 0) return i->a;
         if (t == IR_I1) return fold_not(w, i->a);
-        if (c == 1 && rw_at(w, i->a)->op == IR_zext && rw_at(w, i->a)->aux == 1) return make_ext(w, IR_zext, 1, fold_not(w, rw_at(w, i->a)->a));
+        if (c == 1 && rw_at(w, i->a)->op == IR_zext && rw_at(w, i->a)->aux == 1) return rw_make_ext(w, IR_zext, 1, fold_not(w, rw_at(w, i->a)->a));
         break;
-    case IR_sub: return make_imm(w, IR_add, t, i->a, -c);
+    case IR_sub: return rw_make_imm(w, IR_add, t, i->a, -c);
     case IR_and:
         if (c == ones) return i->a;
         if (c == 0) return rw_constant(w, t, 0);
-        if (t == IR_I64 && (c == 0xff || c == 0xffff || c == 0xffffffff)) return make_ext(w, IR_zext, (unsigned)__builtin_popcountll(c), i->a);
+        if (t == IR_I64 && (c == 0xff || c == 0xffff || c == 0xffffffff)) return rw_make_ext(w, IR_zext, (unsigned)__builtin_popcountll(c), i->a);
         break;
     case IR_mul:
         if (c == 1) return i->a;
         if (c == 0) return rw_constant(w, t, 0);
-        if ((c & (c - 1)) == 0) return make_imm(w, IR_shl, t, i->a, (u64)__builtin_ctzll(c));
+        if ((c & (c - 1)) == 0) return rw_make_imm(w, IR_shl, t, i->a, (u64)__builtin_ctzll(c));
         break;
+    case IR_divs: case IR_divu: case IR_rems: case IR_remu: return fold_division(w, i, c);
     }
     return 0;
 }

@@ -19,14 +19,9 @@ typedef u32 Source; /* load id * 16 + byte * 2 + 1 if it is the sign of that byt
 #define ZERO 0u
 #define UNKNOWN 0xffffffffu
 
-typedef struct Place { /* of a byte */
-    u32 base;
-    i64 disp;
-} Place;
-
 typedef struct Group { /* loads that become one */
     u32 first, root;   /* ids */
-    Place place;       /* lowest address */
+    OptPlace place;       /* lowest address */
     u8 size, log2size;
     bool swap, sign;
     u32 load;          /* new id */
@@ -127,21 +122,9 @@ static void find_source(Merge *m, u32 id) {
 
 /* --- roots --------------------------------------------------------------------------------------------------- */
 
-/* A sum with a constant is a displacement, too. */
-static Place place_at(const Merge *m, u32 base, i64 disp) {
-    Place p = {base, disp};
-    for (unsigned steps = 0; steps < 4; steps++) {
-        const IrInsn *i = &m->f->insns.at[p.base];
-        if (i->op != IR_add || m->f->insns.at[i->b].op != IR_const) break;
-        p.base = i->a;
-        p.disp += (i64)m->f->insns.at[i->b].imm;
-    }
-    return p;
-}
-
-static Place place_of(const Merge *m, Source s) {
+static OptPlace place_of(const Merge *m, Source s) {
     const IrInsn *load = &m->f->insns.at[load_of(s)];
-    return place_at(m, load->a, (i32)load->imm + (i64)(s / 2 % 8));
+    return opt_place(m->f, load->a, (i32)load->imm + (i64)(s / 2 % 8));
 }
 
 /* The number of bytes of which the value is an extension; 0: it is none. */
@@ -156,11 +139,11 @@ static unsigned root_size(const Source *s, unsigned n, bool *sign) {
 
 /* Do the bytes stand one behind the other, upwards or downwards? Fills in place and swap. */
 static bool are_neighbours(const Merge *m, const Source *s, Group *g) {
-    Place low = place_of(m, s[0]), next = place_of(m, s[1]);
+    OptPlace low = place_of(m, s[0]), next = place_of(m, s[1]);
     i64 step = next.disp - low.disp;
     if (step != 1 && step != -1) return false;
     for (unsigned k = 1; k < g->size; k++) {
-        Place p = place_of(m, s[k]);
+        OptPlace p = place_of(m, s[k]);
         if (p.base != low.base || p.disp != low.disp + step * (i64)k) return false;
     }
     g->swap = step < 0;
@@ -170,8 +153,8 @@ static bool are_neighbours(const Merge *m, const Source *s, Group *g) {
 
 /* May the store change what the group reads? */
 static bool may_change(const Merge *m, const IrInsn *store, const Group *g) {
-    Place p = place_at(m, store->a, (i32)store->imm);
-    return p.base != g->place.base || (p.disp < g->place.disp + g->size && g->place.disp < p.disp + (1 << store->aux));
+    OptPlace p = opt_access_place(m->f, store);
+    return p.base != g->place.base || opt_overlap(p, 1u << store->aux, g->place, g->size);
 }
 
 static bool is_barrier(const Merge *m, const IrInsn *i, const Group *g) {
@@ -236,7 +219,7 @@ static u32 find_part(const Merge *m, u32 id, Part *p) {
     if (from < 0 || g->swap) return 0;
     *p = (Part){.from = (unsigned)from, .to = k};
     for (; k < n && s[k] != ZERO; k++, p->size++) {
-        Place at = is_byte(s[k]) && m->group_of[load_of(s[k])] == group ? place_of(m, s[k]) : (Place){0};
+        OptPlace at = is_byte(s[k]) && m->group_of[load_of(s[k])] == group ? place_of(m, s[k]) : (OptPlace){0};
         if (at.base != g->place.base || at.disp != g->place.disp + (i64)(p->from + p->size)) return 0;
     }
     while (k < n && s[k] == ZERO) k++;
@@ -355,7 +338,6 @@ static bool has_bytes(const IrFunc *f) {
 }
 
 void opt_merge(Opt *o, IrFunc *f) {
-    o->decided = false;
     if (!has_bytes(f)) return;
     u32 n = f->insns.len, block = 0;
     Merge m = {.o = o, .f = f, .source = arena_alloc(&o->arena, n * sizeof *m.source), .known = arena_alloc(&o->arena, n)};

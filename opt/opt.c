@@ -26,6 +26,17 @@ bool opt_is_cheap(const IrInsn *i) {
     return false;
 }
 
+OptPlace opt_place(const IrFunc *f, u32 base, i64 disp) {
+    OptPlace p = {base, disp};
+    for (unsigned steps = 0; steps < 4; steps++) {
+        const IrInsn *i = &f->insns.at[p.base];
+        if (i->op != IR_add || f->insns.at[i->b].op != IR_const) break;
+        p.base = i->a;
+        p.disp = (i64)((u64)p.disp + f->insns.at[i->b].imm);
+    }
+    return p;
+}
+
 /* --- compaction ---------------------------------------------------------------------------------------- */
 
 /* Arguments of parameters that are gone go, too: what jumps to block number n keeps argument k if keep[first[n] + k]. */
@@ -114,19 +125,72 @@ void opt_reorder(Opt *o, IrFunc *f, const u32 *order) {
     opt_take_copy(o, f, map);
 }
 
+/* --- blocks cut in two --------------------------------------------------------------------------------- */
+
+void opt_split_begin(OptSplit *s) {
+    s->map = arena_alloc(&s->o->arena, s->f->insns.len * sizeof(u32));
+    s->number = arena_alloc(&s->o->arena, s->f->block_count * sizeof(u32));
+    s->o->other.insns.len = s->o->other.block_count = 0;
+}
+
+u32 opt_split_emit(OptSplit *s, IrInsn i) {
+    vec_push(&s->o->other.insns, i);
+    return s->o->other.insns.len - 1;
+}
+
+void opt_split_block(OptSplit *s) { opt_split_emit(s, (IrInsn){.op = IR_block, .imm = s->o->other.block_count++}); }
+
+void opt_split_jump(OptSplit *s, u32 block, u32 n, const u32 *args) {
+    u32 first = s->f->args.len;
+    for (u32 k = 0; k < n; k++) vec_push(&s->f->args, args[k]);
+    opt_split_emit(s, (IrInsn){.op = IR_jmp, .a = first, .b = n, .imm = block});
+}
+
+u32 opt_split_branch(OptSplit *s, u32 cond) {
+    u64 next = s->o->other.block_count;
+    opt_split_emit(s, (IrInsn){.op = IR_br, .a = cond, .imm = next | (next + 1) << 32});
+    opt_split_block(s);
+    return (u32)next + 2;
+}
+
+u32 opt_split_copy(OptSplit *s, u32 id) {
+    IrInsn i = s->f->insns.at[id];
+    opt_map_operands(s->f, &i, s->map);
+    if (i.op == IR_block) s->number[i.imm] = s->o->other.block_count, i.imm = s->o->other.block_count++;
+    return s->map[id] = opt_split_emit(s, i);
+}
+
+/* Blocks that were there before have other numbers now. */
+void opt_split_end(OptSplit *s) {
+    const u32 *number = s->number;
+    for (u32 id = 1; id < s->f->insns.len; id++) {
+        if (!(ir_op_facts[s->f->insns.at[id].op] & F_TERM)) continue;
+        IrInsn *i = &s->o->other.insns.at[s->map[id]];
+        if (i->op == IR_jmp) i->imm = number[i->imm];
+        if (i->op == IR_br) i->imm = number[(u32)i->imm] | (u64)number[i->imm >> 32] << 32;
+        if ((i->op == IR_exit || i->op == IR_exit_ind) && i->b) i->b = number[i->b];
+    }
+    s->f->block_count = s->o->other.block_count;
+    opt_take_copy(s->o, s->f, s->map);
+    s->o->decided = true;
+}
+
 /* --- the order ------------------------------------------------------------------------------------------ */
 
 typedef struct Pass {
     const char *name;
     void (*run)(Opt *o, IrFunc *f);
-    bool if_decided; /* only if opt_merge, opt_branches or opt_choose changed something */
+    bool if_decided; /* only if one before has decided something (Opt.decided) */
 } Pass;
 
 static const Pass passes[] = {
     {"promote", opt_promote, false},
     {"params", opt_params, false},
     {"simplify", opt_simplify, false},
+    {"forward", opt_forward, false},
     {"merge", opt_merge, false},
+    {"stores", opt_stores, false},
+    {"divisors", opt_divisors, false},
     {"branches", opt_branches, false},
     {"choose", opt_choose, false},
     {"join", opt_join, false},
@@ -163,6 +227,7 @@ void opt_run(Opt *o, IrFunc *f) {
     arena_reserve(&o->arena, ARENA_BYTES);
     o->stats.functions++;
     o->skipped = 0;
+    o->decided = false;
     o->stats.insns_before += f->insns.len;
     for (u32 k = 0; k < ARRAY_LEN(passes); k++) {
         if (passes[k].if_decided && !o->decided) continue;

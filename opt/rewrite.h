@@ -8,8 +8,7 @@
 #include "opt/opt.h"
 
 typedef struct Known { /* what memory holds: made by a load or a store */
-    u32 base;          /* value */
-    i32 disp;
+    OptPlace at;
     u8 log2size;
     u8 type;           /* IrType of the value */
     bool stored;       /* `value` is what was stored, its low bytes count; else what the load extended as aux2 says */
@@ -49,6 +48,11 @@ u32 rw_constant(Rewrite *w, IrType type, u64 bits);
 
 /* fold.c: the value that i comes to, folded as far as may be. Its operands are new ids. i is pure and no call. */
 u32 fold_insn(Rewrite *w, IrInsn i);
+static inline u32 rw_make2(Rewrite *w, IrOp op, IrType t, u32 a, u32 b) { return fold_insn(w, (IrInsn){.op = (u8)op, .type = (u8)t, .a = a, .b = b}); }
+static inline u32 rw_make_imm(Rewrite *w, IrOp op, IrType t, u32 a, u64 imm) { return rw_make2(w, op, t, a, rw_constant(w, t, imm)); }
+static inline u32 rw_make_ext(Rewrite *w, IrOp op, unsigned bits, u32 a) { return fold_insn(w, (IrInsn){.op = (u8)op, .type = IR_I64, .aux = (u8)bits, .a = a}); }
+static inline u32 rw_make_trunc(Rewrite *w, u32 a) { return fold_insn(w, (IrInsn){.op = IR_trunc, .type = IR_I32, .a = a}); }
+
 /* The i1 that tells whether i1 `cond` is false. */
 u32 fold_not(Rewrite *w, u32 cond);
 
@@ -60,6 +64,9 @@ void fold_find_thin(Rewrite *w);
 void fold_find_wide(Rewrite *w);
 /* The value of a sum, or the like, of which only the low half is wanted; operands new; 0: it is none. */
 u32 fold_narrow(Rewrite *w, IrInsn i);
+
+/* divide.c: the value of a division by c, or of its remainder. */
+u32 fold_division(Rewrite *w, const IrInsn *i, u64 c);
 
 /* cse.c */
 void cse_begin(Rewrite *w);

@@ -4,6 +4,8 @@
  * Products: the high half of one, then the low half, which the back end makes both by one multiplication (region_int.c, mul_done). RISC-V
  * programs compute them apart, each where it is wanted. Condition: the same operands, 64 bits.
  *
+ * Quotients: a remainder, then the quotient of the same division, which the processor makes both at once (lower_int.c, divide).
+ *
  * Carries: a sum, then whether it is less than one of what was added, then the sum that takes that in: add and adc, without a comparison in
  * between (region_int.c, carry_in_flags). Condition: what else is added can be computed before the first sum.
  *
@@ -15,9 +17,9 @@ enum { TABLE = 256, DEEP = 4 /* operations that one waits for, which would move,
 
 typedef struct Schedule {
     IrFunc *f;
-    u32 table[TABLE];  /* by operands: the last half of a product seen */
+    u32 table[TABLE];  /* by operands: the last half seen */
     u32 block;         /* id of its first instruction */
-    u32 *partner;      /* by id: the other half of the product */
+    u32 *partner;      /* by id: the other half */
     u32 *taker;        /* by id of a sum: the sum that takes in its carry */
     u32 *order, len;   /* the new one */
     u8 *placed;        /* by id: it is in it */
@@ -26,9 +28,14 @@ typedef struct Schedule {
 
 static const IrInsn *at(const Schedule *s, u32 id) { return &s->f->insns.at[id]; }
 
-/* --- products ------------------------------------------------------------------------------------------- */
+/* --- products and quotients ------------------------------------------------------------------------------------------- */
 
+static bool is_quotient(const IrInsn *i) { return i->op == IR_divs || i->op == IR_divu; }
+static bool is_remainder(const IrInsn *i) { return i->op == IR_rems || i->op == IR_remu; }
+
+/* Half of what one instruction makes? */
 static bool is_half(const Schedule *s, const IrInsn *i) {
+    if (is_quotient(i) || is_remainder(i)) return true;
     if ((i->op != IR_mul && i->op != IR_mulhs && i->op != IR_mulhu) || i->type != IR_I64) return false;
     return at(s, i->a)->op != IR_const && at(s, i->b)->op != IR_const;
 }
@@ -37,10 +44,15 @@ static bool same_product(const IrInsn *x, const IrInsn *y) {
     return (x->op == IR_mul) != (y->op == IR_mul) && ((x->a == y->a && x->b == y->b) || (x->a == y->b && x->b == y->a));
 }
 
+static bool same_division(const IrInsn *x, const IrInsn *y) {
+    const IrInsn *q = is_quotient(x) ? x : y, *r = q == x ? y : x;
+    return is_quotient(q) && r->op == (q->op == IR_divs ? IR_rems : IR_remu) && q->type == r->type && q->a == r->a && q->b == r->b;
+}
+
 static void find_partner(Schedule *s, u32 id) {
     const IrInsn *i = at(s, id);
     u32 *seen = &s->table[hash_u64((u64)MIN(i->a, i->b) << 32 | MAX(i->a, i->b)) % TABLE];
-    if (*seen > s->block && same_product(at(s, *seen), i)) {
+    if (*seen > s->block && (same_product(at(s, *seen), i) || same_division(at(s, *seen), i))) {
         s->partner[*seen] = id, s->partner[id] = *seen;
         s->pairs++;
         *seen = 0;
@@ -87,10 +99,10 @@ static bool can_place(const Schedule *s, u32 v, u32 sum, unsigned depth) {
     return (n < 1 || can_place(s, i->a, sum, depth - 1)) && (n < 2 || can_place(s, i->b, sum, depth - 1)) && (n < 3 || can_place(s, i->c, sum, depth - 1));
 }
 
-/* With the other half of a product. The operands are there. */
+/* With the other half of a product or division. The operands are there. */
 static void place_halves(Schedule *s, u32 id) {
     u32 other = s->partner[id];
-    bool high_first = other && at(s, id)->op == IR_mul;
+    bool high_first = other && (at(s, id)->op == IR_mul || is_quotient(at(s, id)));
     if (high_first) place(s, other);
     place(s, id);
     if (other) place(s, other);

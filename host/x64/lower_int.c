@@ -158,10 +158,35 @@ static void mul_high(Cg *g, IrInsn *i) {
     if (g->region && !mixed) g->region->low_of = g->cur;
 }
 
-/* The two cases in which the processor would trap give what ops.def says. Constant divisors need no test. */
+enum { OTHER_FAR = 24 /* IR instructions: bounds the search */ };
+
+/* The other half of the current division, further on in a quick block; 0: none. */
+static u32 other_half(const Cg *g, const IrInsn *i) {
+    static const u8 other[IR_OP_COUNT] = {[IR_divs] = IR_rems, [IR_rems] = IR_divs, [IR_divu] = IR_remu, [IR_remu] = IR_divu};
+    u32 end = MIN(g->cur + OTHER_FAR, g->f->insns.len);
+    for (u32 k = g->cur + 1; k < end && !g->region; k++) {
+        const IrInsn *o = cg_insn(g, k);
+        if (o->op == other[i->op] && o->type == i->type && cg_root(g, o->a) == cg_root(g, i->a) && cg_root(g, o->b) == cg_root(g, i->b)) return k;
+    }
+    return 0;
+}
+
+/* A value of further on is in `reg` already. */
+static void set_early(Cg *g, u32 id, unsigned reg) {
+    g->reg_val[reg] = id;
+    g->val.at[id].reg = (u8)reg;
+}
+
+static bool is_there(const Cg *g, u32 id) { return !g->region && (g->val.at[id].reg != NO_REG || g->val.at[id].spill >= 0); }
+
+/* The two cases in which the processor would trap give what ops.def says. Constant divisors need no test. Quotient and remainder of one division are made at once: in a quick block the
+ * other half waits in its register; in regions the quotient is left in rax, whatever is wanted, for div_done (region_int.c). */
 static void divide(Cg *g, IrInsn *i) {
     u32 w = cg_w(i->type);
     bool is_signed = i->op == IR_divs || i->op == IR_rems, quotient = i->op == IR_divs || i->op == IR_divu;
+    if (is_there(g, g->cur)) return;
+    u32 other = other_half(g, i);
+    bool both = g->region || other;
     bool known = cg_is_const(g, i->b) && cg_insn(g, i->b)->imm != 0 && (i64)cg_insn(g, i->b)->imm != -1 && (u32)cg_insn(g, i->b)->imm != ~0u;
     cg_take(g, RAX);
     cg_take(g, RDX);
@@ -187,17 +212,19 @@ static void divide(Cg *g, IrInsn *i) {
         done = x64_jmp_short(&g->b);
         if (minus_one) {
             x64_here_short(&g->b, minus_one);
-            if (quotient) x64_group3(&g->b, 3, w, RAX);
-            else x64_rr(&g->b, INSN(0, 0, 0x31), RDX, RDX);
+            if (quotient || both) x64_group3(&g->b, 3, w, RAX);
+            if (!quotient || both) x64_rr(&g->b, INSN(0, 0, 0x31), RDX, RDX);
             done2 = x64_jmp_short(&g->b);
         }
         x64_here_short(&g->b, zero);
-        if (quotient) x64_alu_ri(&g->b, ALU_OR, w, RAX, -1);
-        else x64_rr(&g->b, I_MOV_R_RM | w, RDX, RAX); /* 32 bits: the upper half is to be zero (cg_is_alias) */
+        if (!quotient || both) x64_rr(&g->b, I_MOV_R_RM | w, RDX, RAX); /* 32 bits: the upper half is to be zero (cg_is_alias) */
+        if (quotient || both) x64_alu_ri(&g->b, ALU_OR, w, RAX, -1);
         x64_here_short(&g->b, done);
         if (done2) x64_here_short(&g->b, done2);
     }
     set_from(g, quotient ? RAX : RDX);
+    if (g->region && !quotient) g->region->low_of = g->cur;
+    if (other) set_early(g, other, quotient ? RDX : RAX);
 }
 
 /* lzcnt and tzcnt, or bsr and bsf with the zero case repaired by a move. */

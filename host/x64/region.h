@@ -168,7 +168,7 @@ typedef struct Region {
     VEC(RLeaf) leaves;
     u32 saves;                 /* Vcpu.save in use by moves */
     u32 operands;              /* registers */
-    u32 low_of;                /* the high half of a product that was made last: rax has its low half */
+    u32 low_of;                /* the high half of a product, or the remainder of a division, that was made last: rax has the low half, or the quotient */
     u32 flags_of;              /* the sum whose carry is in the flags; 0: none */
     u32 borrowed;              /* registers that the current instruction has saved: in Vcpu.save[number] */
     VEC(Seg) segs;             /* 0 unused, likewise the next three */

@@ -75,6 +75,16 @@ static void add_carry(Cg *g, const IrInsn *i, u32 x, u32 compare) {
     cg_set(g, dst);
 }
 
+/* One operand that is a carry. If that is so of both, the one that has no other place. */
+static bool take_in_carry(Cg *g, const IrInsn *i) {
+    u32 a = cg_root(g, i->a), b = cg_root(g, i->b), carry;
+    if (i->op != IR_add && i->op != IR_sub) return false;
+    bool first = i->op == IR_add && !region_carry(g->region, b) && (region_carry(g->region, a) || !known_carry(g, b));
+    if (!(carry = known_carry(g, first ? a : b))) return false;
+    add_carry(g, i, first ? i->b : i->a, carry);
+    return true;
+}
+
 static void alu_operand(Cg *g, const IrInsn *i, bool flags) {
     u32 w = cg_w(i->type), a = i->a, b = i->b;
     unsigned dst = cg_target(g, false, 0, NO_REG);
@@ -111,15 +121,7 @@ static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
     if (mask_low(g, i)) return;
-    u32 carry = known_carry(g, root_b);
-    if ((i->op == IR_add || i->op == IR_sub) && carry) {
-        add_carry(g, i, a, carry);
-        return;
-    }
-    if (i->op == IR_add && (carry = known_carry(g, root_a))) {
-        add_carry(g, i, b, carry);
-        return;
-    }
+    if (take_in_carry(g, i)) return;
     if (i->op == IR_add && region_is_lea(g)) {
         X64Mem m = region_address(g);
         unsigned dst = cg_target(g, false, 0, NO_REG);
@@ -181,7 +183,16 @@ static void mul(Cg *g, const IrInsn *i) {
 static bool mul_done(Cg *g, const IrInsn *i) {
     const IrInsn *high = cg_insn(g, g->cur - 1);
     u32 a = cg_root(g, i->a), b = cg_root(g, i->b), x = cg_root(g, high->a), y = cg_root(g, high->b);
-    if (g->region->low_of != g->cur - 1 || high->type != i->type || !((a == x && b == y) || (a == y && b == x))) return false;
+    if (g->region->low_of != g->cur - 1 || (high->op != IR_mulhs && high->op != IR_mulhu) || high->type != i->type || !((a == x && b == y) || (a == y && b == x))) return false;
+    cg_set(g, RAX);
+    return true;
+}
+
+/* Likewise, because the remainder was. */
+static bool div_done(Cg *g, const IrInsn *i) {
+    const IrInsn *rest = cg_insn(g, g->cur - 1);
+    if (g->region->low_of != g->cur - 1 || rest->op != (i->op == IR_divs ? IR_rems : IR_remu) || rest->type != i->type) return false;
+    if (cg_root(g, i->a) != cg_root(g, rest->a) || cg_root(g, i->b) != cg_root(g, rest->b)) return false;
     cg_set(g, RAX);
     return true;
 }
@@ -209,6 +220,7 @@ bool region_lower_int(Cg *g, const IrInsn *i) {
     case IR_mul:
         if (!mul_done(g, i)) mul(g, i);
         return true;
+    case IR_divs: case IR_divu: return div_done(g, i);
     case IR_shl: case IR_shr: case IR_sar: case IR_rotl: case IR_rotr:
         if (!cg_is_const(g, cg_root(g, i->b))) return false;
         shift(g, i);

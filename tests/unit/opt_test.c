@@ -14,7 +14,8 @@
 #include <sys/mman.h>
 
 enum { CODE = 8192, MEMORY = 8192, BLOCKS = 10, LEAVES = 3, STEPS = 20000 };
-enum { RA = 1, BASE = 26, FUEL = 27 }; /* registers that random instructions leave alone */
+enum { RA = 1, BASE = 26, FUEL = 27, ALIAS = 28, DIVISOR = 29 }; /* registers that random instructions leave alone; ALIAS: an address near BASE, too */
+enum { APART = 24 /* mostly ALIAS - BASE */ };
 static const u64 code_at = 0x10000;
 
 static u64 seed;
@@ -34,7 +35,7 @@ static void emit(u32 bits, unsigned len) {
     code_len += len;
 }
 
-static bool is_reserved(unsigned reg) { return reg == RA || reg == BASE || reg == FUEL; }
+static bool is_reserved(unsigned reg) { return reg == RA || reg == BASE || reg == FUEL || reg == ALIAS || reg == DIVISOR; }
 
 /* Few registers, so that instructions see each other's results: x5 to x12 (and zero), f0 to f7. */
 static u32 few_registers(const RvOpInfo *op, u32 bits) {
@@ -86,6 +87,27 @@ static void emit_word(void) {
     }
 }
 
+static void emit_store(u32 log2size, u32 base, u32 value, u32 disp) { emit(0x23 | log2size << 12 | (disp & 31) << 7 | base << 15 | value << 20 | disp >> 5 << 25, 4); }
+
+/* A word is stored in pieces, in any order, through one base, and mostly loaded as a whole through another: what opt/forward.c and opt/stores.c are for, or nearly. */
+static void emit_pieces(void) {
+    u32 log2piece = pick(4) ? 0 : pick(2), log2size = log2piece + 1 + pick(3 - log2piece), count = 1u << (log2size - log2piece), first = pick(count), to = 8 * pick(8), word = 5 + pick(4);
+    u32 base = pick(3) ? ALIAS : BASE, kind = pick(4), step = count > 1 && pick(2) ? count - 1 : 1; /* up or down */
+    bool swap = pick(3) == 0, is_word = log2size < 3 && pick(2);
+    for (u32 k = 0; k < count; k++) {
+        u32 piece = (first + k * step) % count, reg = 9 + pick(4), from = (swap ? count - 1 - piece : piece) << log2piece;
+        if (kind == 0) emit(0x03 | reg << 7 | (4 | log2piece) << 12 | BASE << 15 | (pick(12) ? from : pick(64)) << 20, 4);
+        else if (kind < 3) emit(is_word ? 0x1b | reg << 7 | 5 << 12 | word << 15 | 8 * from << 20 : 0x13 | reg << 7 | 5 << 12 | word << 15 | 8 * from << 20, 4); /* srliw, srli */
+        if (!pick(24)) emit_store(pick(4), pick(2) ? BASE : ALIAS, 5 + pick(8), pick(64));
+        emit_store(log2piece, base, kind < 3 ? reg : 5 + pick(8), to + (pick(24) ? piece << log2piece : pick(8)));
+    }
+    if (!pick(4)) emit_store(pick(4), pick(2) ? BASE : ALIAS, 5 + pick(8), pick(64));
+    u32 load = base == ALIAS ? BASE : ALIAS, disp = base == ALIAS ? to + APART : to - APART;
+    if (pick(12) == 0) load = base, disp = to;
+    if (log2size > 1 && !pick(4)) emit(0x07 | pick(8) << 7 | log2size << 12 | load << 15 | disp << 20, 4); /* flw, fld */
+    else emit(0x03 | (5 + pick(4)) << 7 | (log2size | (log2size < 3 && pick(2) ? 4 : 0)) << 12 | load << 15 | disp << 20, 4);
+}
+
 static u32 three(u32 bits, u32 rd, u32 rs1, u32 rs2) { return bits | rd << 7 | rs1 << 15 | rs2 << 20; }
 
 /* A word of a long product, added to a sum of words, in an order of its own; sometimes something comes between. */
@@ -119,6 +141,52 @@ static void emit_exchange(void) {
     emit(ADD | index << 7 | index << 15 | BASE << 20, 4);
     emit(SW | place << 7 | BASE << 15 | new << 20, 4);
     emit(LBU | old << 7 | index << 15 | pick(64) << 20, 4);
+}
+
+/* A rotate written as two shifts by distances that nobody knows, or nearly. */
+static void emit_rotate(void) {
+    enum { SLL = 0x1033, SRL = 0x5033, SUB = 0x40000033, OR = 0x6033, XOR = 0x4033, ADD = 0x33, WORD = 8 };
+    static const u32 joins[] = {OR, OR, OR, XOR, ADD};
+    u32 x = 5 + pick(4), by = 5 + pick(4), other = 9, from = 0, word = pick(2) * WORD, right = pick(2);
+    if (pick(4) == 0) emit(0x13 | other << 7 | (pick(6) ? word ? 32u : 64u : pick(80)) << 20, 4), from = other;
+    emit(three(SUB | pick(2) * WORD, other, from, by), 4);
+    emit(three((right ? SRL : SLL) | word, 10, x, by), 4);
+    emit(three((right ? SLL : SRL) | (pick(8) ? word : 0), 11, x, other), 4);
+    emit(three(joins[pick(5)], 12, pick(2) ? 10 : 11, pick(8) ? pick(2) ? 11 : 10 : x), 4);
+}
+
+/* A number to divide by: of one bit or nearly, small, or any. */
+static void emit_divisor(u32 rd) {
+    u32 kind = pick(5);
+    if (kind < 2) emit(0x13 | rd << 7 | pick(4096) << 20, 4);
+    else emit(0x37 | rd << 7 | pick(1u << 20) << 12, 4);
+    if (kind > 2) emit(0x13 | rd << 7 | rd << 15 | pick(4096) << 20, 4);
+    if (kind == 1 || kind == 4) emit(0x1013 | rd << 7 | rd << 15 | pick(64) << 20, 4); /* slli */
+    if (kind == 1 && pick(2)) emit(0x13 | rd << 7 | rd << 15 | (pick(2) ? 1u : 0xfffu) << 20, 4);
+}
+
+/* Divisions by a number that is known, or that opt/divisors.c may guess, of about a multiple of it, or any. */
+static void emit_divisions(void) {
+    enum { MUL = 0x2000033, DIV = 0x2004033, REMU = 0x2007033, SUB = 0x40000033, WORD = 8 };
+    u32 divisor = 14, number = 5 + pick(4);
+    if (pick(3)) emit_divisor(divisor);
+    else divisor = pick(3) ? DIVISOR : 5 + pick(4);
+    if (pick(3) == 0) { /* the largest multiple, of 64, 63, 32 or 31 bits: where reciprocals go wrong first */
+        static const u8 zeros[] = {0, 1, 32, 33};
+        emit(three(0x3033, number, 0, BASE), 4); /* sltu: 1, but nobody knows */
+        emit(three(SUB, number, 0, number), 4);
+        emit(0x5013 | number << 7 | number << 15 | (u32)zeros[pick(4)] << 20, 4);
+        emit(three(REMU, 9, number, divisor), 4);
+        emit(three(SUB, number, number, 9), 4);
+        if (pick(2)) emit(three(SUB, number, 0, number), 4);
+    } else if (pick(3)) {
+        emit(three(MUL, number, number, divisor), 4);
+    }
+    if (pick(3)) emit(0x13 | number << 7 | number << 15 | (pick(2) ? pick(3) : 0xfffu) << 20, 4);
+    for (u32 k = 1 + pick(3); k; k--) {
+        emit(three(DIV | pick(4) << 12 | (pick(2) ? WORD : 0), 9 + pick(4), pick(5) ? number : 9 + pick(4), divisor), 4);
+        if (!pick(4)) emit_random();
+    }
 }
 
 static u32 branch_bits(u32 kind, unsigned rs1, unsigned rs2, i32 off) {
@@ -245,6 +313,9 @@ static void emit_pass(void) {
         block_at[n] = code_len;
         for (u32 k = pick(9); k; k--) emit_random();
         if (!pick(4)) emit_word();
+        if (!pick(4)) emit_pieces();
+        if (!pick(3)) emit_divisions();
+        if (!pick(4)) emit_rotate();
         for (u32 k = pick(5) ? 0 : 1 + pick(2); k; k--) emit_product();
         if (!pick(5)) emit_exchange();
         if (!pick(5)) emit_search();
@@ -258,6 +329,12 @@ static void emit_pass(void) {
         for (u32 k = pick(4); k; k--) emit_random();
         emit(0x00008067, 4); /* ret */
     }
+}
+
+static u64 seen[OPT_SEEN]; /* Opt.seen: sometimes wrong */
+
+static void look(void) {
+    for (u32 k = 0; k < OPT_SEEN; k++) seen[k] = pick(3) ? pick(2000) - 1000ull : (u64)pick(1u << 31) << pick(33);
 }
 
 static void make_program(u64 number) {
@@ -321,11 +398,11 @@ static const char *round_trip(const IrFunc *f) {
 static IrFunc *regions[CODE];
 static bool tried[CODE];
 static u32 guessed;
-static u64 prefetches, skipped, choices, joins;
+static OptStats sums;
 
 static IrFunc *region_of(u64 pc, u64 number) {
     static Region r;
-    static Opt o = {.pinned = 10};
+    static Opt o = {.pinned = 10, .seen = seen};
     u32 k = (u32)(pc - code_at);
     if (k >= CODE || tried[k]) return k < CODE ? regions[k] : NULL;
     tried[k] = true;
@@ -337,7 +414,7 @@ static IrFunc *region_of(u64 pc, u64 number) {
     const char *wrong = ir_verify(f, why, sizeof why);
     if (!wrong) opt_run(&o, f), wrong = ir_verify(f, why, sizeof why);
     if (!wrong) wrong = round_trip(f);
-    prefetches = o.stats.prefetches, skipped = o.stats.skipped, choices = o.stats.choices, joins = o.stats.joins;
+    sums = o.stats;
     if (wrong) {
         printf("invalid IR: %s\n", wrong);
         exit(1);
@@ -361,6 +438,8 @@ static void begin(Vcpu *cpu, u64 number) {
     for (u32 k = 0; k < 32; k++) s->f[k] = pick(2) ? ~0ull << 32 | pick(1u << 31) : (u64)pick(1u << 31) << 33;
     for (u32 k = 0; k < MEMORY; k++) memory[k] = (u8)pick(256);
     s->x[BASE] = (u64)memory + MEMORY / 2;
+    s->x[ALIAS] = s->x[BASE] + (pick(3) ? APART : pick(48));
+    s->x[DIVISOR] = seen[DIVISOR] + (pick(3) ? 0 : pick(3) - 1ull);
     s->x[FUEL] = 300;
     cpu->pc = code_at;
 }
@@ -405,6 +484,7 @@ int main(int argc, char **argv) {
     u32 passed = 0, failed = 0;
     for (u64 n = first; n < first + count && !failed; n++) {
         make_program(n);
+        look();
         begin(want, n);
         TrapCode a = run(want, n, false);
         memcpy(kept, memory, MEMORY);
@@ -420,7 +500,9 @@ int main(int argc, char **argv) {
         print_program();
         print_difference(want, got);
     }
-    if (count >= 1000 && (!guessed || !prefetches || !skipped || !choices || !joins)) failed++, printf("programs did not have what they are made to have\n");
-    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins\n%u passed, %u failed\n", guessed, prefetches, skipped, choices, joins, passed, failed);
+    const u64 made[] = {guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.forwarded, sums.stores_merged, sums.divisors};
+    for (u32 k = 0; k < ARRAY_LEN(made); k++)
+        if (count >= 1000 && !made[k]) failed++, printf("programs did not have what they are made to have: number %u\n", k);
+    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins, %lu words of pieces, %lu stores of them, %lu divisors\n%u passed, %u failed\n", guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.forwarded, sums.stores_merged, sums.divisors, passed, failed);
     return failed != 0;
 }

@@ -178,6 +178,30 @@ static u32 carry(u32 x, u32 y) {
     return pick(2) ? emit(IR_add, IR_I64, 0, 0, other, bit, 0, 0) : emit(pick(3) ? IR_add : IR_sub, IR_I64, 0, 0, bit, other, 0, 0);
 }
 
+/* The sum of two carries, of which the first may be wanted elsewhere, and the second, too. */
+static u32 two_carries(void) {
+    u32 bit[2];
+    for (u32 k = 0; k < 2; k++) {
+        u32 x = any(IR_I64), y = any(IR_I64), sum = add_value(emit(IR_add, IR_I64, 0, 0, x, y, 0, 0));
+        u32 less = emit(IR_ltu, IR_I1, 0, 0, sum, pick(2) ? x : y, 0, 0);
+        bit[k] = emit(IR_zext, IR_I64, 1, 0, less, 0, 0, 0);
+        if (!pick(3)) add_value(bit[k]);
+    }
+    u32 first = pick(2), second = pick(6) ? !first : first;
+    return emit(pick(4) ? IR_add : IR_sub, IR_I64, 0, 0, bit[first], bit[second], 0, 0);
+}
+
+/* A remainder and the quotient of the same division, or of nearly the same; or a product of the same operands. */
+static u32 division(void) {
+    IrType t = any_int();
+    bool is_signed = pick(2);
+    u32 a = any(t), b = any(t), other = pick(12) ? a : any(t);
+    add_value(emit(is_signed ? IR_rems : IR_remu, t, 0, 0, a, b, 0, 0));
+    if (!pick(6)) add_value(integer());
+    IrOp op = pick(8) ? is_signed ? IR_divs : IR_divu : pick(2) ? IR_mul : is_signed ? IR_divu : IR_divs;
+    return emit(op, t, 0, 0, other, b, 0, 0);
+}
+
 /* Both halves of a product, added to something. */
 static u32 wide(void) {
     u32 a = any(IR_I64), b = any(IR_I64), swap = pick(2), more = pick(6) ? 0 : any(IR_I64);
@@ -249,7 +273,7 @@ static void straight(u32 n) {
         u32 k = pick(20);
         if (!pick(3)) begin_insn();
         u32 v = 0;
-        if (k < 7) v = pick(4) ? binary() : wide();
+        if (k < 7) v = pick(4) ? binary() : pick(2) ? wide() : pick(2) ? division() : two_carries();
         else if (k < 12) v = integer();
         else if (k < 15) v = floating();
         else if (k < 18) begin_insn(), v = memory_access();
