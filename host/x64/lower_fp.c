@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Floating point to SSE/AVX/FMA.
  *
- * MXCSR holds the guest's rounding mode (the block's mode: RISC-V frm) and its sticky flags are the guest's, so an
+ * MXCSR holds the guest's rounding mode (the block's mode: RISC-V frm), and tells of the guest's flags (stubs.c), so an
  * operation is the host's instruction plus, for results that may be NaN, a test that leads to a slow path out of line:
  * the guest's NaN is canonical, the host's is not. What the host does not have (round to nearest, ties to max
  * magnitude; a static rounding mode other than the current; half precision arithmetic) goes through softfp.
@@ -108,11 +108,23 @@ void cg_canonical_nan(Cg *g, unsigned reg, unsigned type) {
     x64_here_short(&g->b, fine);
 }
 
+/* The host's flags are the guest's, too. */
+static void read_flags(Cg *g, unsigned dst) {
+    x64_stmxcsr(&g->b, CPU_MEM(mxcsr));
+    x64_rm(&g->b, I_MOV_R_RM, dst, CPU_MEM(mxcsr));
+    x64_alu_ri(&g->b, ALU_AND, 0, dst, 0x3f);
+    x64_rm(&g->b, I_MOVZX8, dst, x64_mem_index(RBP, dst, 0, CPU_OFF(flag_map)));
+    x64_alu_rm(&g->b, ALU_OR, 0, dst, CPU_MEM(fflags));
+}
+
 /* Behind the block: called by leave.c. */
 void cg_late_fp(Cg *g, const Late *l) {
-    if (l->kind == LATE_SOFT) soft_call(g, cg_insn(g, l->insn), l->operand, l->reg);
-    else load_nan(g, l->reg, l->type);
-    if (g->region && l->kind != LATE_UNBOX) region_deferred_nans(g, l->insn);
+    switch (l->kind) {
+    case LATE_SOFT: soft_call(g, cg_insn(g, l->insn), l->operand, l->reg); break;
+    case LATE_FLAGS: read_flags(g, l->reg); break;
+    default: load_nan(g, l->reg, l->type); break;
+    }
+    if (g->region && (l->kind == LATE_SOFT || l->kind == LATE_NAN)) region_deferred_nans(g, l->insn);
     x64_jmp(&g->b, l->back + g->b.rx_delta);
 }
 
@@ -384,26 +396,23 @@ static void unbox(Cg *g, IrInsn *i) {
     cg_set(g, dst);
 }
 
-static void get_flags(Cg *g, IrInsn *i) {
-    unsigned dst = cg_target(g, false, 0, NO_REG), t = cg_temp(g, false);
-    x64_stmxcsr(&g->b, CPU_MEM(mxcsr));
-    x64_rm(&g->b, I_MOV_R_RM, t, CPU_MEM(mxcsr));
-    x64_alu_ri(&g->b, ALU_AND, 0, t, 0x3f);
-    x64_rm(&g->b, I_MOVZX8, t, x64_mem_index(RBP, t, 0, CPU_OFF(flag_map)));
-    x64_alu_rm(&g->b, ALU_OR, 0, t, CPU_MEM(fflags));
-    x64_mov(&g->b, dst, t);
+/* See fp_trap in stubs.c. */
+static void get_flags(Cg *g) {
+    unsigned dst = cg_target(g, false, 0, NO_REG);
+    x64_alu_mi(&g->b, ALU_CMP, 0, CPU_MEM(fp_traps), 0);
+    x64_rm(&g->b, I_MOV_R_RM, dst, CPU_MEM(fflags));
+    Late *l = cg_late(g, LATE_FLAGS, x64_jcc(&g->b, CC_E, NULL));
+    l->reg = (u8)dst;
+    l->back = g->b.at;
     cg_set(g, dst);
-    (void)i;
 }
 
-static void set_flags(Cg *g, IrInsn *i) {
+static void set_flags(Cg *g, const IrInsn *i) {
     unsigned a = cg_use(g, i->a), t = cg_temp(g, false);
     x64_mov(&g->b, t, a);
     x64_alu_ri(&g->b, ALU_AND, 0, t, 31);
     x64_rm(&g->b, I_MOV_RM_R, t, CPU_MEM(fflags));
-    x64_stmxcsr(&g->b, CPU_MEM(mxcsr));
-    x64_alu_mi(&g->b, ALU_AND, 0, CPU_MEM(mxcsr), ~0x3f);
-    x64_ldmxcsr(&g->b, CPU_MEM(mxcsr));
+    x64_ldmxcsr(&g->b, x64_mem_index(RBP, t, 2, CPU_OFF(mxcsr_of)));
 }
 
 static bool needs_softfp(const Cg *g, const IrInsn *i) {
@@ -426,7 +435,7 @@ void cg_lower_fp(Cg *g, IrInsn *i) {
     case IR_bits: move_bits(g, i); return;
     case IR_box: box(g, i); return;
     case IR_unbox: unbox(g, i); return;
-    case IR_getflags: get_flags(g, i); return;
+    case IR_getflags: get_flags(g); return;
     case IR_setflags: set_flags(g, i); return;
     }
     if (needs_softfp(g, i)) {

@@ -404,6 +404,11 @@ static void on_fault(int sig, siginfo_t *info, void *uc) {
     host_x64.abandon(&stubs, guest, cpu, uc, TRAP_FAULT);
 }
 
+static void on_fp_trap(int sig, siginfo_t *info, void *uc) {
+    (void)sig, (void)info;
+    if (!host_x64.fp_trap(cpu, uc)) abort();
+}
+
 static void setup(const char *without) {
     host_x64.init(without);
     code_memory = mmap(NULL, CODE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -425,6 +430,8 @@ static void setup(const char *without) {
     struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     sigaction(SIGSEGV, &sa, NULL);
     sigaction(SIGBUS, &sa, NULL);
+    sa.sa_sigaction = on_fp_trap;
+    sigaction(SIGFPE, &sa, NULL);
     for (u32 k = 0; k < X64_PIN_COUNT; k++) pinned[guest->hot_slots[k]] = pinned[guest->hot_fslots[k]] = true;
 }
 
@@ -438,6 +445,7 @@ static void random_state(void) {
     before->mode = f->mode;
     before->poll = !pick(20);
     before->fflags = pick(32);
+    before->fp_traps = pick(2) * pick(5);
     for (u32 k = 0; k < MEMORY; k += 8) {
         u64 v = random_bits(pick(2) ? IR_F64 : IR_I64);
         memcpy(memory_before + k, &v, 8);
