@@ -23,7 +23,8 @@ enum { /* index into Vcpu.k; per format: f16, f32, f64 follow one another */
     VCPU_K_NAN = VCPU_K_MAGNITUDE + 3,  /* canonical NaN */
     VCPU_K_BOX = VCPU_K_NAN + 3,        /* NaN-boxing ones of f16, f32 */
     VCPU_K_LIMIT = VCPU_K_BOX + 2,      /* 2^32 and 2^63 as f32, then as f64 */
-    VCPU_CONST_COUNT = VCPU_K_LIMIT + 4,
+    VCPU_K_BELOW_HALF = VCPU_K_LIMIT + 4, /* the number before 0.5, f32 and f64 */
+    VCPU_CONST_COUNT = VCPU_K_BELOW_HALF + 2,
 };
 
 /* The guest's pages as accesses find them: a hit is an address with (address - tag) <= PAGE_BYTES - size. An empty entry has the tag of a page that

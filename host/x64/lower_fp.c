@@ -231,6 +231,32 @@ bool cg_choose_extreme(Cg *g, const IrInsn *i) {
     return true;
 }
 
+/* Normal numbers and zeros; the rest by softfp. glibc's fmin and fmax ask for each operand. */
+static void classify(Cg *g, IrInsn *i) {
+    bool wide = cg_insn(g, i->a)->type == IR_F64;
+    u32 w = wide ? W1 : 0;
+    u8 operand[3] = {(u8)cg_use(g, i->a)};
+    unsigned dst = cg_target(g, false, 0, NO_REG), sign = cg_temp(g, false);
+    x64_rr(&g->b, I_MOVD_R_X | w, xn(operand[0]), dst);
+    x64_mov(&g->b, sign, dst);
+    x64_shift_ri(&g->b, SH_SAR, w, sign, wide ? 63 : 31);
+    x64_alu_rr(&g->b, ALU_ADD, w, dst, dst);
+    u8 *zero = x64_jcc_short(&g->b, CC_E);
+    x64_shift_ri(&g->b, SH_SHR, w, dst, wide ? 53 : 24);
+    x64_alu_ri(&g->b, ALU_SUB, 0, dst, 1);
+    x64_alu_ri(&g->b, ALU_CMP, 0, dst, wide ? 0x7fd : 0xfd); /* the exponent is the least or the greatest */
+    u8 *special = x64_jcc(&g->b, CC_A, NULL);
+    x64_alu_ri(&g->b, ALU_AND, 0, sign, (1 << 1) - (1 << 6));
+    x64_rm(&g->b, I_LEA, dst, x64_mem(sign, 1 << 6));
+    u8 *done = x64_jmp_short(&g->b);
+    x64_here_short(&g->b, zero);
+    x64_alu_ri(&g->b, ALU_AND, 0, sign, (1 << 3) - (1 << 4));
+    x64_rm(&g->b, I_LEA, dst, x64_mem(sign, 1 << 4));
+    x64_here_short(&g->b, done);
+    soft_late(g, special, operand, dst);
+    cg_set(g, dst);
+}
+
 static void sign_operation(Cg *g, IrInsn *i) {
     unsigned a = cg_use(g, i->a), k = format(i->type);
     if (i->op != IR_fcopysign) {
@@ -271,23 +297,64 @@ static void check_unsigned(Cg *g, const IrInsn *i, unsigned a, u8 *slow[3]) {
     slow[2] = x64_jcc(&g->b, CC_AE, NULL);
 }
 
+static const u8 host_rounding[] = {0, 3, 1, 2}; /* RNE RTZ RDN RUP, as roundsd and EVEX have it */
+
 /* AVX-512 converts to unsigned integers; what does not fit gives all ones, and softfp decides. Inexact is raised only if the
- * value fits, as in the guest. */
+ * value fits, as in the guest: of a static rounding mode, which raises nothing, by truncating once more. */
 static void to_unsigned_avx512(Cg *g, IrInsn *i) {
     unsigned pp = scalar(cg_insn(g, i->a)->type);
-    u32 w = cg_w(i->type);
+    u32 w = cg_w(i->type), truncate = I_VCVTTS2USI(pp) | w, round = I_VCVTS2USI(pp) | w;
+    bool fixed = i->aux != 1 && !native_rounding(g, i);
     u8 operand[3] = {(u8)cg_use(g, i->a)};
-    unsigned dst = cg_target(g, false, 0, NO_REG);
-    x64_evex_rr(&g->b, (i->aux == 1 ? I_VCVTTS2USI(pp) : I_VCVTS2USI(pp)) | w, dst, 0, xn(operand[0]));
+    unsigned dst = cg_target(g, false, 0, NO_REG), t = fixed ? cg_temp(g, false) : NO_REG;
+    if (fixed) x64_evex_rr_round(&g->b, round, dst, 0, xn(operand[0]), host_rounding[i->aux]);
+    else x64_evex_rr(&g->b, i->aux == 1 ? truncate : round, dst, 0, xn(operand[0]));
     x64_alu_ri(&g->b, ALU_CMP, w, dst, -1);
-    soft_late(g, x64_jcc(&g->b, CC_E, NULL), operand, dst);
+    u8 *slow = x64_jcc(&g->b, CC_E, NULL);
+    if (fixed) x64_evex_rr(&g->b, truncate, t, 0, xn(operand[0]));
+    soft_late(g, slow, operand, dst);
     cg_set(g, dst);
 }
 
-/* cvt(t)sd2si gives the least integer for what does not fit; that value leads to softfp, which knows better. */
+/* To nearest, ties away from zero, is to truncate what is half farther from zero; but for a half the next smaller number, or what is just below a half
+ * would be rounded up by the sum. Raises nothing. */
+static void half_away(Cg *g, unsigned dst, unsigned a, unsigned type) {
+    unsigned k = format(type), pp = scalar(type);
+    sse3_mem(g, I_ANDPS, dst, a, constant(VCPU_K_SIGN + k));
+    sse3_mem(g, I_ORPS, dst, dst, constant(VCPU_K_BELOW_HALF + k - 1));
+    x64_evex_rr_round(&g->b, I_ADDS(pp) | cg_w(type), xn(dst), xn(dst), xn(a), 0);
+}
+
+/* dst = a rounded as the operation says, whatever the mode is, without inexact being raised. */
+static void round_fixed(Cg *g, const IrInsn *i, unsigned a, unsigned dst, u32 w) {
+    unsigned type = cg_insn(g, i->a)->type, pp = scalar(type);
+    if (x64_features.avx512 && i->aux < 4) {
+        x64_evex_rr_round(&g->b, I_CVTS2SI(pp) | w, dst, 0, xn(a), host_rounding[i->aux]);
+        return;
+    }
+    unsigned t = cg_temp(g, true);
+    if (i->aux == 4) {
+        half_away(g, t, a, type);
+        x64_evex_rr_sae(&g->b, I_CVTTS2SI(pp) | w, dst, 0, xn(t));
+        return;
+    }
+    u32 round = type == IR_F64 ? I_ROUNDSD : I_ROUNDSS;
+    if (x64_features.avx) x64_vrr(&g->b, round, xn(t), xn(a), xn(a));
+    else x64_rr(&g->b, round, xn(t), xn(a));
+    x64_u8(&g->b, host_rounding[i->aux] | 8);
+    x64_rr(&g->b, I_CVTTS2SI(pp) | w, dst, xn(t));
+}
+
+/* Is there code for the operation's rounding mode? */
+static bool rounds_to_integer(const Cg *g, const IrInsn *i) {
+    return i->aux == 1 || native_rounding(g, i) || (i->aux2 & IR_SIGNED ? i->aux < 4 || x64_features.avx512 : i->aux < 4 && x64_features.avx512);
+}
+
+/* cvt(t)sd2si gives the least integer for what does not fit; that value leads to softfp, which knows better. Of a rounding mode that is not the current one,
+ * inexact is raised by truncating once more. */
 static void to_integer(Cg *g, IrInsn *i) {
-    bool truncates = i->aux == 1, is_signed = i->aux2 & IR_SIGNED;
-    if (!truncates && !native_rounding(g, i)) {
+    bool truncates = i->aux == 1, is_signed = i->aux2 & IR_SIGNED, fixed = !truncates && !native_rounding(g, i);
+    if (!rounds_to_integer(g, i)) {
         soft_inline(g, i);
         return;
     }
@@ -297,54 +364,58 @@ static void to_integer(Cg *g, IrInsn *i) {
     }
     unsigned pp = scalar(cg_insn(g, i->a)->type);
     u8 operand[3] = {(u8)cg_use(g, i->a)}, *slow[3] = {0};
-    bool wide = i->type == IR_I64 || !is_signed;
-    unsigned dst = cg_target(g, false, 0, NO_REG);
+    u32 w = i->type == IR_I64 || !is_signed ? W1 : 0;
+    unsigned dst = cg_target(g, false, 0, NO_REG), t = fixed ? cg_temp(g, false) : NO_REG;
     if (!is_signed) check_unsigned(g, i, operand[0], slow);
-    x64_rr(&g->b, (truncates ? I_CVTTS2SI(pp) : I_CVTS2SI(pp)) | (wide ? W1 : 0), dst, xn(operand[0]));
+    if (fixed) round_fixed(g, i, operand[0], dst, w);
+    else x64_rr(&g->b, (truncates ? I_CVTTS2SI(pp) : I_CVTS2SI(pp)) | w, dst, xn(operand[0]));
     if (is_signed) {
-        x64_alu_ri(&g->b, ALU_CMP, wide ? W1 : 0, dst, 1); /* overflows for the least integer only */
+        x64_alu_ri(&g->b, ALU_CMP, w, dst, 1); /* overflows for the least integer only */
         slow[0] = x64_jcc(&g->b, CC_O, NULL);
     }
+    if (fixed) x64_rr(&g->b, I_CVTTS2SI(pp) | w, t, xn(operand[0]));
     for (unsigned k = 0; k < 3; k++)
         if (slow[k]) soft_late(g, slow[k], operand, dst);
     cg_set(g, dst);
 }
 
+/* Has the integer a so few bits, but perhaps for its sign, that nothing is rounded? Else softfp. */
+static u8 *check_exact(Cg *g, const IrInsn *i, unsigned a, unsigned t) {
+    bool is_signed = i->aux2 & IR_SIGNED;
+    u32 w = cg_w(cg_insn(g, i->a)->type);
+    x64_mov(&g->b, t, a);
+    x64_shift_ri(&g->b, is_signed ? SH_SAR : SH_SHR, w, t, i->type == IR_F64 ? 53 : 24);
+    if (is_signed) x64_alu_ri(&g->b, ALU_ADD, w, t, 1); /* 0 and -1 are fine */
+    x64_alu_ri(&g->b, ALU_CMP, w, t, is_signed);
+    return x64_jcc(&g->b, CC_A, NULL);
+}
+
 static void from_integer(Cg *g, IrInsn *i) {
     unsigned from = cg_insn(g, i->a)->type;
-    bool is_signed = i->aux2 & IR_SIGNED, exact = i->type == IR_F64 && from == IR_I32;
-    if (!exact && !native_rounding(g, i)) {
-        soft_inline(g, i);
-        return;
-    }
+    bool is_signed = i->aux2 & IR_SIGNED, exact = i->type == IR_F64 && from == IR_I32, fixed = !exact && !native_rounding(g, i);
     u8 operand[3] = {(u8)cg_use(g, i->a)}, *slow = NULL;
-    unsigned a = operand[0];
+    unsigned a = operand[0], dst = cg_target(g, true, 0, NO_REG), t = fixed || !is_signed ? cg_temp(g, false) : NO_REG;
     u32 w = from == IR_I64 ? W1 : 0;
-    if (!is_signed && x64_features.avx512) {
-        unsigned dst = cg_target(g, true, 0, NO_REG);
-        x64_rr(&g->b, I_XORPS, xn(dst), xn(dst));
-        x64_evex_rr(&g->b, I_VCVTUSI2S(scalar(i->type)) | w, xn(dst), xn(dst), a);
-        cg_set(g, dst);
-        return;
-    }
-    if (!is_signed && from == IR_I32) {
-        unsigned t = cg_temp(g, false);
-        x64_rr(&g->b, I_MOV_R_RM, t, a);
-        a = t, w = W1;
-    } else if (!is_signed) {
-        x64_rr(&g->b, I_TEST | W1, a, a);
-        slow = x64_jcc(&g->b, CC_S, NULL);
-    }
-    unsigned dst = cg_target(g, true, 0, NO_REG);
+    if (fixed) slow = check_exact(g, i, a, t);
     x64_rr(&g->b, I_XORPS, xn(dst), xn(dst)); /* the conversion writes the low part only: cut the dependency */
-    x64_rr(&g->b, I_CVTSI2S(scalar(i->type)) | w, xn(dst), a);
+    if (!is_signed && x64_features.avx512) {
+        x64_evex_rr(&g->b, I_VCVTUSI2S(scalar(i->type)) | w, xn(dst), xn(dst), a);
+    } else {
+        if (!is_signed && from == IR_I32) {
+            x64_rr(&g->b, I_MOV_R_RM, t, a);
+            a = t, w = W1;
+        } else if (!is_signed && !fixed) {
+            x64_rr(&g->b, I_TEST | W1, a, a);
+            slow = x64_jcc(&g->b, CC_S, NULL);
+        }
+        x64_rr(&g->b, I_CVTSI2S(scalar(i->type)) | w, xn(dst), a);
+    }
     if (slow) soft_late(g, slow, operand, dst);
     cg_set(g, dst);
 }
 
 /* roundsd has the rounding mode in the instruction, whatever MXCSR says. */
 static void round_integral(Cg *g, IrInsn *i) {
-    static const u8 host_mode[] = {0, 3, 1, 2}; /* RNE RTZ RDN RUP */
     if (i->aux > 3) {
         soft_inline(g, i);
         return;
@@ -353,7 +424,7 @@ static void round_integral(Cg *g, IrInsn *i) {
     u32 insn = i->type == IR_F64 ? I_ROUNDSD : I_ROUNDSS;
     if (x64_features.avx) x64_vrr(&g->b, insn, xn(dst), xn(a), xn(a));
     else x64_rr(&g->b, insn, xn(dst), xn(a));
-    x64_u8(&g->b, host_mode[i->aux] | (i->aux2 & IR_INEXACT ? 0 : 8));
+    x64_u8(&g->b, host_rounding[i->aux] | (i->aux2 & IR_INEXACT ? 0 : 8));
     canonical_nan(g, dst, i->type);
     cg_set(g, dst);
 }
@@ -418,7 +489,7 @@ static void set_flags(Cg *g, const IrInsn *i) {
 static bool needs_softfp(const Cg *g, const IrInsn *i) {
     if (i->type == IR_F16 || cg_insn(g, i->a)->type == IR_F16) return true;
     switch (i->op) {
-    case IR_fclass: case IR_fminm: case IR_fmaxm: return true;
+    case IR_fminm: case IR_fmaxm: return true;
     case IR_fadd: case IR_fsub: case IR_fmul: case IR_fdiv: case IR_fsqrt: case IR_fma: return !native_rounding(g, i);
     case IR_fcvt: return i->type == IR_F32 && !native_rounding(g, i);
     default: return false;
@@ -448,6 +519,7 @@ void cg_lower_fp(Cg *g, IrInsn *i) {
     case IR_fma: fused_multiply_add(g, i); break;
     case IR_fmin: case IR_fmax: minimum(g, i); break;
     case IR_feq: case IR_flt: case IR_fle: compare(g, i); break;
+    case IR_fclass: classify(g, i); break;
     case IR_fcvt: convert_format(g, i); break;
     case IR_ftoi: to_integer(g, i); break;
     case IR_itof: from_integer(g, i); break;

@@ -403,6 +403,7 @@ static void init_vcpu(const HostStubs *stubs, Vcpu *cpu) {
         [VCPU_K_BOX] = {~0xffffull, 0}, {~0xffffffffull, 0},
         /* to unsigned: 2^32, 2^63 as f32; 2^32 - 1 (rounding might reach 2^32), 2^63 as f64 */
         [VCPU_K_LIMIT] = {0x4f800000, 0}, {0x5f000000, 0}, {0x41efffffffe00000, 0}, {0x43e0000000000000, 0},
+        [VCPU_K_BELOW_HALF] = {0x3effffff, 0}, {0x3fdfffffffffffff, 0},
     };
     static const VcpuConst bit[] = {{0x8040201008040201, 0x8040201008040201}, {0x0008000400020001, 0x0080004000200010}, {0x0000000200000001, 0x0000000800000004}, {1, 2},
         {0, 0x0101010101010101}};

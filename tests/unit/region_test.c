@@ -149,7 +149,7 @@ static u32 floating(void) {
     IrType t = any_float(), other = t == IR_F64 ? IR_F32 : IR_F64;
     unsigned rm = pick(4) ? 0 : pick(5);
     u32 a = any(t), b = any(t), c = any(t);
-    switch (pick(14)) {
+    switch (pick(15)) {
     case 0: case 1: case 2: return emit(IR_fadd + pick(4), t, rm, 0, a, b, 0, 0);
     case 3: return emit(IR_fsqrt, t, rm, 0, a, 0, 0, 0);
     case 4: return emit(IR_fma, t, rm, pick(4) * IR_NEG_PRODUCT, a, b, c, 0);
@@ -161,6 +161,7 @@ static u32 floating(void) {
     case 10: return t == IR_F64 ? emit(IR_bits, IR_I64, 0, 0, a, 0, 0, 0) : emit(IR_bits, IR_I32, 0, 0, a, 0, 0, 0);
     case 11: return pick(2) ? emit(IR_bits, IR_F64, 0, 0, any(IR_I64), 0, 0, 0) : emit(IR_bits, IR_F32, 0, 0, any(IR_I32), 0, 0, 0);
     case 12: return pick(2) ? emit(IR_box, IR_F64, 0, 0, any(IR_F32), 0, 0, 0) : emit(IR_unbox, IR_F32, 0, 0, any(IR_F64), 0, 0, 0);
+    case 13: return emit(IR_fclass, IR_I64, 0, 0, a, 0, 0, 0);
     default: return emit(IR_fneg + pick(2), t, 0, 0, a, 0, 0, 0);
     }
 }
