@@ -118,7 +118,7 @@ unsigned cg_condition(Cg *g, u32 id); /* the same for any i1: a comparison fused
 void cg_lower_mem(Cg *g, IrInsn *i);
 void cg_lower_fp(Cg *g, IrInsn *i);
 unsigned cg_compare_fp(Cg *g, const IrInsn *i); /* like cg_compare, of flt and fle */
-bool cg_choose_extreme(Cg *g, const IrInsn *i);
+bool cg_choose_extreme(Cg *g, const IrInsn *i); /* the current instruction */
 void cg_canonical_nan(Cg *g, unsigned reg, unsigned type); /* here, not behind the block */
 bool cg_native_fp(const Cg *g, const IrInsn *i); /* is fadd, fsub, ... the host's instruction and a test for NaN? */
 void cg_lower_crypto(Cg *g, IrInsn *i);
