@@ -119,7 +119,7 @@ void opt_reorder(Opt *o, IrFunc *f, const u32 *order) {
 typedef struct Pass {
     const char *name;
     void (*run)(Opt *o, IrFunc *f);
-    bool if_decided; /* only if opt_merge, opt_branches or opt_choose changed something */
+    bool if_decided; /* only if opt_merge, opt_branches, opt_choose, opt_join or opt_nest changed something */
 } Pass;
 
 static const Pass passes[] = {
@@ -130,6 +130,7 @@ static const Pass passes[] = {
     {"branches", opt_branches, false},
     {"choose", opt_choose, false},
     {"join", opt_join, false},
+    {"nest", opt_nest, false},
     {"params again", opt_params, true},
     {"simplify again", opt_simplify, true},
     {"branches again", opt_branches, true},

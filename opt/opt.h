@@ -18,7 +18,7 @@ typedef struct OptStats { /* sums over all functions */
     u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
     u64 promoted;   /* gets and puts that became values */
     u64 params;     /* parameters that were always one value, or dead */
-    u64 folded, merged, loads, loads_merged, prefetches, skipped, choices, joins, extensions, sunk, hoisted, paired, dead, branches;
+    u64 folded, merged, loads, loads_merged, prefetches, skipped, choices, joins, nests, extensions, sunk, hoisted, paired, dead, branches;
 } OptStats;
 
 typedef struct Opt {
@@ -30,7 +30,7 @@ typedef struct Opt {
     IrCfg cfg;
     Arena arena;    /* of one pass */
     VEC(u32) map, list;
-    bool decided;   /* opt_merge, opt_branches or opt_choose found something */
+    bool decided;   /* opt_merge, opt_branches, opt_choose, opt_join or opt_nest found something */
     const char *broken; /* the pass that made invalid IR; NULL: none did */
 } Opt;
 
@@ -48,6 +48,7 @@ void opt_branches(Opt *o, IrFunc *f);
 void opt_skip(Opt *o, IrFunc *f);
 void opt_choose(Opt *o, IrFunc *f);
 void opt_join(Opt *o, IrFunc *f);
+void opt_nest(Opt *o, IrFunc *f);
 void opt_sink(Opt *o, IrFunc *f);
 void opt_licm(Opt *o, IrFunc *f);
 void opt_prefetch(Opt *o, IrFunc *f);

@@ -321,7 +321,7 @@ static const char *round_trip(const IrFunc *f) {
 static IrFunc *regions[CODE];
 static bool tried[CODE];
 static u32 guessed;
-static u64 prefetches, skipped, choices, joins;
+static u64 prefetches, skipped, choices, joins, nests;
 
 static IrFunc *region_of(u64 pc, u64 number) {
     static Region r;
@@ -337,7 +337,7 @@ static IrFunc *region_of(u64 pc, u64 number) {
     const char *wrong = ir_verify(f, why, sizeof why);
     if (!wrong) opt_run(&o, f), wrong = ir_verify(f, why, sizeof why);
     if (!wrong) wrong = round_trip(f);
-    prefetches = o.stats.prefetches, skipped = o.stats.skipped, choices = o.stats.choices, joins = o.stats.joins;
+    prefetches = o.stats.prefetches, skipped = o.stats.skipped, choices = o.stats.choices, joins = o.stats.joins, nests = o.stats.nests;
     if (wrong) {
         printf("invalid IR: %s\n", wrong);
         exit(1);
@@ -420,7 +420,7 @@ int main(int argc, char **argv) {
         print_program();
         print_difference(want, got);
     }
-    if (count >= 1000 && (!guessed || !prefetches || !skipped || !choices || !joins)) failed++, printf("programs did not have what they are made to have\n");
-    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins\n%u passed, %u failed\n", guessed, prefetches, skipped, choices, joins, passed, failed);
+    if (count >= 1000 && (!guessed || !prefetches || !skipped || !choices || !joins || !nests)) failed++, printf("programs did not have what they are made to have\n");
+    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins, %lu nests\n%u passed, %u failed\n", guessed, prefetches, skipped, choices, joins, nests, passed, failed);
     return failed != 0;
 }
