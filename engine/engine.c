@@ -12,7 +12,7 @@
 
 /* --- making and unmaking ------------------------------------------------------------------------------- */
 
-enum { SHADOW_BYTES = 64 * 1024, SHADOW_TOP = 512 /* sentinels */ };
+enum { SHADOW_BYTES = 64 * 1024, SHADOW_TOP = 512 /* sentinels */, FP_TRAPS = 64 /* signals of a cpu, two microseconds each */ };
 
 /* Under a limit on address space (ulimit -v) a smaller cache may find room. */
 static int make_cache(Engine *e) {
@@ -112,6 +112,7 @@ Vcpu *engine_vcpu_new(Engine *e, const Vcpu *parent) {
     }
     if (e->guest->paged) empty_tlb(cpu);
     cpu->mode = e->guest->mode(cpu);
+    cpu->fp_traps = e->hooks.fp_traps ? FP_TRAPS : 0;
     e->host->init_vcpu(&e->cache.stubs, cpu);
     tier_reload(cpu, true);
     lock_take(&e->lock);
@@ -576,7 +577,16 @@ bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext) {
 
 u32 engine_fflags_get(Vcpu *cpu) { return cpu->fflags; }
 
-void engine_fflags_set(Vcpu *cpu, u32 fflags) { cpu->fflags = fflags & 31; }
+void engine_fflags_set(Vcpu *cpu, u32 fflags) {
+    const Engine *e = cpu->engine;
+    cpu->fflags = fflags & 31;
+    e->host->sync_fp(cpu);
+}
+
+bool engine_on_fp_trap(Vcpu *cpu, void *ucontext) {
+    const Engine *e = cpu->engine;
+    return e->host->fp_trap(cpu, ucontext);
+}
 
 /* --- code that changes ---------------------------------------------------------------------------------------- */
 

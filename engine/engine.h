@@ -78,6 +78,8 @@ typedef struct EngineHooks {
     /* Runs fn(arg) on a new thread of the process, no signals let in, that ends when fn returns; *alive is its id until it has ended, and
      * then 0 (a futex). False: there is none to be had. NULL: likewise. */
     bool (*spawn)(void *ctx, void (*fn)(void *arg), void *arg, u32 *alive);
+    /* SIGFPE comes to engine_on_fp_trap, and is never blocked: code may let the host tell when a flag is raised for the first time. */
+    bool fp_traps;
 } EngineHooks;
 
 typedef struct EngineStats {
@@ -110,6 +112,9 @@ void engine_kick(Vcpu *cpu);
 /* From the SIGSEGV/SIGBUS handler of the thread that runs cpu. True: the fault was a guest access (or the
  * engine's own business); returning from the handler goes on (engine_run returns TRAP_FAULT with exact state). False: not the engine's. */
 bool engine_on_fault(Vcpu *cpu, int sig, void *siginfo, void *ucontext);
+
+/* From the SIGFPE handler of the thread that runs cpu. True: it goes on when the handler returns. False: not the engine's. */
+bool engine_on_fp_trap(Vcpu *cpu, void *ucontext);
 
 /* The fflags accrued so far are folded into / taken from guest state here: call before reading / after writing
  * fcsr from the runtime (signal frames). RISC-V fflags bits. */

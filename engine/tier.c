@@ -644,7 +644,8 @@ void tier_print_stats(const Engine *e, Text *out) {
     text_print(out, "region_ns_per_insn: %lu\n", s->region_ns / MAX(s->region_insns, 1ul));
     if (!e->tier) return;
     const OptStats *o = &e->tier->opt.stats;
-    text_print(out, "opt_insns_before: %lu\nopt_insns_after: %lu\nopt_promoted: %lu\nopt_params: %lu\nopt_merged: %lu\nopt_loads: %lu\nopt_loads_merged: %lu\nopt_forwarded: %lu\nopt_stores_merged: %lu\nopt_divisors: %lu\nopt_prefetches: %lu\nopt_skipped: %lu\nopt_choices: %lu\nopt_joins: %lu\nopt_sunk: %lu\nopt_extensions: %lu\nopt_dead: %lu\nopt_branches: %lu\n",
-               o->insns_before, o->insns_after, o->promoted, o->params, o->merged, o->loads, o->loads_merged, o->forwarded, o->stores_merged, o->divisors, o->prefetches, o->skipped, o->choices, o->joins, o->sunk, o->extensions, o->dead, o->branches);
+#define PRINT_STAT(name) text_print(out, "opt_" #name ": %lu\n", o->name);
+    OPT_EACH_STAT(PRINT_STAT)
+#undef PRINT_STAT
     if (e->tier->why) text_print(out, "region_failed_last: %s\n", e->tier->why);
 }

@@ -94,6 +94,8 @@ typedef struct Host {
     void (*init_vcpu)(const HostStubs *stubs, Vcpu *cpu);
     /* Moves accrued host floating-point flags into cpu->fflags, and the rounding mode of cpu->mode into the host's. */
     void (*sync_fp)(Vcpu *cpu);
+    /* In the handler of SIGFPE: the interrupted code has raised a flag that is not in cpu->fflags; it goes on with that there. False: it has not. */
+    bool (*fp_trap)(Vcpu *cpu, void *ucontext);
     /* In a signal handler: takes the guest state out of the interrupted generated code and makes the context return to
      * `leave` with `trap`. In PHASE_HELPER / PHASE_INTERP the state is in the Vcpu already. */
     void (*abandon)(const HostStubs *stubs, const Guest *guest, Vcpu *cpu, void *ucontext, TrapCode trap);

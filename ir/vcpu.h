@@ -23,7 +23,8 @@ enum { /* index into Vcpu.k; per format: f16, f32, f64 follow one another */
     VCPU_K_NAN = VCPU_K_MAGNITUDE + 3,  /* canonical NaN */
     VCPU_K_BOX = VCPU_K_NAN + 3,        /* NaN-boxing ones of f16, f32 */
     VCPU_K_LIMIT = VCPU_K_BOX + 2,      /* 2^32 and 2^63 as f32, then as f64 */
-    VCPU_CONST_COUNT = VCPU_K_LIMIT + 4,
+    VCPU_K_BELOW_HALF = VCPU_K_LIMIT + 4, /* the number before 0.5, f32 and f64 */
+    VCPU_CONST_COUNT = VCPU_K_BELOW_HALF + 2,
 };
 
 /* The guest's pages as accesses find them: a hit is an address with (address - tag) <= PAGE_BYTES - size. An empty entry has the tag of a page that
@@ -60,7 +61,8 @@ typedef struct Vcpu {
     u32 mode;        /* translation mode of the current state */
     u32 poll;        /* != 0: generated code leaves at the next poll; set by other threads and signal handlers */
     i64 budget;      /* EngineOptions.counted: so many guest instructions may begin before the runtime wants to look */
-    u32 fflags;      /* floating-point flags accrued outside of the host's own (RISC-V bits NX 1 UF 2 OF 4 DZ 8 NV 16) */
+    u32 fflags;      /* floating-point flags accrued (RISC-V bits NX 1 UF 2 OF 4 DZ 8 NV 16); all of them if fp_traps, else those outside of the host's own */
+    u32 fp_traps;    /* so often a flag that is not in fflags may still be raised by a signal (EngineHooks.fp_traps); 0: the host has flags of its own */
     u32 trap;        /* TrapCode with which generated code left */
     u64 trap_arg;
     u64 exit_site;   /* host address behind the exit taken; EXIT_SITE_NONE: an indirect one; + EXIT_SITE_STALE: entry of an invalidated block */
@@ -94,6 +96,7 @@ typedef struct Vcpu {
     VcpuConst k[VCPU_CONST_COUNT] __attribute__((aligned(16))); /* constants that generated code reads */
     VcpuConst bit[5] __attribute__((aligned(16))); /* by log2 width of elements: which one is which bit of a mask; last: a mask's byte for each byte */
     u64 tail[32] __attribute__((aligned(16))); /* 128 bytes of ones, then of zeros: n bytes before the middle, a mask of the first n */
+    u32 mxcsr_of[32]; /* by fflags: host MXCSR to go on with, in the mode at hand */
     u8 flag_map[64]; /* host exception flags (MXCSR bits 0..5) to fflags bits */
     u64 state[] __attribute__((aligned(64))); /* Guest.state_size bytes */
 } Vcpu;

@@ -194,6 +194,7 @@ static const Pass passes[] = {
     {"branches", opt_branches, false},
     {"choose", opt_choose, false},
     {"join", opt_join, false},
+    {"nest", opt_nest, false},
     {"params again", opt_params, true},
     {"simplify again", opt_simplify, true},
     {"branches again", opt_branches, true},

@@ -14,11 +14,16 @@
 #include "ir/cfg.h"
 #include "ir/guest.h"
 
-typedef struct OptStats { /* sums over all functions */
-    u64 functions, insns_before, insns_after; /* IR instructions: as lifted, at the end */
-    u64 promoted;   /* gets and puts that became values */
-    u64 params;     /* parameters that were always one value, or dead */
-    u64 folded, merged, loads, loads_merged, forwarded, stores_merged, divisors, prefetches, skipped, choices, joins, extensions, sunk, hoisted, paired, dead, branches;
+/* What passes did, summed over functions: IR instructions as lifted and at the end; gets and puts that became values; parameters that were always one value, or dead; and so on. --stats
+ * prints them. */
+#define OPT_EACH_STAT(X)                                                                                                           \
+    X(functions) X(insns_before) X(insns_after) X(promoted) X(params) X(folded) X(merged) X(loads) X(loads_merged) X(forwarded)      \
+    X(stores_merged) X(divisors) X(prefetches) X(skipped) X(choices) X(joins) X(nests) X(extensions) X(sunk) X(hoisted) X(paired)    \
+    X(dead) X(branches)
+typedef struct OptStats {
+#define OPT_STAT_FIELD(name) u64 name;
+    OPT_EACH_STAT(OPT_STAT_FIELD)
+#undef OPT_STAT_FIELD
 } OptStats;
 
 enum { OPT_SEEN = 33 };
@@ -54,6 +59,7 @@ void opt_branches(Opt *o, IrFunc *f);
 void opt_skip(Opt *o, IrFunc *f);
 void opt_choose(Opt *o, IrFunc *f);
 void opt_join(Opt *o, IrFunc *f);
+void opt_nest(Opt *o, IrFunc *f);
 void opt_sink(Opt *o, IrFunc *f);
 void opt_licm(Opt *o, IrFunc *f);
 void opt_prefetch(Opt *o, IrFunc *f);

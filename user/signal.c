@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#define FAULTS (sig_bit(SIGSEGV) | sig_bit(SIGBUS))
+#define FAULTS (sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGFPE))
 
 enum { SA_RESTORER_BIT = 0x04000000 };
 
@@ -47,8 +47,8 @@ long signal_waited(Thread *t, long r, u64 mask) {
 
 /* Signals that may come although the guest, or a recorded one, blocks them: the host never blocks the faults, and a stop for
  * the tracer opens SIGTRAP. -1: none of them. */
-enum { HELD_COUNT = 3 };
-static const u8 held_signals[HELD_COUNT] = {SIGSEGV, SIGBUS, SIGTRAP};
+enum { HELD_COUNT = 4 };
+static const u8 held_signals[HELD_COUNT] = {SIGSEGV, SIGBUS, SIGTRAP, SIGFPE};
 static int held_index(int sig) {
     for (int i = 0; i < HELD_COUNT; i++)
         if (held_signals[i] == sig) return i;
@@ -81,7 +81,8 @@ static void on_fault(Thread *t, int sig, siginfo_t *info, void *uc) {
 
 static void on_signal(int sig, siginfo_t *info, void *uc) {
     Thread *t = thread_current();
-    if ((sig_bit(sig) & FAULTS) && info->si_code > 0) {
+    if (sig == SIGFPE && info->si_code > 0 && t->cpu && engine_on_fp_trap(t->cpu, uc)) return;
+    if ((sig_bit(sig) & FAULTS) && sig != SIGFPE && info->si_code > 0) {
         on_fault(t, sig, info, uc);
         return;
     }
@@ -130,6 +131,7 @@ void signal_install_faults(const Process *p) {
     SigAction none = {0};
     host_install(p, SIGSEGV, &none);
     host_install(p, SIGBUS, &none);
+    host_install(p, SIGFPE, &none);
 }
 
 void sigtable_release(SigTable *s) {

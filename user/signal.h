@@ -11,7 +11,7 @@
  * SA_RESTART is passed on to the host, so that the kernel itself decides between restart (the host_sys window) and
  * EINTR.
  *
- * SIGSEGV and SIGBUS differ: guest faults are host faults, so the host never blocks or ignores them. Sent by
+ * SIGSEGV and SIGBUS differ: guest faults are host faults, so the host never blocks or ignores them; nor SIGFPE, which tells of raised flags. Sent by
  * somebody while the guest blocks them, they are held in the thread.
  */
 #ifndef USER_SIGNAL_H

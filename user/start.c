@@ -291,7 +291,7 @@ static void first_thread(void *arg) {
 static int start_engine(Start *s) {
     Process *p = s->process;
     const char *error = NULL;
-    EngineHooks hooks = {.ctx = p, .fetch = process_fetch, .symbol = on_symbol, .spawn = thread_spawn};
+    EngineHooks hooks = {.ctx = p, .fetch = process_fetch, .symbol = on_symbol, .spawn = thread_spawn, .fp_traps = true};
     if (!s->options->engine.guest_libc) hooks.known = on_known, hooks.is_library = on_is_library;
     if (s->options->engine.perfmap || s->options->engine.jitdump) p->symbols = symbols_new();
     p->engine = engine_new(p->abi->guest, &s->options->engine, &hooks, &error);

@@ -70,7 +70,7 @@ struct Thread {
     volatile u32 pending;     /* signal recorded by the handler, not delivered yet; 0: none, or PENDING_NOTHING */
     u8 pending_info[128];
     u32 held;                 /* bits: signals in held_info that the guest blocks but the host must not */
-    u8 held_info[3][128];     /* SIGSEGV, SIGBUS, SIGTRAP, sent by somebody */
+    u8 held_info[4][128];     /* SIGSEGV, SIGBUS, SIGTRAP, SIGFPE, sent by somebody */
     u8 fault_info[128];       /* of the host fault that ended engine_run with TRAP_FAULT */
     u64 alt_sp, alt_size;     /* the guest's sigaltstack */
     u32 alt_flags;

@@ -30,7 +30,7 @@ static void show(Thread *t, TracedKind kind, u32 status, u64 message, const u8 i
 /* The host's stop. Returns when the tracer lets us go on, or at once if there is none any more. */
 static void halt(void) {
     siginfo_t info = {.si_signo = SIGTRAP, .si_code = TRACED_CODE};
-    u64 open = sig_bit(SIGTRAP) | sig_bit(SIGSEGV) | sig_bit(SIGBUS), mask = ~open, old;
+    u64 open = sig_bit(SIGTRAP) | sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGFPE), mask = ~open, old;
     sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &old, 8);
     long pid = sys_call(SYS_getpid), tid = sys_call(SYS_gettid);
     sys_call(SYS_rt_tgsigqueueinfo, pid, tid, SIGTRAP, &info);

@@ -19,7 +19,7 @@ typedef struct Val {
     i16 hint;  /* slot it is put to, -1 */
 } Val;
 
-typedef enum LateKind { LATE_EXIT, LATE_POLL, LATE_TRAP, LATE_RET, LATE_LOOKUP, LATE_CALL_LOOKUP, LATE_NAN, LATE_SOFT, LATE_UNBOX, LATE_TLB, LATE_FAR, LATE_VEC } LateKind;
+typedef enum LateKind { LATE_EXIT, LATE_POLL, LATE_TRAP, LATE_RET, LATE_LOOKUP, LATE_CALL_LOOKUP, LATE_NAN, LATE_SOFT, LATE_UNBOX, LATE_FLAGS, LATE_TLB, LATE_FAR, LATE_VEC } LateKind;
 
 typedef struct Late { /* code to be emitted behind the block */
     u8 kind, reg, type, trap;
@@ -118,7 +118,7 @@ unsigned cg_condition(Cg *g, u32 id); /* the same for any i1: a comparison fused
 void cg_lower_mem(Cg *g, IrInsn *i);
 void cg_lower_fp(Cg *g, IrInsn *i);
 unsigned cg_compare_fp(Cg *g, const IrInsn *i); /* like cg_compare, of flt and fle */
-bool cg_choose_extreme(Cg *g, const IrInsn *i);
+bool cg_choose_extreme(Cg *g, const IrInsn *i); /* the current instruction */
 void cg_canonical_nan(Cg *g, unsigned reg, unsigned type); /* here, not behind the block */
 bool cg_native_fp(const Cg *g, const IrInsn *i); /* is fadd, fsub, ... the host's instruction and a test for NaN? */
 void cg_lower_crypto(Cg *g, IrInsn *i);
@@ -134,7 +134,7 @@ void cg_emit_late(Cg *g);
 void cg_count_block(Cg *g); /* the head of a block, where blocks count (IrFunc.counted) */
 void cg_late_tlb(Cg *g, const Late *l);
 void cg_retry(Cg *g, u32 frame, u64 pc); /* leaves with TRAP_RETRY, before that instruction */
-void cg_late_fp(Cg *g, const Late *l); /* LATE_NAN, LATE_UNBOX, LATE_SOFT */
+void cg_late_fp(Cg *g, const Late *l); /* LATE_NAN, LATE_UNBOX, LATE_SOFT, LATE_FLAGS */
 /* Linkable exits: an unconditional one, one on a condition, the call of a guest function; what leaves for TRAP_POLL; a trap. */
 void cg_jump_to(Cg *g, u64 pc);
 void cg_jump_if(Cg *g, unsigned cc, u64 pc);

@@ -132,6 +132,12 @@ static inline void x64_evex_rr_sae(X64Buf *b, u32 insn, unsigned reg, unsigned v
     b->at[-3] |= 0x10;
 }
 
+/* The same rounding as `how` says (0 to nearest, 1 down, 2 up, 3 to zero), whatever MXCSR does. */
+static inline void x64_evex_rr_round(X64Buf *b, u32 insn, unsigned reg, unsigned v, unsigned rm, unsigned how) {
+    x64_evex_rr_sae(b, insn, reg, v, rm);
+    b->at[-3] |= (u8)(how << 5);
+}
+
 /* --- the instructions, in the manual's notation ------------------------------------------------- */
 
 enum {

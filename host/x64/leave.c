@@ -320,6 +320,7 @@ static void emit_one(Cg *g, const Late *l) {
     case LATE_VEC: cg_late_vec(g, l); break;
     case LATE_NAN:
     case LATE_UNBOX:
+    case LATE_FLAGS:
     case LATE_SOFT: cg_late_fp(g, l); break;
     }
 }

@@ -239,8 +239,8 @@ static void find_wishes(Region *r) {
             if (frame) wish_pins(r, id, frame);
         } else if (i->op == IR_get && r->value[id].seg && g->pin[i->imm] != NO_REG) {
             wish(r, id, g->pin[i->imm] | WISH_REG, region_freq_at(r, 2 * id));
-        } else if (r->value[id].seg && ir_op_operands[i->op]) { /* the first operand's register is to become the result's */
-            u32 a = cg_root(g, i->op == IR_select ? i->c : i->a);
+        } else if (r->value[id].seg && ir_op_operands[i->op]) { /* an operand's register is to become the result's */
+            u32 a = cg_root(g, i->op == IR_select || i->op == IR_fma ? i->c : i->a);
             if (r->value[a].seg) wish_both(r, id, a, region_freq_at(r, 2 * id));
         }
     }

@@ -31,7 +31,10 @@ SEM(fmv_x_d) { RD(ir_bits(b, rs1)); }
 SEM(fmv_x_w) { RD(ir_sext(b, 32, ir_bits(b, rs1))); }
 SEM(fmv_x_h) { RD(ir_sext(b, 16, ir_bits(b, rs1))); }
 SEM(fmv_d_x) { FD(ir_bits(b, rs1)); }
-SEM(fmv_w_x) { FD(from_bits(b, IR_F32, rs1)); }
+SEM(fmv_w_x) { /* as a box, so that who reads it need not look */
+    Ref single = ir_bits(b, ir_trunc(b, rs1));
+    FD(ir_box(b, single));
+}
 SEM(fmv_h_x) { FD(from_bits(b, IR_F16, rs1)); }
 
 /* --- arithmetic */

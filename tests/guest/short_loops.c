@@ -28,6 +28,8 @@ __attribute__((noinline)) static uint64_t search(const uint64_t *from, uint64_t 
     sum *= 0x9e3779b97f4a7c15u;
     for (unsigned k = 0; k < (sum & 7); k++) sum += row[k] >> k;
     MIX4(1) MIX4(4) MIX4(9) MIX4(14) MIX4(20) MIX4(30)
+    MIX4(2) MIX4(5) MIX4(8) MIX4(15) MIX4(21) MIX4(29)
+    MIX4(3) MIX4(6) MIX4(7) MIX4(16) MIX4(22) MIX4(28)
     for (unsigned k = n; k; k--) row[k % ROW] ^= sum >> k;
     return sum;
 }

@@ -500,9 +500,9 @@ int main(int argc, char **argv) {
         print_program();
         print_difference(want, got);
     }
-    const u64 made[] = {guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.forwarded, sums.stores_merged, sums.divisors};
+    const u64 made[] = {guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.nests, sums.forwarded, sums.stores_merged, sums.divisors};
     for (u32 k = 0; k < ARRAY_LEN(made); k++)
         if (count >= 1000 && !made[k]) failed++, printf("programs did not have what they are made to have: number %u\n", k);
-    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins, %lu words of pieces, %lu stores of them, %lu divisors\n%u passed, %u failed\n", guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.forwarded, sums.stores_merged, sums.divisors, passed, failed);
+    printf("%u guesses of targets, %lu prefetches, %lu searches, %lu choices, %lu joins, %lu nests, %lu words of pieces, %lu stores of them, %lu divisors\n%u passed, %u failed\n", guessed, sums.prefetches, sums.skipped, sums.choices, sums.joins, sums.nests, sums.forwarded, sums.stores_merged, sums.divisors, passed, failed);
     return failed != 0;
 }

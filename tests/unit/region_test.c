@@ -149,7 +149,7 @@ static u32 floating(void) {
     IrType t = any_float(), other = t == IR_F64 ? IR_F32 : IR_F64;
     unsigned rm = pick(4) ? 0 : pick(5);
     u32 a = any(t), b = any(t), c = any(t);
-    switch (pick(14)) {
+    switch (pick(15)) {
     case 0: case 1: case 2: return emit(IR_fadd + pick(4), t, rm, 0, a, b, 0, 0);
     case 3: return emit(IR_fsqrt, t, rm, 0, a, 0, 0, 0);
     case 4: return emit(IR_fma, t, rm, pick(4) * IR_NEG_PRODUCT, a, b, c, 0);
@@ -161,6 +161,7 @@ static u32 floating(void) {
     case 10: return t == IR_F64 ? emit(IR_bits, IR_I64, 0, 0, a, 0, 0, 0) : emit(IR_bits, IR_I32, 0, 0, a, 0, 0, 0);
     case 11: return pick(2) ? emit(IR_bits, IR_F64, 0, 0, any(IR_I64), 0, 0, 0) : emit(IR_bits, IR_F32, 0, 0, any(IR_I32), 0, 0, 0);
     case 12: return pick(2) ? emit(IR_box, IR_F64, 0, 0, any(IR_F32), 0, 0, 0) : emit(IR_unbox, IR_F32, 0, 0, any(IR_F64), 0, 0, 0);
+    case 13: return emit(IR_fclass, IR_I64, 0, 0, a, 0, 0, 0);
     default: return emit(IR_fneg + pick(2), t, 0, 0, a, 0, 0, 0);
     }
 }
@@ -428,6 +429,11 @@ static void on_fault(int sig, siginfo_t *info, void *uc) {
     host_x64.abandon(&stubs, guest, cpu, uc, TRAP_FAULT);
 }
 
+static void on_fp_trap(int sig, siginfo_t *info, void *uc) {
+    (void)sig, (void)info;
+    if (!host_x64.fp_trap(cpu, uc)) abort();
+}
+
 static void setup(const char *without) {
     host_x64.init(without);
     code_memory = mmap(NULL, CODE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -449,6 +455,8 @@ static void setup(const char *without) {
     struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     sigaction(SIGSEGV, &sa, NULL);
     sigaction(SIGBUS, &sa, NULL);
+    sa.sa_sigaction = on_fp_trap;
+    sigaction(SIGFPE, &sa, NULL);
     for (u32 k = 0; k < X64_PIN_COUNT; k++) pinned[guest->hot_slots[k]] = pinned[guest->hot_fslots[k]] = true;
 }
 
@@ -462,6 +470,7 @@ static void random_state(void) {
     before->mode = f->mode;
     before->poll = !pick(20);
     before->fflags = pick(32);
+    before->fp_traps = pick(2) * pick(5);
     for (u32 k = 0; k < MEMORY; k += 8) {
         u64 v = random_bits(pick(2) ? IR_F64 : IR_I64);
         memcpy(memory_before + k, &v, 8);
