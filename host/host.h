@@ -42,6 +42,7 @@ typedef struct HostCode { /* one block: filled by compile; vectors are reused fr
     const u8 *rx;
     size_t cap, size; /* bytes */
     u32 insns;        /* host instructions */
+    bool lost;        /* given up because an operand was nowhere, which is a bug: for tests */
     VEC(HostExit) exits;
     VEC(HostPc) pcs;
     VEC(HostPoint) points;   /* compile_region only, likewise the next two */

@@ -314,7 +314,7 @@ static Region *begin(const HostStubs *stubs, IrFunc *f, HostCode *code) {
     arena_reserve(&r->arena, ARENA_BYTES);
     arena_reset(&r->arena);
     r->g = g;
-    r->too_hard = r->second_pass = false;
+    r->too_hard = r->second_pass = code->lost = false;
     r->moves.len = r->saves = r->borrowed = r->low_of = r->flags_of = 0;
     memset(r->readers, 0, sizeof r->readers);
     memset(g->val.at, 0xff, f->insns.len * sizeof(Val)); /* NO_REG, -1 */

@@ -258,6 +258,9 @@ static inline Place region_place_of(const Region *r, u32 value, u32 pos) {
     return p != PLACE_NONE ? p : region_place(r, value, pos);
 }
 
+/* The value is wanted where it is nowhere: a bug, for which no wrong code is made. */
+static inline void region_lost(Region *r) { r->too_hard = r->g->code->lost = true; }
+
 bool region_range_free(const Region *r, unsigned reg, u32 from, u32 to); /* positions */
 void region_range_take(Region *r, unsigned reg, u32 from, u32 to);
 

@@ -46,11 +46,11 @@ static void and_not(Cg *g, const IrInsn *i, u32 not, u32 other) {
 
 /* --- carries --------------------------------------------------------------------------------------------- */
 
-/* Is the comparison whether the sum is less than one of what was added? */
+/* Is the comparison whether the sum is less than one of what was added? Of all 64 bits: the lower halves have the same roots. */
 static bool compares_sum(const Cg *g, const IrInsn *less, u32 sum) {
     const IrInsn *s = cg_insn(g, sum);
     u32 b = cg_root(g, less->b);
-    return less->op == IR_ltu && cg_root(g, less->a) == sum && s->type == IR_I64 && (b == cg_root(g, s->a) || b == cg_root(g, s->b));
+    return less->op == IR_ltu && cg_insn(g, less->a)->type == IR_I64 && cg_root(g, less->a) == sum && s->type == IR_I64 && (b == cg_root(g, s->a) || b == cg_root(g, s->b));
 }
 
 /* Does somebody want the carry of the current sum, before anything else has flags (opt/schedule.c)? */
@@ -58,10 +58,11 @@ static bool carry_is_wanted(const Cg *g) { return compares_sum(g, cg_insn(g, g->
 
 bool region_flags_hold(const Cg *g, u32 compare) { return g->region->flags_of && compares_sum(g, cg_insn(g, compare), g->region->flags_of); }
 
-/* The comparison whose carry the operand `v` is; 0: none that the flags or a recipe have. */
-static u32 known_carry(const Cg *g, u32 v) {
+/* The comparison whose carry the operand `v` of a sum with `other` is; 0: none. If the flags have it, v is in a place as well; not so `other`, if that
+ * is a recipe: a carry itself, or part of an address. */
+static u32 known_carry(const Cg *g, u32 v, u32 other) {
     const IrInsn *i = cg_insn(g, v);
-    bool held = i->op == IR_zext && i->aux == 1 && region_flags_hold(g, i->a);
+    bool held = i->op == IR_zext && i->aux == 1 && region_flags_hold(g, i->a) && !region_is_recipe(g->region, other);
     return held ? i->a : region_carry(g->region, v);
 }
 
@@ -71,18 +72,20 @@ static void add_carry(Cg *g, const IrInsn *i, u32 x, u32 compare) {
     ASSERT(cc == CC_B);
     unsigned dst = cg_target(g, false, 0, NO_REG);
     cg_use_in(g, dst, x);
-    x64_alu_ri(&g->b, i->op == IR_add ? ALU_ADC : ALU_SBB, W1, dst, 0);
+    x64_alu_ri(&g->b, i->op == IR_add ? ALU_ADC : ALU_SBB, cg_w(i->type), dst, 0);
     cg_set(g, dst);
 }
 
-/* One operand that is a carry. If that is so of both, the one that has no other place. */
-static bool take_in_carry(Cg *g, const IrInsn *i) {
-    u32 a = cg_root(g, i->a), b = cg_root(g, i->b), carry;
+static bool add_known_carry(Cg *g, const IrInsn *i) {
     if (i->op != IR_add && i->op != IR_sub) return false;
-    bool first = i->op == IR_add && !region_carry(g->region, b) && (region_carry(g->region, a) || !known_carry(g, b));
-    if (!(carry = known_carry(g, first ? a : b))) return false;
-    add_carry(g, i, first ? i->b : i->a, carry);
-    return true;
+    u32 a = cg_root(g, i->a), b = cg_root(g, i->b), carry = known_carry(g, b, a);
+    if (carry) {
+        add_carry(g, i, a, carry);
+        return true;
+    }
+    if (i->op == IR_add) carry = known_carry(g, a, b);
+    if (carry) add_carry(g, i, b, carry);
+    return carry != 0;
 }
 
 static void alu_operand(Cg *g, const IrInsn *i, bool flags) {
@@ -121,7 +124,7 @@ static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
     if (mask_low(g, i)) return;
-    if (take_in_carry(g, i)) return;
+    if (add_known_carry(g, i)) return;
     if (i->op == IR_add && region_is_lea(g)) {
         X64Mem m = region_address(g);
         unsigned dst = cg_target(g, false, 0, NO_REG);

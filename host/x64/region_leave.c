@@ -184,7 +184,7 @@ static void push_value(Region *r, u32 v, unsigned how, u32 id) {
         return;
     }
     Place p = region_place_now(r, v, 2 * id);
-    if (p == PLACE_NONE) r->too_hard = true;
+    if (p == PLACE_NONE) region_lost(r);
     push16(c, (p == PLACE_CONST ? MAP_CONST : p & 0x3fffu) | how << 14);
     if (p != PLACE_CONST) return;
     for (unsigned k = 0; k < 64; k += 8) vec_push(&c->maps, (u8)(i->imm >> k));

@@ -106,7 +106,7 @@ static Place cook(Region *r, u32 v, u32 pos) {
 static Operand find_operand(Region *r, u32 v, u32 pos) {
     if (region_is_recipe(r, v)) return (Operand){.place = cook(r, v, pos)};
     Operand o = {.place = region_place_of(r, v, pos), .imm = cg_insn(r->g, v)->imm};
-    if (o.place == PLACE_NONE) r->too_hard = true, o.place = RAX;
+    if (o.place == PLACE_NONE) region_lost(r), o.place = RAX;
     return o;
 }
 
@@ -118,7 +118,7 @@ void region_move(Region *r, Place to, u32 v, u32 pos, unsigned how) {
         return;
     }
     Place from = region_place_of(r, v, pos);
-    if (from == PLACE_NONE) r->too_hard = true;
+    if (from == PLACE_NONE) region_lost(r);
     else if (from == PLACE_CONST) add(r, (Move){.to = to, .from = from, .type = i->type, .imm = const_state(i->imm, how)});
     else add(r, (Move){.to = to, .from = from, .type = i->type, .how = (u8)how});
 }

@@ -90,7 +90,7 @@ unsigned region_use(Cg *g, u32 id) {
     }
     unsigned reg = region_temp(g, cg_is_xmm_type(cg_insn(g, id)->type));
     if (p == PLACE_CONST) load_const(g, reg, cg_insn(g, id));
-    else if (p == PLACE_NONE) g->region->too_hard = true;
+    else if (p == PLACE_NONE) region_lost(g->region);
     else load(g, reg, p);
     return reg;
 }
@@ -100,7 +100,8 @@ void region_use_in(Cg *g, unsigned reg, u32 id) {
     Place p = region_place(g->region, id, 2 * g->cur);
     if (p < PLACE_SPILL) x64_mov(&g->b, reg, p);
     else if (p == PLACE_CONST) load_const(g, reg, cg_insn(g, id));
-    else if (p != PLACE_NONE) load(g, reg, p);
+    else if (p == PLACE_NONE) region_lost(g->region);
+    else load(g, reg, p);
 }
 
 bool region_use_mem(Cg *g, u32 id, X64Mem *m) {

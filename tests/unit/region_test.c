@@ -3,7 +3,7 @@
  * memory, floating point) run both ways from the same state; where they left, what they left behind in the guest's slots and in
  * memory, and the floating-point flags must agree. Some accesses fault; then the state is what Host.settle finds.
  *
- *   region_test SEED COUNT [WITHOUT]    prints the function at the first difference, then "N passed, N failed" */
+ *   region_test SEED COUNT [WITHOUT]    prints the function at the first difference, then "N passed, N failed"; COUNT 1: as small as it gets */
 #include "host/x64/x64.h"
 #include "ir/interp.h"
 #include "isa/riscv/sem.h"
@@ -166,17 +166,49 @@ static u32 floating(void) {
     }
 }
 
+static u32 truth(u32 c) { return emit(IR_zext, IR_I64, 1, 0, c, 0, 0, 0); }
+static u32 low(u32 v) { return emit(IR_trunc, IR_I32, 0, 0, v, 0, 0, 0); }
+
+/* What a carry may be added to: mostly something that a sum would take in if it could. */
+static u32 addend(void) {
+    u32 x = any(IR_I64), v = x;
+    switch (pick(6)) {
+    case 0: case 1: return x;
+    case 2: v = truth(emit(IR_ltu, IR_I1, 0, 0, x, any(IR_I64), 0, 0)); break;
+    case 3: v = emit(IR_add, IR_I64, 0, 0, x, any(IR_I64), 0, 0); break;
+    default: v = emit(IR_add, IR_I64, 0, 0, x, emit(IR_const, IR_I64, 0, 0, 0, 0, 0, pick(4000)), 0, 0);
+    }
+    return pick(4) ? v : add_value(v);
+}
+
+static u32 take_carry(u32 bit, u32 other) {
+    if (!pick(8)) {
+        u32 x = low(other), y = low(bit);
+        return emit(IR_zext, IR_I64, 32, 0, emit(pick(2) ? IR_add : IR_sub, IR_I32, 0, 0, x, y, 0, 0), 0, 0, 0);
+    }
+    return pick(2) ? emit(IR_add, IR_I64, 0, 0, other, bit, 0, 0) : emit(pick(3) ? IR_add : IR_sub, IR_I64, 0, 0, bit, other, 0, 0);
+}
+
+static u32 less_than(u32 x, u32 y) {
+    if (pick(8)) return emit(IR_ltu, IR_I1, 0, 0, x, y, 0, 0);
+    u32 a = low(x), b = low(y);
+    return emit(IR_ltu, IR_I1, 0, 0, a, b, 0, 0);
+}
+
 /* A sum and its carry, or what looks nearly like one, mostly as opt/schedule.c leaves them. */
 static u32 carry(u32 x, u32 y) {
+    u32 other = addend();
     u32 sum = add_value(emit(IR_add, IR_I64, 0, 0, x, y, 0, 0));
     if (!pick(6)) add_value(binary());
-    u32 less = emit(IR_ltu, IR_I1, 0, 0, sum, pick(2) ? x : pick(4) ? y : any(IR_I64), 0, 0);
+    u32 than = pick(2) ? x : pick(4) ? y : any(IR_I64);
+    u32 less = less_than(sum, than);
     if (!pick(6)) add_value(less);
     if (!pick(6)) add_value(integer());
-    u32 bit = emit(IR_zext, IR_I64, 1, 0, less, 0, 0, 0), other = any(IR_I64);
+    u32 bit = truth(less);
     if (!pick(3)) add_value(bit);
-    if (!pick(6)) add_value(emit(IR_ltu, IR_I1, 0, 0, sum, x, 0, 0));
-    return pick(2) ? emit(IR_add, IR_I64, 0, 0, other, bit, 0, 0) : emit(pick(3) ? IR_add : IR_sub, IR_I64, 0, 0, bit, other, 0, 0);
+    if (!pick(6)) add_value(less_than(sum, x));
+    if (!pick(6)) other = addend();
+    return take_carry(bit, other);
 }
 
 /* The sum of two carries, of which the first may be wanted elsewhere, and the second, too. */
@@ -415,11 +447,14 @@ static HostCode code;
 static u8 *region;
 static sigjmp_buf interp_fault;
 static bool in_interp;
+static IrInterp interp;
 
 static void on_fault(int sig, siginfo_t *info, void *uc) {
     (void)info;
-    if (in_interp) siglongjmp(interp_fault, 1);
+    if (in_interp) siglongjmp(interp_fault, sig);
     u64 at = host_x64.context_pc(uc) - (u64)region;
+    if (sig == SIGALRM && cpu->phase == PHASE_CODE && at < code.size) host_x64.abandon(&stubs, guest, cpu, uc, TRAP_POLL);
+    if (sig == SIGALRM) return;
     if (sig != SIGSEGV || cpu->phase != PHASE_CODE || at >= code.size) abort();
     u32 k = code.points.len;
     while (k && code.points.at[k - 1].at > at) k--;
@@ -442,7 +477,8 @@ static void setup(const char *without) {
     cpu_size = sizeof(Vcpu) + guest->state_size;
     cpu = aligned_alloc(64, align_up(cpu_size, 64));
     before = aligned_alloc(64, align_up(cpu_size, 64));
-    memory = mmap(NULL, 4 * MEMORY, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    /* functions see the address: the same in each run, so that what differs does so again */
+    memory = mmap((void *)0x234560000000, 4 * MEMORY, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mprotect(memory, MEMORY, PROT_READ | PROT_WRITE)) abort();
     memory_before = malloc(MEMORY), memory_interp = malloc(MEMORY);
     memset(before, 0, cpu_size);
@@ -455,6 +491,7 @@ static void setup(const char *without) {
     struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     sigaction(SIGSEGV, &sa, NULL);
     sigaction(SIGBUS, &sa, NULL);
+    sigaction(SIGALRM, &sa, NULL);
     sa.sa_sigaction = on_fp_trap;
     sigaction(SIGFPE, &sa, NULL);
     for (u32 k = 0; k < X64_PIN_COUNT; k++) pinned[guest->hot_slots[k]] = pinned[guest->hot_fslots[k]] = true;
@@ -477,12 +514,14 @@ static void random_state(void) {
     }
 }
 
+enum { HANGS = 1000 }; /* besides TrapCode */
+
 static u32 run_interp(void) {
-    static IrInterp in;
     memcpy(cpu, before, cpu_size);
     memcpy(memory, memory_before, MEMORY);
     in_interp = true;
-    u32 trap = sigsetjmp(interp_fault, 1) ? TRAP_FAULT : ir_interp(&in, f, cpu);
+    int fault = sigsetjmp(interp_fault, 1);
+    u32 trap = fault ? (fault == SIGALRM ? HANGS : TRAP_FAULT) : ir_interp(&interp, f, cpu);
     in_interp = false;
     return trap;
 }
@@ -520,10 +559,12 @@ static void print_function(bool only) {
     fclose(bin);
 }
 
+static bool quiet;
+
 static bool differs(u32 trap_interp, const Vcpu *i, u32 trap) {
     bool bad = false;
 #define DIFFERS(what, a, b) \
-    if ((a) != (b)) bad = true, printf("%s: interpreter %lx, code %lx\n", what, (u64)(a), (u64)(b));
+    if ((a) != (b)) bad = true, quiet ? 0 : printf("%s: interpreter %lx, code %lx\n", what, (u64)(a), (u64)(b));
     DIFFERS("trap", trap_interp, trap)
     u64 align = -(u64)guest->insn_align;
     DIFFERS("pc", i->pc & align, cpu->pc & align)
@@ -539,33 +580,127 @@ static bool differs(u32 trap_interp, const Vcpu *i, u32 trap) {
         u64 a, b;
         memcpy(&a, memory_interp + k, 8);
         memcpy(&b, memory + k, 8);
-        if (a != b) bad = true, printf("memory + %x: interpreter %lx, code %lx\n", k, a, b);
+        if (a != b) bad = true, quiet ? 0 : printf("memory + %x: interpreter %lx, code %lx\n", k, a, b);
     }
     return bad;
 }
 
 static u32 given_up, faults;
 
-static bool one(u64 seed, bool only) {
-    static Vcpu *after;
-    if (!after) after = aligned_alloc(64, align_up(cpu_size, 64));
+/* --- making them smaller --------------------------------------------------------------------------------------
+ *
+ * Instructions become constants or nothing, as long as both ways still differ. */
+
+typedef enum CutKind { CUT_NOT, CUT_ZERO, CUT_LAST } CutKind; /* a result becomes 0, or what it was in the end */
+typedef struct Cut {
+    u8 kind;
+    bool tried;
+    u64 last;
+} Cut;
+static Cut *cut; /* by id; NULL: none */
+
+static void cut_insns(void) {
+    for (u32 id = 1; id < f->insns.len; id++) {
+        IrInsn *i = &f->insns.at[id];
+        if (!cut[id].kind) continue;
+        if (ir_has_frame((IrOp)i->op) && i->c) f->frames.at[i->c - 1].state_count = 0;
+        if (i->type == IR_VOID) *i = (IrInsn){.op = IR_nop};
+        else *i = (IrInsn){.op = IR_const, .type = i->type, .imm = cut[id].kind == CUT_LAST ? cut[id].last : 0};
+    }
+}
+
+static void generate_from(u64 seed) {
     state = seed * 0x9e3779b97f4a7c15ull + 1;
     generate();
+    if (cut) cut_insns();
+}
+
+typedef enum Outcome { AGREE, DIFFER, INVALID, TOO_HARD } Outcome;
+
+static Outcome run_both(u64 seed) {
+    static Vcpu *after;
+    if (!after) after = aligned_alloc(64, align_up(cpu_size, 64));
+    generate_from(seed);
     char why[200];
     const char *wrong = ir_verify(f, why, sizeof why);
-    if (wrong) return printf("seed %lu: generator: %s\n", seed, wrong), print_function(only), false;
+    if (wrong) return quiet ? 0 : printf("generator: %s\n", wrong), INVALID;
     random_state();
     u32 trap_interp = run_interp();
+    if (trap_interp == HANGS) return INVALID;
     memcpy(after, cpu, cpu_size);
     memcpy(memory_interp, memory, MEMORY);
     code.rw = region, code.rx = region, code.cap = CODE - 16384;
-    if (!host_x64.compile_region(&stubs, f, &code)) return given_up++, true;
+    if (!host_x64.compile_region(&stubs, f, &code)) return code.lost ? DIFFER : TOO_HARD;
     faults += trap_interp == TRAP_FAULT;
-    u32 trap = run_code();
-    if (!differs(trap_interp, after, trap)) return true;
+    return differs(trap_interp, after, run_code()) ? DIFFER : AGREE;
+}
+
+/* What is cut may have ended a loop. */
+static bool still_differs(u64 seed) {
+    alarm(1);
+    Outcome o = run_both(seed);
+    alarm(0);
+    return o == DIFFER;
+}
+
+static bool can_cut(const IrInsn *i) { return i->op != IR_nop && i->op != IR_block && i->op != IR_param && !(ir_op_facts[i->op] & F_TERM); }
+
+static bool try_cut(u64 seed, u32 from, u32 to, CutKind kind) {
+    bool some = false;
+    generate_from(seed);
+    for (u32 id = from; id < to; id++)
+        if (!cut[id].kind && can_cut(&f->insns.at[id])) cut[id].kind = (u8)kind, cut[id].tried = some = true;
+    bool good = some && still_differs(seed);
+    for (u32 id = from; id < to; id++) {
+        if (cut[id].tried && !good) cut[id].kind = CUT_NOT;
+        cut[id].tried = false;
+    }
+    return good;
+}
+
+static bool cut_range(u64 seed, u32 from, u32 to) {
+    if (try_cut(seed, from, to, CUT_ZERO)) return true;
+    still_differs(seed);
+    for (u32 id = from; id < to; id++)
+        if (!cut[id].kind) cut[id].last = f->insns.at[id].type == IR_VOID ? 0 : interp.values.at[id];
+    return try_cut(seed, from, to, CUT_LAST);
+}
+
+static void drop_constants(void) {
+    bool *used = calloc(f->insns.len, 1);
+    for (u32 n = 0; n < f->frames.len; n++)
+        for (u32 k = 0; k < f->frames.at[n].state_count; k++) used[f->states.at[f->frames.at[n].state + k].value] = true;
+    for (u32 k = 0; k < f->args.len; k++)
+        if (f->args.at[k] < f->insns.len) used[f->args.at[k]] = true;
+    for (u32 id = f->insns.len - 1; id; id--) {
+        IrInsn *i = &f->insns.at[id];
+        if (!used[id] && i->op == IR_const) *i = (IrInsn){.op = IR_nop};
+        const u32 operand[] = {i->a, i->b, i->c};
+        for (unsigned k = 0; k < ir_op_operands[i->op]; k++) used[operand[k]] = true;
+    }
+    free(used);
+}
+
+static void make_small(u64 seed) {
+    u32 n = f->insns.len;
+    cut = calloc(n, sizeof *cut);
+    quiet = true;
+    for (bool more = true; more;) {
+        more = false;
+        for (u32 step = n; step; step /= 2)
+            for (u32 id = 1; id < n; id += step) more |= cut_range(seed, id, MIN(id + step, n));
+    }
+    quiet = false;
+}
+
+static bool one(u64 seed, bool only) {
+    Outcome o = run_both(seed);
+    if (o == TOO_HARD) given_up++;
+    if (o == AGREE || o == TOO_HARD) return true;
     printf("seed %lu\n", seed);
-    state = seed * 0x9e3779b97f4a7c15ull + 1;
-    generate();
+    if (only && o == DIFFER) make_small(seed), run_both(seed);
+    generate_from(seed);
+    if (cut) drop_constants();
     print_function(only);
     return false;
 }
