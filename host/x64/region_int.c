@@ -111,6 +111,13 @@ static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
     if (mask_low(g, i)) return;
+    if (i->op == IR_add && region_is_lea(g)) { /* even if a carry is at hand: the other operand may be nowhere */
+        X64Mem m = region_address(g);
+        unsigned dst = cg_target(g, false, 0, NO_REG);
+        x64_rm(&g->b, I_LEA | w, dst, m);
+        cg_set(g, dst);
+        return;
+    }
     u32 carry = known_carry(g, root_b);
     if ((i->op == IR_add || i->op == IR_sub) && carry) {
         add_carry(g, i, a, carry);
@@ -118,13 +125,6 @@ static void alu(Cg *g, const IrInsn *i) {
     }
     if (i->op == IR_add && (carry = known_carry(g, root_a))) {
         add_carry(g, i, b, carry);
-        return;
-    }
-    if (i->op == IR_add && region_is_lea(g)) {
-        X64Mem m = region_address(g);
-        unsigned dst = cg_target(g, false, 0, NO_REG);
-        x64_rm(&g->b, I_LEA | w, dst, m);
-        cg_set(g, dst);
         return;
     }
     if (region_is_recipe(g->region, root_a)) {
