@@ -47,7 +47,7 @@ static u32 slot_of(const Divisors *d, u32 v, unsigned depth) {
     return slot;
 }
 
-/* What the divisor probably is; 0: who knows. */
+/* What the divisor probably is; 0: who knows. Not more than a word: what is in code may be saved to a file, and long numbers are sometimes secret, but seldom constants. */
 static u64 guess(const Divisors *d, const IrInsn *i) {
     const IrInsn *b = at(d, i->b);
     u32 v = b->op == IR_trunc || ((b->op == IR_sext || b->op == IR_zext) && b->aux == 32) ? b->a : i->b;
@@ -55,7 +55,8 @@ static u64 guess(const Divisors *d, const IrInsn *i) {
     if (slot >= OPT_SEEN) return 0;
     u64 seen = d->s.o->seen[slot];
     if (b->op == IR_sext) return (u64)sext_bits(seen, 32);
-    return i->type == IR_I32 || b->op == IR_zext ? low_bits(seen, 32) : seen;
+    if (i->type == IR_I32 || b->op == IR_zext) return low_bits(seen, 32);
+    return low_bits(seen, 32) == seen || (u64)sext_bits(seen, 32) == seen ? seen : 0;
 }
 
 /* Does something behind it belong to a guest instruction that begins in front of it, and may fault? */

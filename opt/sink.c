@@ -151,7 +151,7 @@ static void arguments(const Sink *s, const IrBlockInfo *b, u32 param, u32 *out) 
 /* --- what is kept in the stead of parameters ---------------------------------------------------------------------- */
 
 /* Notes what the value that is arg[e] by edge e would have to be made of, and is not there. */
-static void note_missing(Sink *s, const IrBlockInfo *b, const u32 *arg, u32 user, unsigned depth) {
+static void note_missing(Sink *s, const IrBlockInfo *b, const u32 *arg, u32 user) {
     const IrInsn *first = at(s, arg[0]);
     bool same = true, alike = true;
     for (u32 e = 1; e < b->pred_count; e++) {
@@ -161,15 +161,16 @@ static void note_missing(Sink *s, const IrBlockInfo *b, const u32 *arg, u32 user
         if (i->type != first->type) return;
     }
     if (same || (alike && first->op == IR_const)) return;
-    if (alike && has_recipe(s, first) && depth) {
+    if (alike && has_recipe(s, first) && s->ops < MAX_OPS) {
+        s->ops++;
         for (unsigned k = 0; k < ir_op_operands[first->op]; k++) {
             u32 of[MAX_PREDS];
             operands(s, b, arg, k, of);
-            note_missing(s, b, of, user, depth - 1);
+            note_missing(s, b, of, user);
         }
         return;
     }
-    if (depth == MAX_OPS || param_with(s, b, arg)) return;
+    if (!s->ops || param_with(s, b, arg)) return; /* not even one operation; or it is there */
     Carried *c = find_carried(s, b, arg);
     if (!c && s->carried_count < CARRIED) {
         c = &s->carried[s->carried_count++];
@@ -199,7 +200,8 @@ static void find_missing(Sink *s, const IrBlockInfo *b) {
         u32 arg[MAX_PREDS];
         if (s->wanted[id]) continue;
         arguments(s, b, id, arg);
-        note_missing(s, b, arg, id, MAX_OPS);
+        s->ops = 0;
+        note_missing(s, b, arg, id);
     }
 }
 
