@@ -71,7 +71,7 @@ u64 ir_eval(IrOp op, IrType type, IrType operand_type, unsigned aux, u64 a, u64 
     case IR_crypto: r = ir_eval_crypto(aux, a, b); break;
     default: BUG("not a pure integer operation");
     }
-    return type == IR_I64 ? r : type == IR_I1 ? r & 1 : (u32)r;
+    return type == IR_I64 || type == IR_F64 ? r : type == IR_I1 ? r & 1 : (u32)r; /* select has values of all types */
 }
 
 u64 ir_eval_amo(AmoOp op, unsigned bits, u64 old, u64 v) {

@@ -131,6 +131,7 @@ static u32 integer(void) {
     case 0: return emit(IR_clz + pick(4), t, 0, 0, any(t), 0, 0, 0);
     case 1: return condition();
     case 2: {
+        if (!pick(3)) t = any_float();
         u32 c = pick(2) ? condition() : any(IR_I1), x = any(t), y = any(t);
         return emit(IR_select, t, 0, 0, c, x, y, 0);
     }
@@ -149,7 +150,7 @@ static u32 floating(void) {
     IrType t = any_float(), other = t == IR_F64 ? IR_F32 : IR_F64;
     unsigned rm = pick(4) ? 0 : pick(5);
     u32 a = any(t), b = any(t), c = any(t);
-    switch (pick(15)) {
+    switch (pick(17)) {
     case 0: case 1: case 2: return emit(IR_fadd + pick(4), t, rm, 0, a, b, 0, 0);
     case 3: return emit(IR_fsqrt, t, rm, 0, a, 0, 0, 0);
     case 4: return emit(IR_fma, t, rm, pick(4) * IR_NEG_PRODUCT, a, b, c, 0);
@@ -162,6 +163,8 @@ static u32 floating(void) {
     case 11: return pick(2) ? emit(IR_bits, IR_F64, 0, 0, any(IR_I64), 0, 0, 0) : emit(IR_bits, IR_F32, 0, 0, any(IR_I32), 0, 0, 0);
     case 12: return pick(2) ? emit(IR_box, IR_F64, 0, 0, any(IR_F32), 0, 0, 0) : emit(IR_unbox, IR_F32, 0, 0, any(IR_F64), 0, 0, 0);
     case 13: return emit(IR_fclass, IR_I64, 0, 0, a, 0, 0, 0);
+    case 14: return emit(IR_fcopysign, t, 0, 0, a, b, 0, 0);
+    case 15: return emit(IR_flow, IR_F32, 0, 0, any(IR_F64), 0, 0, 0);
     default: return emit(IR_fneg + pick(2), t, 0, 0, a, 0, 0, 0);
     }
 }
@@ -265,6 +268,13 @@ static u32 address(void) {
     return add_value(emit(IR_add, IR_I64, 0, 0, base, off, 0, 0));
 }
 
+/* The smaller or greater of two, as opt/choose.c finds it. */
+static u32 extreme(void) {
+    IrType t = any_float();
+    u32 a = any(t), b = any(t), c = emit(IR_flt + pick(2), IR_I1, 0, pick(2) ? IR_QUIET : 0, a, b, 0, 0);
+    return pick(2) ? emit(IR_select, t, 0, 0, c, a, b, 0) : emit(IR_select, t, 0, 0, c, b, a, 0);
+}
+
 static u32 memory_access(void) {
     u32 a = pick(10) ? address() : base;
     u64 disp = pick(MEMORY / 4);
@@ -311,6 +321,7 @@ static void straight(u32 n) {
         else if (k < 15) v = floating();
         else if (k < 18) begin_insn(), v = memory_access();
         else if (k == 18 && !pick(4)) side_exit();
+        else if (k == 18) v = extreme();
         else if (k == 19 && !pick(8)) v = emit(IR_getflags, IR_I64, 0, 0, 0, 0, 0, 0);
         else if (k == 19 && !pick(3)) v = silent();
         else if (k == 19 && !pick(8)) emit(IR_setflags, IR_VOID, 0, 0, any(IR_I64), 0, 0, 0);
