@@ -44,7 +44,7 @@ typedef struct RegionLimits {
     u32 blocks;
     u32 inline_insns;  /* of a callee, all that it reaches */
     u32 inline_loop_insns; /* likewise, with a loop */
-    u32 inline_only_insns; /* likewise, of a loop that does nothing else but leave for it */
+    u32 inline_only_insns; /* likewise, of a loop that would not leave but for it */
     u32 inline_depth;
     u32 peel_insns;    /* of a loop whose first round may have a copy of its own */
 } RegionLimits;
