@@ -121,14 +121,14 @@ static void alu(Cg *g, const IrInsn *i) {
     u32 w = cg_w(i->type), a = i->a, b = i->b, root_a = cg_root(g, a), root_b = cg_root(g, b);
     i32 imm;
     if (mask_low(g, i)) return;
-    if (take_in_carry(g, i)) return;
-    if (i->op == IR_add && region_is_lea(g)) {
+    if (i->op == IR_add && region_is_lea(g)) { /* even if a carry is at hand: the other operand may be nowhere */
         X64Mem m = region_address(g);
         unsigned dst = cg_target(g, false, 0, NO_REG);
         x64_rm(&g->b, I_LEA | w, dst, m);
         cg_set(g, dst);
         return;
     }
+    if (take_in_carry(g, i)) return;
     if (region_is_recipe(g->region, root_a)) {
         and_not(g, i, root_a, b);
         return;
