@@ -608,7 +608,10 @@ static Outcome run_both(u64 seed) {
     memcpy(after, cpu, cpu_size);
     memcpy(memory_interp, memory, MEMORY);
     code.rw = region, code.rx = region, code.cap = CODE - 16384;
-    if (!host_x64.compile_region(&stubs, f, &code)) return code.lost ? DIFFER : TOO_HARD;
+    if (!host_x64.compile_region(&stubs, f, &code)) {
+        if (code.lost && !quiet) puts("code: an operand is nowhere");
+        return code.lost ? DIFFER : TOO_HARD;
+    }
     faults += trap_interp == TRAP_FAULT;
     return differs(trap_interp, after, run_code()) ? DIFFER : AGREE;
 }
