@@ -285,7 +285,9 @@ static u32 memory_access(void) {
     case 3: return emit(IR_load, IR_F32, 2, 0, a, 0, 0, disp);
     case 4: return emit(IR_store, IR_VOID, size, 0, a, any(IR_I64), 0, disp), 0;
     case 5: return pick(2) ? emit(IR_store, IR_VOID, 3, 0, a, any(IR_F64), 0, disp) : emit(IR_store, IR_VOID, 2, 0, a, any(IR_F32), 0, disp), 0;
-    case 6: return emit(IR_align, IR_VOID, 3, 0, a, 0, 0, pick(30) ? disp & -8 : disp), 0;
+    case 6:
+        if (!pick(3)) return emit(IR_prefetch, IR_VOID, 0, 0, any(IR_I64), 0, 0, disp), 0;
+        return emit(IR_align, IR_VOID, 3, 0, a, 0, 0, pick(30) ? disp & -8 : disp), 0;
     default: break;
     }
     u32 v = any(IR_I64), w = any(IR_I64);
@@ -307,6 +309,11 @@ static u32 memory_access(void) {
 static void side_exit(void) {
     u32 c = condition();
     u32 rare = emit(IR_and, IR_I1, 0, 0, c, emit(IR_and, IR_I1, 0, 0, condition(), condition(), 0, 0), 0, 0);
+    if (!pick(4)) {
+        begin_insn();
+        emit(IR_trap_if, IR_VOID, pick(2) ? TRAP_ILLEGAL : TRAP_RETRY, 0, pick(2) ? rare : c, 0, 0, 0);
+        return;
+    }
     u32 n = frame(next_pc, 0);
     emit(IR_exit_if, IR_VOID, 0, 0, pick(2) ? rare : c, 0, n, 0x50000 + pick(1000) * 4);
 }
@@ -641,7 +648,10 @@ static Outcome run_both(u64 seed) {
     memcpy(after, cpu, cpu_size);
     memcpy(memory_interp, memory, MEMORY);
     code.rw = region, code.rx = region, code.cap = CODE - 16384;
-    if (!host_x64.compile_region(&stubs, f, &code)) return code.lost ? DIFFER : TOO_HARD;
+    if (!host_x64.compile_region(&stubs, f, &code)) {
+        if (code.lost && !quiet) puts("code: an operand is nowhere");
+        return code.lost ? DIFFER : TOO_HARD;
+    }
     faults += trap_interp == TRAP_FAULT;
     return differs(trap_interp, after, run_code()) ? DIFFER : AGREE;
 }
