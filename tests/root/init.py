@@ -31,6 +31,7 @@ WantedBy=multi-user.target
 TIMER = "[Timer]\nOnActiveSec=1\n[Install]\nWantedBy=multi-user.target\n"
 LOCKED = ("DynamicUser=yes ProtectSystem=strict PrivateTmp=yes PrivateDevices=yes SystemCallFilter=@system-service MemoryDenyWriteExecute=yes RestrictNamespaces=yes "
           "CapabilityBoundingSet= RestrictAddressFamilies=AF_UNIX LockPersonality=yes SystemCallArchitectures=native").split()
+MIRROR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools", "mirror-suite")
 CHECKS = f"""
 until [ -e /host/go ]; do sleep 0.2; done
 systemd-detect-virt
@@ -95,7 +96,9 @@ def lack():
     if subprocess.run([ISOMER, "binfmt", "run", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
         return "no user namespaces with a binfmt_misc (Linux 6.7) here"
     made = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--net", "--cgroup", "sh", "-c", "mount -t sysfs s /mnt && mount -t cgroup2 c /mnt"], stderr=subprocess.DEVNULL, check=False)
-    return "no namespaces to mount sysfs and cgroup2 in" if made.returncode else None
+    if made.returncode:
+        return "no namespaces to mount sysfs and cgroup2 in"
+    return subprocess.run([MIRROR, "-q", "trixie"], check=False, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def main():
