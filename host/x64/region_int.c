@@ -132,7 +132,6 @@ static void alu(Cg *g, const IrInsn *i) {
         cg_set(g, dst);
         return;
     }
-    if (take_in_carry(g, i)) return;
     if (region_is_recipe(g->region, root_a)) {
         and_not(g, i, root_a, b);
         return;
