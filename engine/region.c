@@ -318,9 +318,27 @@ static void discover(Region *r, u32 n, u32 mode) {
     else a->target[0] = pc; /* cannot go on */
 }
 
+/* A jump may have been found that leads between the instruction that says how many bytes a call is about and the call: then that is known no more, and the call
+ * leaves. */
+static void check_known_calls(Region *r) {
+    for (u32 n = 0; n < r->nodes.len; n++) {
+        RegionNode *a = &r->nodes.at[n];
+        if (!a->known || a->kind != END_CALL || a->next[0] == NONE) continue;
+        RegionNode *stub = &r->nodes.at[a->next[0]];
+        const RegionContext *c = &r->contexts.at[stub->context];
+        if (!c->known || c->known == known_call(r, n, c->entry)) continue;
+        if (stub->known) stub->known = false, r->insns -= stub->count;
+        a->next[0] = NONE;
+        a->next[1] = find_node(r, c->return_pc, a->context);
+        a->target[1] = c->return_pc;
+        r->known--;
+    }
+}
+
 static void discover_all(Region *r, u64 pc, u32 mode) {
     node_at(r, pc, 0);
     for (u32 k = 0; k < r->work.len && r->insns < r->limits.insns && r->nodes.len < r->limits.blocks; k++) discover(r, r->work.at[k], mode);
+    check_known_calls(r);
 }
 
 /* --- what belongs together ------------------------------------------------------------------------------ */

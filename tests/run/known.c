@@ -47,6 +47,24 @@ static void *hide(void *p) { return hidden = p, hidden; }
     }
 EACH_SIZE(FUNCTIONS)
 
+/* 16 bytes, but in one round of eight 40, by a jump that leads between the instruction which says how many and the call, and is found after that. */
+void copy_either(unsigned char *to, const unsigned char *from, unsigned long rounds);
+#ifdef __riscv
+asm(".text\n"
+    "copy_either: addi sp, sp, -48\n sd ra, 0(sp)\n sd s0, 8(sp)\n sd s1, 16(sp)\n sd s2, 24(sp)\n sd s3, 32(sp)\n"
+    "li s0, 0\n mv s1, a0\n mv s2, a1\n mv s3, a2\n"
+    "1: andi t0, s0, 7\n li t1, 5\n beq t0, t1, 3f\n"
+    "andi a0, s0, 63\n add a0, a0, s1\n mv a1, s2\n li a2, 16\n"
+    "2: call memcpy@plt\n addi s0, s0, 1\n bne s0, s3, 1b\n"
+    "ld ra, 0(sp)\n ld s0, 8(sp)\n ld s1, 16(sp)\n ld s2, 24(sp)\n ld s3, 32(sp)\n addi sp, sp, 48\n ret\n"
+    "3: andi a0, s0, 63\n add a0, a0, s1\n mv a1, s2\n andi t0, s0, 8\n beqz t0, 4f\n addi a1, a1, 1\n"
+    "4: li a2, 40\n j 2b\n");
+#else
+void copy_either(unsigned char *to, const unsigned char *from, unsigned long rounds) {
+    for (unsigned long k = 0; k < rounds; k++) memcpy(to + k % 64, from + (k % 8 == 5 && (k & 8)), k % 8 == 5 ? 40 : 16);
+}
+#endif
+
 typedef struct Row {
     unsigned size;
     void (*copy)(unsigned char *, const unsigned char *, unsigned);
@@ -89,6 +107,8 @@ int main(int argc, char **argv) {
     mprotect(memory + PAGE, PAGE, PROT_NONE);
     sigaction(SIGSEGV, &act, NULL);
     for (unsigned k = 0; k < sizeof from; k++) from[k] = (unsigned char)(k * 37 + 11);
+    copy_either(to, from, rounds);
+    printf("%08x\n", sum_of(to, sizeof to));
     for (unsigned k = 0; k < sizeof rows / sizeof *rows; k++) {
         const Row *r = &rows[k];
         r->copy(hide(to), hide(from), rounds);
